@@ -1,0 +1,175 @@
+#include "troupe/actors/executor.hpp"
+
+#include <cstdio>
+#include <memory>
+#include <system_error>
+
+namespace troupe {
+
+namespace {
+
+// The executor whose turn the thread has.
+thread_local executor* current = nullptr;
+
+// More threads than turns that wait for work end; one that is needed again takes 30 µs to make.
+constexpr int spare_threads = 4;
+
+} // namespace
+
+executor::executor(int turns) : free_turns_(turns < 1 ? 1 : turns) {
+}
+
+executor::~executor() {
+  stop([](job) {});
+  std::unique_lock lock{mutex_};
+  changed_.wait(lock, [this] { return threads_ == 0; });
+}
+
+bool executor::submit(job j) {
+  std::lock_guard guard{mutex_};
+  if (stopped_)
+    return false;
+  queue_.push_back(j);
+  add_thread_if_needed();
+  return true;
+}
+
+bool executor::submit(std::function<void()> f) {
+  auto p = std::make_unique<std::function<void()>>(std::move(f));
+  job j;
+  j.run = [](void*, void* data) {
+    std::unique_ptr<std::function<void()>> owned{static_cast<std::function<void()>*>(data)};
+    (*owned)();
+  };
+  j.data = p.get();
+  if (!submit(j))
+    return false;
+  static_cast<void>(p.release());
+  return true;
+}
+
+// Needs mutex_. Sees to it that a thread comes for each turn that is free while there is work.
+void executor::add_thread_if_needed() {
+  if (free_turns_ <= woken_ || queue_.size() <= static_cast<std::size_t>(woken_))
+    return;
+  if (idle_ > woken_) {
+    ++woken_;
+    work_.notify_one();
+    return;
+  }
+  try {
+    std::thread{[this] { run_thread(); }}.detach(); // the destructor waits for it
+    ++threads_;
+    ++idle_;
+    ++woken_;
+  } catch (const std::system_error& e) {
+    // what is queued is run when a thread that exists is done
+    std::fprintf(stderr, "troupe: cannot start a thread for a task: %s\n", e.what());
+  }
+}
+
+// Needs mutex_. The turn goes to who has waited longest, then to the queue.
+void executor::pass_turn_on() {
+  if (!resuming_.empty()) {
+    auto next = resuming_.front();
+    resuming_.pop_front();
+    next->has_turn = true;
+    next->granted.notify_one();
+    return;
+  }
+  ++free_turns_;
+  add_thread_if_needed();
+}
+
+void executor::run_thread() {
+  std::unique_lock lock{mutex_};
+  // counted as idle and woken by who made it
+  while (true) {
+    work_.wait(lock, [this] { return woken_ > 0 || stopped_ || idle_ - woken_ > spare_threads; });
+    if (stopped_ || woken_ == 0)
+      break;
+    --woken_;
+    --idle_;
+    while (!stopped_ && free_turns_ > 0 && !queue_.empty()) {
+      --free_turns_;
+      auto j = queue_.front();
+      queue_.pop_front();
+      add_thread_if_needed();
+      ++running_;
+      lock.unlock();
+      current = this;
+      j.run(j.context, j.data);
+      current = nullptr;
+      lock.lock();
+      --running_;
+      if (resuming_.empty())
+        ++free_turns_; // this thread goes on with the queue itself
+      else
+        pass_turn_on();
+    }
+    ++idle_;
+    if (idle_ - woken_ > spare_threads)
+      work_.notify_one();
+  }
+  --idle_;
+  --threads_;
+  std::notify_all_at_thread_exit(changed_, std::move(lock));
+}
+
+void executor::stop(const std::function<void(job)>& drop) {
+  std::deque<job> dropped;
+  {
+    std::lock_guard guard{mutex_};
+    stopped_ = true;
+    dropped.swap(queue_);
+    work_.notify_all();
+  }
+  for (auto& j : dropped)
+    drop(j);
+}
+
+bool executor::idle() const {
+  std::lock_guard guard{mutex_};
+  return running_ == 0;
+}
+
+std::size_t executor::threads() const {
+  std::lock_guard guard{mutex_};
+  return threads_;
+}
+
+bool executor::in_job() {
+  return current != nullptr;
+}
+
+void executor::give_turn() {
+  std::lock_guard guard{mutex_};
+  pass_turn_on();
+}
+
+void executor::take_turn() {
+  std::unique_lock lock{mutex_};
+  if (free_turns_ > 0 && resuming_.empty()) {
+    --free_turns_;
+    return;
+  }
+  resuming r;
+  resuming_.push_back(&r);
+  r.granted.wait(lock, [&] { return r.has_turn; });
+}
+
+executor::waiting::waiting() : executor_(current) {
+  if (executor_ != nullptr) {
+    current = nullptr;
+    executor_->give_turn();
+  }
+}
+
+executor::waiting::~waiting() {
+  if (executor_ != nullptr) {
+    executor_->take_turn();
+    current = executor_;
+  }
+}
+
+} // namespace troupe

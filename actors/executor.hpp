@@ -1,0 +1,89 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace troupe {
+
+/// Runs what users wrote: tasks and the handlers of actors. A fixed number of them run at a time: each needs a *turn*. One that
+/// waits gives its turn away, so that another thread goes on with the queue: a process never locks up because its tasks wait for
+/// each other. One that has waited gets a turn before anything that hasn't begun.
+///
+/// Any thread. Locking: `mutex_` guards everything; jobs run without it.
+class executor {
+public:
+  /// A job: a function and what it is called with. Must not throw.
+  struct job {
+    void (*run)(void* context, void* data) = nullptr;
+    void* context = nullptr;
+    void* data = nullptr;
+  };
+
+  /// `turns`: how many jobs run at a time, at least 1.
+  explicit executor(int turns);
+
+  /// Waits for the threads; see `stop`.
+  ~executor();
+  executor(const executor&) = delete;
+  executor& operator=(const executor&) = delete;
+
+  /// Queues a job. Jobs begin in the order in which they were submitted. After `stop`: returns false, and the job won't run.
+  bool submit(job j);
+
+  /// Queues a function.
+  bool submit(std::function<void()> f);
+
+  /// Begins nothing any more. Jobs that are running go on; `drop` is called with each that was queued.
+  void stop(const std::function<void(job)>& drop);
+
+  /// Whether no thread runs a job.
+  bool idle() const;
+
+  /// How many threads there are, those that wait in a job included.
+  std::size_t threads() const;
+
+  /// Whether the calling thread is one of an executor's and has a turn.
+  static bool in_job();
+
+  /// Gives the calling thread's turn away while it lives. Does nothing on a thread that has none. What may take a while, or may
+  /// depend on another job, belongs into one.
+  class waiting {
+  public:
+    waiting();
+    ~waiting();
+    waiting(const waiting&) = delete;
+    waiting& operator=(const waiting&) = delete;
+
+  private:
+    executor* executor_;
+  };
+
+private:
+  struct resuming {
+    std::condition_variable granted;
+    bool has_turn = false;
+  };
+
+  void run_thread();
+  void add_thread_if_needed();
+  void pass_turn_on();
+  void give_turn();
+  void take_turn();
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable changed_;
+  std::deque<job> queue_;
+  std::deque<resuming*> resuming_; // have waited, and want to go on
+  int free_turns_;
+  std::size_t threads_ = 0;
+  int idle_ = 0;    // threads that wait for work
+  int woken_ = 0;   // of these, those that have been told of some
+  int running_ = 0; // threads within a job, those that wait there included
+  bool stopped_ = false;
+};
+
+} // namespace troupe

@@ -1,0 +1,119 @@
+#pragma once
+
+#include "troupe/actors/executor.hpp"
+#include "troupe/actors/node_actor.hpp"
+#include "troupe/actors/reply_table.hpp"
+#include "troupe/actors/request_port.hpp"
+#include "troupe/actors/task.hpp"
+#include "troupe/transport/actor_hub.hpp"
+#include "troupe/transport/mesh.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace troupe {
+
+/// What a process needs to run tasks and actors once it is part of a cluster: the executor, the actor system, the open calls. There
+/// is one for each process.
+class runtime {
+public:
+  struct settings {
+    /// Tasks and actors that run at a time.
+    int turns = 1;
+    std::string host;
+    /// Frames of the kinds below `call`, on the loop's thread. Throwing ends the link.
+    std::function<void(proc_id from, frame_view&)> control;
+  };
+
+  /// `l` and `m` must outlive it, and the mesh must know its id by now.
+  runtime(loop& l, mesh& m, settings s);
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  /// The process's own. Throws usage_error where there's none: outside of app::run.
+  static runtime& get();
+  /// The same, or null.
+  static runtime* find();
+
+  // -- what the mesh tells; loop thread ---------------------------------------------------------------------------------
+
+  void frame_arrived(proc_id from, frame_view& f);
+  void peer_up(proc_id id, const hello& h);
+  /// A process is gone: its calls, requests and proxies end with `why`.
+  void peer_lost(proc_id id, const error_info& why);
+  /// A process can't be reached: calls and requests that wait for it end with `why`.
+  void peer_unreachable(proc_id id, const error_info& why);
+
+  // -- for calls ----------------------------------------------------------------------------------------------------------
+
+  /// Sends a finished call frame.
+  void send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::shared_ptr<detail::future_state> waiting, bool now);
+
+  mesh& net() {
+    return mesh_;
+  }
+  executor& jobs() {
+    return executor_;
+  }
+  reply_table& replies() {
+    return replies_;
+  }
+  actor_hub& hub() {
+    return *hub_;
+  }
+  caf::actor_system& system() {
+    return *system_;
+  }
+  request_port& port() {
+    return *port_;
+  }
+  /// The id of this process's node actor.
+  caf::actor_id node_actor_id() const {
+    return node_id_;
+  }
+  proc_id id() const {
+    return mesh_.id();
+  }
+  const std::string& host() const {
+    return settings_.host;
+  }
+
+  /// Ends all actors and waits for them and for the running tasks, no longer than until `limit`. Returns what is left as a
+  /// phrase ("2 actors, 1 task"), empty if nothing is. After that, only the destructor and, if something is left, _exit.
+  std::string shut_down(std::chrono::steady_clock::time_point limit);
+
+private:
+  struct incoming_call;
+
+  void take_call(proc_id from, const frame_view& f);
+  void take_reply(const frame_view& f);
+  void execute(const incoming_call& c);
+  void report(const incoming_call& c, const error_info& why);
+  error_info describe_failure(const std::string& label);
+  void send_error(proc_id to, std::uint64_t number, const error_info& why);
+  void send_reply(proc_id to, frame_builder& f);
+  error_info unknown_task_error(proc_id from) const;
+  void end_actors();
+  std::string what_is_left() const;
+
+  loop& loop_;
+  mesh& mesh_;
+  settings settings_;
+  executor executor_;
+  reply_table replies_;
+  caf::actor_system_config config_;
+  std::unique_ptr<caf::actor_system> system_;
+  actor_hub* hub_ = nullptr;
+  caf::intrusive_ptr<caf::actor_control_block> port_handle_;
+  caf::intrusive_ptr<caf::actor_control_block> node_handle_;
+  request_port* port_ = nullptr;
+  caf::actor_id node_id_ = 0;
+};
+
+} // namespace troupe

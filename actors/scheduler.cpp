@@ -1,0 +1,69 @@
+#include "troupe/actors/scheduler.hpp"
+
+#include <caf/execution_unit.hpp>
+#include <caf/resumable.hpp>
+
+namespace troupe {
+
+// What an actor runs on: others that it wakes go to the executor's queue.
+class scheduler::unit final : public caf::execution_unit {
+public:
+  explicit unit(scheduler& s) : caf::execution_unit(&s.system()), scheduler_(s) {
+  }
+
+  void exec_later(caf::resumable* what) override {
+    scheduler_.enqueue(what);
+  }
+
+private:
+  scheduler& scheduler_;
+};
+
+void scheduler::load(caf::actor_system_config& cfg, executor& e) {
+  cfg.module_factories.push_back([&e](caf::actor_system& system) -> caf::actor_system::module* {
+    return new scheduler{system, e};
+  });
+}
+
+scheduler::scheduler(caf::actor_system& system, executor& e)
+  : caf::scheduler::abstract_coordinator(system), executor_(e) {
+}
+
+void scheduler::start() {
+  timer_ = std::thread{[this] { clock_.run_dispatch_loop(); }};
+  abstract_coordinator::start();
+}
+
+void scheduler::stop() {
+  stop_actors();
+  clock_.cancel_dispatch_loop();
+  timer_.join();
+  executor_.stop([](executor::job j) {
+    if (j.run == run)
+      cleanup_and_release(static_cast<caf::resumable*>(j.data));
+  });
+}
+
+void scheduler::run(void* context, void* data) {
+  auto& self = *static_cast<scheduler*>(context);
+  auto what = static_cast<caf::resumable*>(data);
+  unit u{self};
+  switch (what->resume(&u, self.max_throughput())) {
+    case caf::resumable::resume_later:
+      self.enqueue(what);
+      break;
+    default:
+      intrusive_ptr_release(what);
+  }
+}
+
+void scheduler::enqueue(caf::resumable* what) {
+  if (!executor_.submit({run, this, what}))
+    cleanup_and_release(what);
+}
+
+caf::actor_clock& scheduler::clock() noexcept {
+  return clock_;
+}
+
+} // namespace troupe

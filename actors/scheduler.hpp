@@ -1,0 +1,37 @@
+#pragma once
+
+#include "troupe/actors/executor.hpp"
+
+#include <caf/actor_system_config.hpp>
+#include <caf/detail/thread_safe_actor_clock.hpp>
+#include <caf/scheduler/abstract_coordinator.hpp>
+
+#include <thread>
+
+namespace troupe {
+
+/// Has CAF's actors run by the executor that runs the tasks, with the same turns: a handler that blocks on one of troupe's waits
+/// gives its turn to others.
+class scheduler final : public caf::scheduler::abstract_coordinator {
+public:
+  /// Has the actor system that is made from `cfg` use it. The executor must outlive the system.
+  static void load(caf::actor_system_config& cfg, executor& e);
+
+  scheduler(caf::actor_system& system, executor& e);
+
+  void start() override;
+  void stop() override;
+  void enqueue(caf::resumable* what) override;
+  caf::actor_clock& clock() noexcept override;
+
+private:
+  class unit;
+
+  static void run(void* context, void* data);
+
+  executor& executor_;
+  caf::detail::thread_safe_actor_clock clock_;
+  std::thread timer_;
+};
+
+} // namespace troupe

@@ -1,0 +1,181 @@
+#pragma once
+
+#include "troupe/actors/callable.hpp"
+#include "troupe/actors/future.hpp"
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+/// Gives a function, or the type of a function object, its name on the wire, so that programs that are built from other sources
+/// can call it. At namespace scope, once for each name; two functions of one name stop the program when it starts.
+#define TROUPE_TASK(F) TROUPE_TASK_AT(F, __COUNTER__)
+#define TROUPE_TASK_AT(F, N) TROUPE_TASK_NAMED(F, N)
+#define TROUPE_TASK_NAMED(F, N)                                                                                        \
+  [[maybe_unused]] static const bool troupe_task_##N = ::troupe::detail::name_task<F>(#F);
+
+namespace troupe::detail {
+
+/// Decodes a function and its arguments, calls it, encodes the result. Throws what the function throws, not_decodable and
+/// not_serializable.
+using task_function = void (*)(reader& in, writer& out);
+
+/// What the registry knows of a function that can be called from elsewhere.
+struct task_entry {
+  task_function run = nullptr;
+  /// For messages: the function's name or the type of the function object.
+  std::string (*label)() = nullptr;
+};
+
+bool add_task(task_entry entry);
+bool add_named_task(task_entry entry, const char* name);
+
+/// The number of a function on the wire: of its name if it has one, else of its place in the program's code. Throws usage_error if
+/// the code can't be found, which means that it was made at run time.
+std::uint64_t task_id(task_function run);
+
+/// Null if there's none.
+const task_entry* find_task(std::uint64_t id);
+
+/// "simulate", from the text that the compiler gives for a function with F as template argument.
+std::string function_label(const char* pretty);
+[[noreturn]] void throw_arguments_not_decodable(const std::string& label, const std::exception& e);
+[[noreturn]] void throw_result_not_serializable(const std::string& label, const std::exception& e);
+
+template <class T>
+inline constexpr bool is_future = false;
+template <class T>
+inline constexpr bool is_future<future<T>> = true;
+
+template <class T>
+struct without_future {
+  using type = T;
+};
+template <class T>
+struct without_future<future<T>> {
+  using type = T;
+};
+
+template <auto F>
+std::string label_of_function() {
+  return function_label(__PRETTY_FUNCTION__);
+}
+
+template <class F>
+struct callable_label {
+  static std::string text() {
+    return type_text(typeid(F));
+  }
+};
+template <auto F>
+struct callable_label<fn_t<F>> {
+  static std::string text() {
+    return label_of_function<F>();
+  }
+};
+template <class F, class... Vs>
+struct callable_label<with_t<F, Vs...>> : callable_label<F> {};
+template <class F>
+struct callable_label<bytes_t<F>> : callable_label<F> {};
+
+/// One function with the types of its parameters, ready to be called from elsewhere.
+template <class F, class Parameters>
+struct task;
+
+template <class F, class... Ps>
+struct task<F, parameters<Ps...>> {
+  static_assert(std::is_invocable_v<F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>,
+                "the function can't be called with these arguments");
+  using raw_result
+    = std::invoke_result_t<F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>;
+  /// What the caller gets.
+  using result = typename without_future<std::remove_cvref_t<raw_result>>::type;
+  static_assert(std::is_void_v<result> || sendable<result>,
+                "the function's result can't be sent back: give its type an inspect(f, x)");
+
+  static std::string label() {
+    return callable_label<F>::text();
+  }
+
+  static void run(reader& in, writer& out) {
+    std::tuple<typename argument<Ps>::held...> held;
+    auto f = decode(in, held);
+    auto call = [&]() -> decltype(auto) {
+      return std::apply([&](auto&... xs) -> decltype(auto) { return std::invoke(f, argument<Ps>::pass(xs)...); }, held);
+    };
+    if constexpr (std::is_void_v<raw_result>) {
+      call();
+    } else if constexpr (is_future<std::remove_cvref_t<raw_result>>) {
+      auto waiting = call();
+      if constexpr (std::is_void_v<result>)
+        std::move(waiting).get();
+      else
+        encode(out, std::move(waiting).get());
+    } else {
+      decltype(auto) x = call();
+      encode(out, x);
+    }
+  }
+
+  /// Encodes a call of f.
+  template <class... Args>
+  static void write_call(writer& out, const F& f, Args&&... args) {
+    static_assert(sizeof...(Args) == sizeof...(Ps), "the function takes another number of arguments");
+    callable<F>::write(out, f);
+    (write_argument<Ps>(out, std::forward<Args>(args)), ...);
+  }
+
+  static inline const bool added = add_task({run, label});
+
+  static std::uint64_t id() {
+    static_cast<void>(added); // being called registers it before main
+    static const std::uint64_t value = task_id(run);
+    return value;
+  }
+
+private:
+  static F decode(reader& in, std::tuple<typename argument<Ps>::held...>& held) {
+    try {
+      return decode_unguarded(in, held);
+    } catch (const std::exception& e) {
+      throw_arguments_not_decodable(label(), e);
+    }
+  }
+
+  static F decode_unguarded(reader& in, std::tuple<typename argument<Ps>::held...>& held) {
+    auto f = callable<F>::read(in);
+    std::apply([&](auto&... xs) { (troupe::read(in, xs), ...); }, held);
+    in.expect_end();
+    return f;
+  }
+
+  template <class R>
+  static void encode(writer& out, const R& x) {
+    auto begin = out.buffer().size();
+    try {
+      write(out, static_cast<const result&>(x));
+    } catch (const std::exception& e) {
+      out.buffer().resize(begin);
+      throw_result_not_serializable(label(), e);
+    }
+  }
+};
+
+template <class F, class... Args>
+using task_of = task<F, typename parameters_of<F, Args...>::type>;
+
+template <auto F>
+bool name_task(const char* name) {
+  using named = task_of<fn_t<F>>;
+  static_cast<void>(named::added);
+  return add_named_task({named::run, named::label}, name);
+}
+
+template <class F>
+bool name_task(const char* name) {
+  using named = task_of<F>;
+  static_cast<void>(named::added);
+  return add_named_task({named::run, named::label}, name);
+}
+
+} // namespace troupe::detail

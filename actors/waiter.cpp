@@ -1,0 +1,130 @@
+#include "troupe/actors/waiter.hpp"
+
+#include "troupe/actors/executor.hpp"
+#include "troupe/transport/error.hpp"
+
+namespace troupe {
+
+namespace {
+
+// All waiters of the process. The lock is taken before any waiter's own.
+struct waiter_list {
+  std::mutex mutex;
+  waiter* first = nullptr;
+};
+
+waiter_list& all_waiters() {
+  static auto list = new waiter_list; // threads may end after the static objects have
+  return *list;
+}
+
+thread_local const char* blocking_forbidden = nullptr;
+
+} // namespace
+
+waiter& waiter::of_this_thread() {
+  thread_local waiter w;
+  return w;
+}
+
+waiter::waiter() {
+  auto& all = all_waiters();
+  std::lock_guard guard{all.mutex};
+  next_ = all.first;
+  if (next_ != nullptr)
+    next_->previous_ = this;
+  all.first = this;
+}
+
+waiter::~waiter() {
+  auto& all = all_waiters();
+  std::lock_guard guard{all.mutex};
+  if (previous_ != nullptr)
+    previous_->next_ = next_;
+  else
+    all.first = next_;
+  if (next_ != nullptr)
+    next_->previous_ = previous_;
+}
+
+void waiter::notify() {
+  std::lock_guard guard{mutex_};
+  notified_ = true;
+  changed_.notify_one();
+}
+
+void waiter::reset() {
+  std::lock_guard guard{mutex_};
+  notified_ = false;
+}
+
+void waiter::throw_if_interrupted() {
+  if (!interrupted_)
+    return;
+  interrupted_ = false;
+  throw_error(make_error_info(error_kind::interrupted, "interrupted by the user"));
+}
+
+bool waiter::wait(std::optional<time_point> limit) {
+  check_may_block();
+  {
+    std::lock_guard guard{mutex_};
+    throw_if_interrupted();
+    if (notified_) {
+      notified_ = false;
+      return true;
+    }
+  }
+  executor::waiting without_turn;
+  std::unique_lock lock{mutex_};
+  asleep_ = true;
+  auto ready = [this] { return notified_ || interrupted_; };
+  auto in_time = true;
+  if (limit)
+    in_time = changed_.wait_until(lock, *limit, ready);
+  else
+    changed_.wait(lock, ready);
+  asleep_ = false;
+  throw_if_interrupted();
+  notified_ = false;
+  return in_time;
+}
+
+void waiter::check_may_block() {
+  if (blocking_forbidden != nullptr)
+    throw usage_error{blocking_forbidden};
+}
+
+bool waiter::interrupt_all() {
+  auto& all = all_waiters();
+  std::lock_guard list_guard{all.mutex};
+  bool any = false;
+  for (auto w = all.first; w != nullptr; w = w->next_) {
+    std::lock_guard guard{w->mutex_};
+    w->interrupted_ = true;
+    any = any || w->asleep_;
+    w->changed_.notify_one();
+  }
+  return any;
+}
+
+void waiter::forget_interrupt() {
+  auto& me = of_this_thread();
+  std::lock_guard guard{me.mutex_};
+  me.interrupted_ = false;
+}
+
+bool waiter::interrupt_pending() {
+  std::lock_guard guard{mutex_};
+  return interrupted_;
+}
+
+waiter::no_blocking::no_blocking(const char* why) : outer_(blocking_forbidden) {
+  blocking_forbidden = why;
+}
+
+waiter::no_blocking::~no_blocking() {
+  blocking_forbidden = outer_;
+}
+
+} // namespace troupe

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+namespace troupe {
+
+/// What a thread sleeps on, one for each thread. Any number of things can be waited for with it: who completes one calls
+/// `notify`, and the thread looks again. While it sleeps, its turn is another's (executor::waiting).
+class waiter {
+public:
+  using time_point = std::chrono::steady_clock::time_point;
+
+  static waiter& of_this_thread();
+
+  waiter();
+  ~waiter();
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+
+  /// Ends the current or next `wait`. Any thread, which must know that the waiting thread hasn't ended: because it is on a
+  /// list, under that list's lock, which the waiting thread takes to leave it.
+  void notify();
+
+  /// Forgets notifications from before: call it before you put the waiter on a list.
+  void reset();
+
+  /// Sleeps until `notify`, or until the limit. Returns false at the limit. Throws `interrupted` when the user has pressed
+  /// Ctrl-C, and usage_error on a thread that must not block.
+  bool wait(std::optional<time_point> limit = std::nullopt);
+
+  /// Throws usage_error on a thread that must not block: the loop's, and inside of `direct` functions.
+  static void check_may_block();
+
+  /// Has every thread's current or next wait throw `interrupted`, once. Returns whether a thread was waiting. Any thread.
+  static bool interrupt_all();
+
+  /// An interrupt that the calling thread hasn't noticed yet won't be noticed.
+  static void forget_interrupt();
+
+  /// Whether the waiter's thread was interrupted and hasn't noticed. Any thread.
+  bool interrupt_pending();
+
+  /// Marks the calling thread as one that must not block, while it lives.
+  class no_blocking {
+  public:
+    explicit no_blocking(const char* why);
+    ~no_blocking();
+    no_blocking(const no_blocking&) = delete;
+    no_blocking& operator=(const no_blocking&) = delete;
+
+  private:
+    const char* outer_;
+  };
+
+private:
+  void throw_if_interrupted();
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool notified_ = false;
+  bool interrupted_ = false;
+  bool asleep_ = false;
+  waiter* previous_ = nullptr; // in the list of all
+  waiter* next_ = nullptr;
+};
+
+} // namespace troupe

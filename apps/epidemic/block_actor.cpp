@@ -1,0 +1,158 @@
+#include "epidemic/block_actor.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace epidemic {
+
+namespace {
+
+void meet(block_self* self, const join& m) {
+  auto& state = self->state;
+  state.peers = m.blocks;
+  for (std::size_t b = 0; b < state.peers.size(); ++b) {
+    if (b != state.index)
+      self->monitor(state.peers[b]);
+  }
+}
+
+/// Hands the days up to the asked one over, if they are over.
+void answer(block_self* self) {
+  auto& state = self->state;
+  if (!state.answer)
+    return;
+  if (state.lost) {
+    std::exchange(state.answer, std::nullopt)->deliver(*state.lost);
+  } else if (state.day >= state.asked) {
+    const std::size_t places = state.model->residents().size();
+    const auto end = state.rows.begin()
+                     + static_cast<std::ptrdiff_t>((state.asked + 1 - state.first_kept) * places);
+    results r{{state.rows.begin(), end}, state.messages};
+    state.rows.erase(state.rows.begin(), end);
+    state.first_kept = state.asked + 1;
+    std::exchange(state.answer, std::nullopt)->deliver(std::move(r));
+  }
+}
+
+caf::typed_response_promise<results> on_collect(block_self* self, const collect& m) {
+  auto& state = self->state;
+  auto promise = self->make_response_promise<results>();
+  if (state.answer || m.first != state.first_kept || m.last < m.first) {
+    promise.deliver(caf::make_error(caf::sec::invalid_argument, "collect: days out of order"));
+    return promise;
+  }
+  state.answer = promise;
+  state.asked = m.last;
+  answer(self);
+  return promise;
+}
+
+void on_down(block_self* self, const caf::down_msg& m) {
+  auto& state = self->state;
+  const auto found = std::find_if(state.peers.begin(), state.peers.end(),
+                                  [&](const caf::actor& peer) { return peer.address() == m.source; });
+  const auto number = static_cast<std::size_t>(found - state.peers.begin()) + 1;
+  state.lost = caf::make_error(caf::sec::runtime_error,
+                               "block " + std::to_string(number) + " of " + std::to_string(state.peers.size())
+                                 + " of the epidemic ended: " + self->system().render(m.reason));
+  answer(self);
+}
+
+/// Gives each block its part of `items`, sorted by the place that `where` names, as a Message, and this one
+/// its own.
+template <class Message, class Item, class Receive>
+void hand_out(block_self* self, std::uint32_t day, const std::vector<Item>& items, std::uint32_t Item::*where,
+              Receive receive) {
+  auto& state = self->state;
+  std::vector<Message> parts(state.peers.size(), Message{day, {}});
+  for (const auto& item : items)
+    parts[state.parts.block_of(item.*where)].all.push_back(item);
+  for (std::size_t b = 0; b < parts.size(); ++b) {
+    if (b == state.index) {
+      receive(state, parts[b]);
+      continue;
+    }
+    self->send(state.peers[b], std::move(parts[b]));
+    ++state.messages;
+  }
+}
+
+void receive_visits(block_state& state, const visits& m) {
+  auto& box = state.boxes[m.day];
+  box.arrivals.insert(box.arrivals.end(), m.all.begin(), m.all.end());
+  ++box.arrivals_from;
+}
+
+void receive_exposures(block_state& state, const exposures& m) {
+  auto& box = state.boxes[m.day];
+  box.exposed.insert(box.exposed.end(), m.all.begin(), m.all.end());
+  ++box.exposed_from;
+}
+
+/// One phase further, if what it needs is here; false if it is not.
+bool step(block_self* self) {
+  auto& state = self->state;
+  auto& model = *state.model;
+  const auto today = state.day + 1;
+  switch (state.now) {
+    case block_state::phase::night:
+      if (state.peers.empty() || state.lost || state.day >= state.until)
+        return false;
+      hand_out<visits>(self, today, model.depart(today), &visit::to, receive_visits);
+      state.now = block_state::phase::day;
+      return true;
+    case block_state::phase::day:
+      if (state.boxes[today].arrivals_from < state.peers.size())
+        return false;
+      hand_out<exposures>(self, today, model.mix(today, state.boxes[today].arrivals), &exposure::home,
+                          receive_exposures);
+      state.now = block_state::phase::evening;
+      return true;
+    case block_state::phase::evening:
+      if (state.boxes[today].exposed_from < state.peers.size())
+        return false;
+      model.settle(today, state.boxes[today].exposed);
+      state.boxes.erase(today);
+      state.rows.insert(state.rows.end(), model.residents().begin(), model.residents().end());
+      state.day = today;
+      state.now = block_state::phase::night;
+      answer(self);
+      return true;
+  }
+  return false;
+}
+
+void go_on(block_self* self) {
+  while (step(self)) {
+  }
+}
+
+} // namespace
+
+caf::behavior block_actor(block_self* self, scenario s, std::uint32_t index, std::uint32_t blocks) {
+  auto& state = self->state;
+  state.index = index;
+  state.parts = partition{s.places.size(), blocks};
+  state.model.emplace(s, state.parts.first(index), state.parts.last(index));
+  state.rows = state.model->residents();
+  self->set_down_handler([self](const caf::down_msg& m) { on_down(self, m); });
+  return {
+    [self](const join& m) { meet(self, m); },
+    [self](const run_until& m) {
+      self->state.until = std::max(self->state.until, m.day);
+      go_on(self);
+    },
+    [self](const visits& m) {
+      receive_visits(self->state, m);
+      go_on(self);
+    },
+    [self](const exposures& m) {
+      receive_exposures(self->state, m);
+      go_on(self);
+    },
+    [self](const collect& m) { return on_collect(self, m); },
+  };
+}
+
+} // namespace epidemic

@@ -1,0 +1,84 @@
+// A stochastic SEIR epidemic in the states of the USA, which people travel between. The states are divided
+// among the workers; see model.hpp for the model and block_actor.hpp for how the parts work together.
+
+#include "epidemic/chart.hpp"
+#include "epidemic/cluster_run.hpp"
+#include "epidemic/output.hpp"
+#include "epidemic/progress.hpp"
+
+#include <troupe/troupe.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <iomanip>
+#include <iostream>
+#include <stdexcept>
+
+namespace {
+
+struct options {
+  epidemic::parameters given;
+  std::string places; // a file; empty: the states
+  std::string out = ".";
+};
+
+void add_options(troupe::app& app, options& o) {
+  app.option("--days", o.given.days, "how many days");
+  app.option("--r0", o.given.r0, "how many people one infects where nobody is immune");
+  app.option("--incubation", o.given.incubation, "days from infection to being infectious, on average");
+  app.option("--infectious", o.given.infectious, "days of being infectious, on average");
+  app.option("--travel", o.given.travel, "the part of the people who spend a day in another place, 0 to 1");
+  app.option("--first-case", o.given.first_case, "the code of the place where it starts");
+  app.option("--first-count", o.given.first_count, "how many are infectious there on day 0");
+  app.option("--seed", o.given.seed, "of the random numbers");
+  app.option("--places", o.places, "a file like states.csv, instead of the states of the USA");
+  app.option("--out", o.out, "the folder for epidemic.csv and epidemic.png");
+}
+
+void print_summary(const epidemic::cluster_run& run, const options& o, double seconds) {
+  using epidemic::grouped;
+  const auto result = epidemic::summarize(run.course);
+  const auto percent = [&](std::int64_t n) {
+    return 100 * static_cast<double>(n) / static_cast<double>(result.people);
+  };
+  const auto& course = run.course;
+  std::cout << std::fixed << std::setprecision(1) << "peak:        day " << result.peak_day << ", "
+            << grouped(result.peak) << " infectious (" << percent(result.peak) << " %)\n"
+            << "attack rate: " << percent(result.ever_infected) << " %, " << grouped(result.ever_infected)
+            << " of " << grouped(result.people) << " people\n"
+            << "messages:    " << grouped(static_cast<std::int64_t>(run.messages)) << " between "
+            << run.blocks << (run.blocks == 1 ? " block" : " blocks") << " of " << course.places()
+            << " places\n"
+            << "time:        " << std::setprecision(2) << seconds << " s for " << course.days() << " days\n"
+            << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n"
+            << std::flush;
+  if (!std::cout)
+    throw std::runtime_error("cannot write to the standard output");
+}
+
+int simulate(troupe::cluster& c, const options& o) {
+  const auto start = std::chrono::steady_clock::now();
+  const epidemic::scenario s{o.given,
+                             o.places.empty() ? epidemic::default_places() : epidemic::read_places(o.places)};
+  epidemic::check(s);
+  epidemic::require_folder(o.out); // before the work, not after it
+  const auto run = [&] {
+    epidemic::progress_display progress{o.given.days, stderr};
+    return epidemic::run_on(c, s, [&](std::uint32_t day) { progress.show(day); });
+  }();
+  epidemic::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
+  epidemic::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  print_summary(run, o, taken.count());
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  options o;
+  troupe::app app{"epidemic", "A stochastic SEIR epidemic in the states of the USA"};
+  add_options(app, o);
+  epidemic::register_messages(app);
+  return app.run(argc, argv, [&](troupe::cluster& c) { return simulate(c, o); });
+}

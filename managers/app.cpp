@@ -1,0 +1,332 @@
+#include "troupe/managers/app.hpp"
+
+#include "troupe/actors/waiter.hpp"
+#include "troupe/managers/interrupts.hpp"
+#include "troupe/managers/master.hpp"
+#include "troupe/managers/worker.hpp"
+#include "troupe/transport/cookie.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <thread>
+#include <unistd.h>
+
+namespace troupe {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Ctrl-C ends a program whose body doesn't notice it within this time.
+constexpr auto interrupt_time = 2s;
+
+// The options that every application has.
+struct standard_options {
+  std::string procs = "0";
+  int threads = 1;
+  std::string bind_addr;
+  std::string cookie_file;
+  double launch_timeout = 60;
+};
+
+struct variable {
+  const char* option;
+  const char* name;
+};
+
+// Where CLI11 would let a configuration file win over the environment, these are taken as if they stood on the command line, unless they do.
+constexpr variable variables[] = {
+  {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
+  {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
+  {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
+};
+
+bool stands_in(const std::vector<std::string>& args, const CLI::Option& option) {
+  return std::any_of(args.begin(), args.end(), [&](const std::string& arg) {
+    for (auto& name : option.get_lnames())
+      if (arg == "--" + name || arg.starts_with("--" + name + "="))
+        return true;
+    for (auto& name : option.get_snames())
+      if (arg.starts_with("-" + name) && !arg.starts_with("--"))
+        return true;
+    return false;
+  });
+}
+
+int parse_procs(const std::string& text) {
+  if (text == "auto")
+    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int n = 0;
+  if (!detail::parse_option(text, n) || n < 0)
+    throw CLI::ValidationError("--procs", "'" + text + "' is neither a number of workers nor 'auto'");
+  return n;
+}
+
+// "--verbose" becomes "--verbose,!--no-verbose"
+std::string with_opposite(const std::string& names) {
+  auto at = names.find("--");
+  if (at == std::string::npos)
+    return names;
+  auto end = std::min(names.find(',', at), names.size());
+  return names + ",!--no-" + names.substr(at + 2, end - at - 2);
+}
+
+std::string file_name(const char* path) {
+  auto slash = std::strrchr(path, '/');
+  return slash == nullptr ? path : slash + 1;
+}
+
+} // namespace
+
+bool detail::parse_bool(std::string_view text, bool& value) {
+  auto is = [&](std::initializer_list<std::string_view> words) { return std::find(words.begin(), words.end(), text) != words.end(); };
+  if (is({"true", "yes", "on", "1"}))
+    value = true;
+  else if (is({"false", "no", "off", "0"}))
+    value = false;
+  else
+    return false;
+  return true;
+}
+
+struct app::state {
+  state(const std::string& name, const std::string& description) : cli(description, name) {
+  }
+
+  CLI::App cli;
+  standard_options standard;
+  std::vector<const CLI::Option*> not_sent; // standard options, and the help
+  std::string version;
+  std::string name;
+
+  void add_standard_options();
+  option_values collect() const;
+  void apply(const option_values& values);
+  worker_settings parse_worker(int argc, char** argv) const;
+};
+
+app::app(std::string name, std::string description, std::string version)
+  : state_(std::make_unique<state>(name, description)) {
+  state_->name = std::move(name);
+  state_->version = std::move(version);
+}
+
+app::~app() = default;
+
+CLI::App& app::cli() {
+  return state_->cli;
+}
+
+CLI::Option& app::add(option_slot slot) {
+  auto shared = std::make_shared<const option_slot>(std::move(slot));
+  CLI::callback_t set = [shared](const std::vector<std::string>& texts) {
+    std::string wrong;
+    if (!shared->set(texts, wrong))
+      throw CLI::ConversionError{shared->name + ": '" + wrong + "' is no " + shared->type, CLI::ExitCodes::ConversionError};
+    return true;
+  };
+  auto& cli = state_->cli;
+  if (shared->flag)
+    return *cli.add_flag_function(with_opposite(shared->name), [set](std::int64_t n) { set({n > 0 ? "yes" : "no"}); },
+                                  shared->description);
+  auto option = cli.add_option(shared->name, set, shared->description);
+  option->type_name(shared->many ? shared->type : "(" + shared->type + ")");
+  if (shared->many)
+    option->expected(1, CLI::detail::expected_max_vector_size);
+  if (!shared->shown_default.empty())
+    option->default_str(shared->shown_default);
+  return *option;
+}
+
+void app::state::add_standard_options() {
+  auto add = [this](const char* option_name, auto& value, const char* description, const char* type) {
+    auto option = cli.add_option(option_name, value, description);
+    option->group("Cluster")->type_name(type);
+    return option;
+  };
+  add("-p,--procs", standard.procs, "workers on this host, or 'auto': one for each CPU", "(number or auto)")->default_str("0");
+  add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(CLI::PositiveNumber)->capture_default_str();
+  add("--bind-addr", standard.bind_addr, "where workers listen; default: 127.0.0.1", "(address)");
+  add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
+  add("--launch-timeout", standard.launch_timeout, "how long a worker may take to join, in seconds", "(seconds)")
+    ->check(CLI::PositiveNumber)->capture_default_str();
+  cli.set_config("--config", "", "a file with options, NAME = VALUE")->group("Cluster")->type_name("(file)");
+  cli.set_version_flag("--version", version.empty() ? name + ", on troupe " TROUPE_VERSION : name + " " + version);
+  cli.footer("Standard options can also be given as environment variables, such as TROUPE_PROCS=4; the command line wins over\n"
+             "these, and these over the file.");
+}
+
+namespace {
+
+// A name by which CLI11 finds the option again.
+std::string findable_name(const CLI::Option& option) {
+  if (!option.get_lnames().empty())
+    return "--" + option.get_lnames().front();
+  if (!option.get_snames().empty())
+    return "-" + option.get_snames().front();
+  return option.get_name(true);
+}
+
+// CLI11 takes arguments from the back.
+std::vector<std::string> arguments(int argc, char** argv, const CLI::App& cli) {
+  std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  std::vector<std::string> from_environment;
+  for (auto& v : variables) {
+    auto option = cli.get_option_no_throw(v.option);
+    auto value = std::getenv(v.name);
+    if (option != nullptr && value != nullptr && !stands_in(args, *option))
+      from_environment.push_back(std::string{v.option} + "=" + value);
+  }
+  args.insert(args.begin(), from_environment.begin(), from_environment.end());
+  std::reverse(args.begin(), args.end());
+  return args;
+}
+
+void print_error(const std::string& program, const std::exception& e, int depth = 0) {
+  std::cout.flush();
+  std::fprintf(stderr, "%s%s: %s\n", std::string(static_cast<std::size_t>(2 * depth), ' ').c_str(),
+               depth == 0 ? program.c_str() : "caused by", e.what());
+  try {
+    std::rethrow_if_nested(e);
+  } catch (const std::exception& cause) {
+    print_error(program, cause, depth + 1);
+  } catch (...) {
+    std::fprintf(stderr, "  caused by: an exception that is not derived from std::exception\n");
+  }
+}
+
+} // namespace
+
+option_values app::state::collect() const {
+  option_values out;
+  for (auto option : cli.get_options()) {
+    if (std::find(not_sent.begin(), not_sent.end(), option) == not_sent.end() && !option->results().empty())
+      out.emplace_back(findable_name(*option), option->results());
+  }
+  return out;
+}
+
+void app::state::apply(const option_values& values) {
+  for (auto& [option_name, texts] : values) {
+    auto option = cli.get_option_no_throw(option_name);
+    if (option == nullptr)
+      throw usage_error{"the master has an option " + option_name + ", this worker has none: do they run the same program?"};
+    option->clear();
+    for (auto& text : texts)
+      option->add_result(text);
+    try {
+      option->run_callback();
+    } catch (const CLI::Error& e) {
+      throw usage_error{"the master's value of " + option_name + " isn't accepted by this worker: " + e.what()};
+    }
+  }
+}
+
+worker_settings app::state::parse_worker(int argc, char** argv) const {
+  worker_settings s;
+  CLI::App worker{"a worker", name};
+  worker.allow_extras();
+  bool is_worker = false;
+  worker.add_flag("--worker", is_worker);
+  worker.add_flag("--tied", s.tied);
+  worker.add_option("--bind-addr", s.bind_addr);
+  worker.add_option("--launch-timeout", s.launch_timeout)->check(CLI::PositiveNumber);
+  worker.add_option("--threads", s.threads)->check(CLI::PositiveNumber);
+  worker.parse(argc, argv);
+  return s;
+}
+
+int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& body) {
+  auto is_worker = std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* arg) { return std::strcmp(arg, "--worker") == 0; });
+  if (state_->name.empty() && argc > 0)
+    state_->name = file_name(argv[0]);
+  try {
+    if (!is_worker)
+      return run_master(argc, argv, body);
+    return run_worker(state_->parse_worker(argc, argv), [this](const option_values& values) { state_->apply(values); });
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0)
+      return state_->cli.exit(e);
+    std::fprintf(stderr, "%s: %s\nRun it with --help to see what it takes.\n", state_->name.c_str(), e.what());
+    return 2;
+  } catch (const std::exception& e) {
+    print_error(state_->name, e);
+    return 1;
+  }
+}
+
+int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& body) {
+  auto& s = *state_;
+  s.not_sent.clear();
+  std::vector<const CLI::Option*> before;
+  for (auto option : s.cli.get_options())
+    before.push_back(option);
+  s.add_standard_options();
+  for (auto option : s.cli.get_options())
+    if (std::find(before.begin(), before.end(), option) == before.end() || option == s.cli.get_help_ptr())
+      s.not_sent.push_back(option);
+  s.cli.parse(arguments(argc, argv, s.cli));
+  auto np = parse_procs(s.standard.procs);
+
+  master::settings settings;
+  settings.cookie = s.standard.cookie_file.empty() ? make_cookie() : read_cookie_file(s.standard.cookie_file);
+  settings.threads = s.standard.threads;
+  settings.bind_addr = s.standard.bind_addr;
+  settings.launch_timeout = std::chrono::milliseconds{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
+  master m{settings};
+  auto& main_waiter = waiter::of_this_thread();
+  std::atomic<int> signal{0};
+  int status = 0;
+  std::string left;
+  {
+    interrupts on_interrupt{m.self().events(), [&](int number) {
+      if (signal.exchange(number) != 0)
+        m.end_now(128 + number);
+      waiter::interrupt_all();
+      m.self().events().call_after(interrupt_time, [&, number] {
+        if (main_waiter.interrupt_pending())
+          m.end_now(128 + number);
+      });
+    }};
+    cluster c{m.self(), &m};
+    m.set_options(s.collect());
+    try {
+      if (np > 0) {
+        local_options options;
+        options.launch_timeout = settings.launch_timeout;
+        c.addprocs(np, options);
+      }
+      status = body(c);
+    } catch (const interrupted& e) {
+      status = 128 + (signal != 0 ? signal.load() : SIGINT);
+      print_error(s.name, e);
+    } catch (const std::exception& e) {
+      status = 1;
+      print_error(s.name, e);
+    } catch (...) {
+      status = 1;
+      std::fprintf(stderr, "%s: an exception that is not derived from std::exception\n", s.name.c_str());
+    }
+    try {
+      left = m.shut_down();
+    } catch (const interrupted&) {
+      m.end_now(128 + (signal != 0 ? signal.load() : SIGINT));
+    }
+  }
+  if (!left.empty()) {
+    std::fprintf(stderr, "%s: still there at the end, and left behind: %s\n", s.name.c_str(), left.c_str());
+    std::cout.flush();
+    std::fflush(nullptr);
+    ::_exit(status);
+  }
+  return status;
+}
+
+} // namespace troupe

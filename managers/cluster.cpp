@@ -1,0 +1,211 @@
+#include "troupe/managers/cluster.hpp"
+
+#include "troupe/managers/master.hpp"
+
+#include <caf/all.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <thread>
+
+namespace troupe {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+std::atomic<cluster*> the_cluster{nullptr};
+std::unique_ptr<cluster> worker_cluster;
+
+constexpr auto links_time = 5s;
+
+} // namespace
+
+cluster::cluster(troupe::process& p, troupe::master* m) : process_(p), master_(m) {
+  the_cluster = this;
+}
+
+cluster::~cluster() {
+  the_cluster = nullptr;
+}
+
+void cluster::make_worker_cluster(troupe::process& p) {
+  worker_cluster = std::make_unique<cluster>(p);
+}
+
+void cluster::drop_worker_cluster() {
+  worker_cluster.reset();
+}
+
+cluster& here() {
+  auto c = the_cluster.load(std::memory_order_acquire);
+  if (c == nullptr)
+    throw usage_error{"there is no cluster here: troupe::here() works inside of troupe::app::run"};
+  return *c;
+}
+
+troupe::master& cluster::require_master(const char* what) const {
+  if (master_ == nullptr)
+    throw usage_error{std::string{what} + ": only process 1 may do this; here is process " + std::to_string(myid())};
+  return *master_;
+}
+
+// -- processes ------------------------------------------------------------------------------------------------------------------
+
+proc_id cluster::myid() const {
+  return process_.net().id();
+}
+
+int cluster::nprocs() const {
+  return static_cast<int>(procs().size());
+}
+
+int cluster::nworkers() const {
+  return static_cast<int>(workers().size());
+}
+
+std::vector<proc_id> cluster::procs() const {
+  return process_.members().procs();
+}
+
+std::vector<proc_id> cluster::procs(proc_id id) const {
+  auto out = process_.members().on_host_of(id);
+  if (out.empty())
+    throw_error(make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id));
+  return out;
+}
+
+std::vector<proc_id> cluster::workers() const {
+  return process_.members().workers();
+}
+
+std::vector<proc_id> cluster::addprocs(local_options options) {
+  return addprocs(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), std::move(options));
+}
+
+std::vector<proc_id> cluster::addprocs(int np, local_options options) {
+  return require_master("addprocs").add_local(np, std::move(options));
+}
+
+std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager) {
+  auto options = manager ? manager->default_options() : launch_options{};
+  return addprocs(std::move(manager), std::move(options));
+}
+
+std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager, launch_options options) {
+  return require_master("addprocs").add(manager, std::move(options));
+}
+
+void cluster::rmprocs(const std::vector<proc_id>& ids) {
+  require_master("rmprocs").remove(ids, std::nullopt);
+}
+
+void cluster::remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit) {
+  require_master("rmprocs").remove(ids, limit);
+}
+
+void cluster::on_output(std::function<void(proc_id, std::string_view)> handler) {
+  require_master("on_output").on_output(std::move(handler));
+}
+
+process_info cluster::info(proc_id id) const {
+  auto out = process_.members().info(id);
+  if (!out)
+    throw_error(make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id));
+  return *out;
+}
+
+namespace {
+
+std::vector<link_info> own_links(troupe::process& p) {
+  std::vector<link_info> out;
+  auto me = p.net().id();
+  for (auto& l : p.net().links())
+    out.push_back({std::min(me, l.peer), std::max(me, l.peer), l.kind, l.frames, l.bytes});
+  return out;
+}
+
+} // namespace
+
+std::vector<link_info> cluster::links() const {
+  auto out = own_links(process_);
+  if (master_ == nullptr)
+    return out;
+  auto& self = const_cast<cluster&>(*this);
+  std::vector<future<std::vector<link_info>>> open;
+  for (auto id : process_.members().procs()) {
+    if (id == master_id)
+      continue;
+    try {
+      open.push_back(self.remotecall(id, direct([] { return here().links(); })));
+    } catch (const error&) {
+      // it has just gone, and its links with it
+    }
+  }
+  std::set<std::pair<proc_id, proc_id>> seen;
+  for (auto& l : out)
+    seen.emplace(l.a, l.b);
+  auto until = std::chrono::steady_clock::now() + links_time;
+  for (auto& f : open) {
+    try {
+      if (!f.wait_for(until - std::chrono::steady_clock::now()))
+        continue;
+      for (auto& l : f.fetch())
+        if (seen.emplace(l.a, l.b).second)
+          out.push_back(l);
+    } catch (const process_exited&) {
+      // as above
+    }
+  }
+  return out;
+}
+
+std::string cluster::cookie() const {
+  return process_.net().cookie();
+}
+
+void cluster::cookie(const std::string& value) {
+  require_master("cookie").set_cookie(value);
+}
+
+// -- calls --------------------------------------------------------------------------------------------------------------------------
+
+proc_id cluster::resolve(target where) const {
+  return where.id() == 0 ? process_.members().next_worker() : where.id();
+}
+
+void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {
+  error_info all;
+  all.kind = error_kind::composite;
+  for (auto& p : failed) {
+    if (!p)
+      continue;
+    try {
+      std::rethrow_exception(p);
+    } catch (const interrupted&) {
+      throw;
+    } catch (...) {
+      all.parts.push_back(describe_current_exception());
+    }
+  }
+  if (!all.parts.empty())
+    throw_error(std::move(all));
+}
+
+// -- actors -------------------------------------------------------------------------------------------------------------------------
+
+caf::actor_system& cluster::system() const {
+  return process_.runtime()->system();
+}
+
+caf::actor cluster::worker(proc_id id) const {
+  if (auto gone = process_.net().gone(id))
+    throw_error(*gone);
+  auto m = process_.members().find(id);
+  if (!m)
+    throw_error(make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id));
+  return caf::actor_cast<caf::actor>(process_.runtime()->hub().actor_at(id, m->node_actor));
+}
+
+} // namespace troupe

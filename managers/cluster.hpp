@@ -1,0 +1,284 @@
+#pragma once
+
+#include "troupe/actors/call.hpp"
+#include "troupe/actors/future.hpp"
+#include "troupe/actors/task.hpp"
+#include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/options.hpp"
+#include "troupe/managers/process_info.hpp"
+#include "troupe/transport/actor_codec.hpp"
+#include "troupe/transport/error.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/fwd.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+class master;
+class process;
+
+/// See `any`.
+struct any_t {};
+
+/// As the place of a call: the workers in turn, whatever they are busy with; the master if there are none.
+inline constexpr any_t any{};
+
+/// Where a call goes: to a process, or to any worker.
+class target {
+public:
+  target(proc_id id) : id_(id) { // NOLINT: implicit
+  }
+  target(any_t) : id_(0) { // NOLINT: implicit
+  }
+
+  /// 0: any.
+  proc_id id() const {
+    return id_;
+  }
+
+private:
+  proc_id id_;
+};
+
+/// The cluster as seen from one of its processes. All functions may be called from any thread but the event loop's; those that block
+/// say so, give the turn of a task away meanwhile, and throw `interrupted` when the user presses Ctrl-C.
+///
+/// Functions that are called on other processes are `F` below. It is a lambda without captures, or one whose captures are trivially
+/// copyable and hold no addresses; troupe::with(values…, f); a function object that CAF can inspect; troupe::fn<f>; troupe::bytes(f);
+/// and troupe::direct of these. Arguments are converted to F's parameter types here, and copied.
+class cluster {
+public:
+  cluster(const cluster&) = delete;
+  cluster& operator=(const cluster&) = delete;
+
+  // -- processes ------------------------------------------------------------------------------------------------------------
+
+  /// This process's id; 1 on the master.
+  proc_id myid() const;
+  /// How many processes there are, the master included.
+  int nprocs() const;
+  /// How many workers there are; 1 with the master alone, which then counts as one.
+  int nworkers() const;
+  /// All processes, in ascending order.
+  std::vector<proc_id> procs() const;
+  /// Those on the host of `id`. Throws unknown_process.
+  std::vector<proc_id> procs(proc_id id) const;
+  /// All but the master, in ascending order; the master if there's no other.
+  std::vector<proc_id> workers() const;
+
+  /// Starts workers on this host, one for each logical CPU or `np`, and blocks until they have joined and every process knows them.
+  /// Returns their ids, in ascending order. Master only.
+  /// Throws launch_error if some don't come (unless options.partial; those that came stay), usage_error for bad options.
+  std::vector<proc_id> addprocs(local_options options = {});
+  std::vector<proc_id> addprocs(int np, local_options options = {});
+  /// The same with a manager of one's own, which is kept as long as its workers live.
+  std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager);
+  std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager, launch_options options);
+
+  /// Asks workers to leave, and blocks until their processes are gone. They no longer count from the start, and what they were working
+  /// on ends with process_exited. The master and ids that aren't workers' are warned about on stderr and skipped. Master only.
+  void rmprocs(const std::vector<proc_id>& ids);
+  void rmprocs(proc_id id) {
+    rmprocs(std::vector<proc_id>{id});
+  }
+  /// Throws timeout_error, with the ids that are still there, after `limit`; they go on leaving.
+  template <class Rep, class Period>
+  void rmprocs(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
+    remove_within(ids, std::chrono::ceil<std::chrono::milliseconds>(limit));
+  }
+
+  /// Has `handler` called with each line that a worker writes to stdout or stderr, without its end, instead of having it printed. On a
+  /// thread of its own, one line at a time; while it blocks, workers that write are slowed down. Null: printing again. Master only.
+  void on_output(std::function<void(proc_id, std::string_view)> handler);
+
+  /// What is known of a process, also of one that is gone. Throws unknown_process.
+  process_info info(proc_id id) const;
+
+  /// The direct links: on the master all of the cluster, each once (asks every worker and blocks, 5 s at most); on a worker its own.
+  std::vector<link_info> links() const;
+
+  /// What a process needs to know to become one of this cluster: 1 to 16 printable characters.
+  std::string cookie() const;
+  /// Master only, and only before the first worker: else throws usage_error.
+  void cookie(const std::string& value);
+
+  // -- remote calls -----------------------------------------------------------------------------------------------------------
+  //
+  // All throw at once: unknown_process for an id that was never given, process_exited for one that is gone, not_serializable if
+  // function or arguments can't be sent (nothing is sent then), usage_error outside of app::run.
+
+  /// Calls F on a process and returns at once.
+  template <class F, class... Args>
+  auto remotecall(target where, F&& f, Args&&... args) {
+    return begin(0, false, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto remotecall(target where, Args&&... args) {
+    return begin(0, false, where, fn<F>, std::forward<Args>(args)...);
+  }
+
+  /// Calls F, and blocks until it has returned. Throws what it failed with. The future is ready.
+  template <class F, class... Args>
+  auto remotecall_wait(target where, F&& f, Args&&... args) {
+    auto out = begin(0, true, where, std::forward<F>(f), std::forward<Args>(args)...);
+    out.wait();
+    return out;
+  }
+  template <auto F, class... Args>
+  auto remotecall_wait(target where, Args&&... args) {
+    return remotecall_wait(where, fn<F>, std::forward<Args>(args)...);
+  }
+
+  /// Calls F, and blocks until its result is here. Throws what it failed with. One message each way.
+  template <class F, class... Args>
+  auto remotecall_fetch(target where, F&& f, Args&&... args) {
+    return begin(0, true, where, std::forward<F>(f), std::forward<Args>(args)...).get();
+  }
+  template <auto F, class... Args>
+  auto remotecall_fetch(target where, Args&&... args) {
+    return remotecall_fetch(where, fn<F>, std::forward<Args>(args)...);
+  }
+
+  /// Calls F; nobody hears of its end. An exception is printed on stderr there.
+  template <class F, class... Args>
+  void remote_do(target where, F&& f, Args&&... args) {
+    begin(detail::call_no_reply, false, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  void remote_do(target where, Args&&... args) {
+    remote_do(where, fn<F>, std::forward<Args>(args)...);
+  }
+
+  /// The same as remotecall.
+  template <class F, class... Args>
+  auto spawnat(target where, F&& f, Args&&... args) {
+    return remotecall(where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto spawnat(target where, Args&&... args) {
+    return remotecall(where, fn<F>, std::forward<Args>(args)...);
+  }
+
+  /// Calls F on every process, the master too, all at once, and blocks until all have returned. Throws composite_error with the errors of
+  /// those that failed, in the order of their ids.
+  template <class F, class... Args>
+    requires(!std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>)
+  void everywhere(F&& f, Args&&... args) {
+    everywhere(procs(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  /// The same on these processes; on one that is listed twice it is called twice.
+  template <class F, class... Args>
+  void everywhere(const std::vector<proc_id>& ids, F&& f, Args&&... args) {
+    using result = decltype(begin(0, false, 1, f, args...));
+    std::vector<result> open;
+    std::vector<std::exception_ptr> failed(ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      open.emplace_back();
+      try {
+        open.back() = begin(0, false, ids[i], f, args...);
+      } catch (...) {
+        failed[i] = std::current_exception();
+      }
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      try {
+        if (open[i].valid())
+          open[i].wait();
+      } catch (...) {
+        failed[i] = std::current_exception();
+      }
+    }
+    throw_composite(failed);
+  }
+  /// On one process: its result, its own error.
+  template <class F, class... Args>
+  auto everywhere(proc_id id, F&& f, Args&&... args) {
+    return remotecall_fetch(id, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  // -- actors (include <troupe/actors.hpp>) -----------------------------------------------------------------------------------------
+
+  /// Makes a CAF actor on a process: of a class, constructed with (caf::actor_config&, args…), or of a function. Blocks until it is there.
+  /// It lives until it quits, is sent an exit, or its process ends. Returns its handle, which works from every process.
+  template <class A, class... Args>
+  auto spawn(target where, Args&&... args);
+  template <auto F, class... Args>
+  auto spawn(target where, Args&&... args);
+
+  /// Sends a request to an actor anywhere, and blocks until the answer comes: an R, or void. Throws process_exited when the actor's
+  /// process goes first, remote_error when the answer is an error, type_mismatch when it is something else.
+  template <class R, class Handle, class... Ts>
+  R request(const Handle& whom, Ts&&... message);
+
+  /// This process's actor system.
+  caf::actor_system& system() const;
+
+  /// The actor that stands for a process: to monitor, or to link to. Throws unknown_process, process_exited.
+  caf::actor worker(proc_id id) const;
+
+  // -- internal -------------------------------------------------------------------------------------------------------------------
+
+  explicit cluster(troupe::process& p, troupe::master* m = nullptr);
+  ~cluster();
+  static void make_worker_cluster(troupe::process& p);
+  static void drop_worker_cluster();
+
+private:
+  template <class F>
+  struct form {
+    using function = F;
+    static constexpr std::uint8_t flags = 0;
+    static const F& get(const F& f) {
+      return f;
+    }
+  };
+
+  template <class F>
+  struct form<direct_t<F>> {
+    using function = F;
+    static constexpr std::uint8_t flags = detail::call_direct;
+    static const F& get(const direct_t<F>& f) {
+      return f.f;
+    }
+  };
+
+  template <class F, class... Args>
+  auto begin(std::uint8_t flags, bool now, target where, const F& f, Args&&... args) {
+    // a function that is passed by its name comes as a pointer, and is told what to do by `callable`
+    using how = form<std::decay_t<F>>;
+    using task = detail::task_of<typename how::function, Args...>;
+    using result = typename task::result;
+    detail::outgoing_call call{resolve(where), task::id(), static_cast<std::uint8_t>(flags | how::flags), &task::label};
+    call.encode([&](writer& out) { task::write_call(out, how::get(f), std::forward<Args>(args)...); });
+    if ((flags & detail::call_no_reply) != 0) {
+      call.send(nullptr, now);
+      return future<result>{};
+    }
+    auto state = std::make_shared<detail::typed_future_state<result>>();
+    call.send(state, now);
+    return future<result>{std::move(state)};
+  }
+
+  proc_id resolve(target where) const;
+  void remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit);
+  static void throw_composite(const std::vector<std::exception_ptr>& failed);
+  troupe::master& require_master(const char* what) const;
+
+  troupe::process& process_;
+  troupe::master* master_;
+};
+
+/// The cluster of this process, master or worker. Throws usage_error outside of app::run.
+cluster& here();
+
+} // namespace troupe

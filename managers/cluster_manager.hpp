@@ -1,0 +1,86 @@
+#pragma once
+
+#include "troupe/managers/options.hpp"
+#include "troupe/transport/error.hpp"
+#include "troupe/transport/proc_id.hpp"
+
+#include <any>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace troupe {
+
+/// A worker as its manager sees it.
+struct worker_config {
+  /// Where it can be reached, a numeric address.
+  std::string host;
+  std::uint16_t port = 0;
+  std::string bind_addr;
+  int count = 1;
+  std::string exename;
+  std::vector<std::string> exeflags;
+  /// 0: unknown.
+  std::int64_t os_pid = 0;
+  int ident = 0;
+  std::vector<int> connect_idents;
+  /// The manager's own: found again in every call about this worker.
+  std::any userdata;
+};
+
+/// What happens to a worker, for its manager.
+enum class manage_op {
+  /// It has joined; comes before addprocs returns.
+  registered,
+  /// It has left or died; comes once for each that was registered.
+  deregistered,
+  /// Its tasks are to be interrupted.
+  interrupt,
+  /// The cluster ends.
+  finalize,
+};
+
+/// Where a manager reports what it has started.
+class launch_sink {
+public:
+  virtual ~launch_sink() = default;
+
+  /// A worker listens at config.host:config.port and knows the cookie. It is set up at once, while launch goes on. Any thread.
+  virtual void launched(worker_config config) = 0;
+
+  /// A worker didn't come. Any thread.
+  virtual void failed(launch_failure why) = 0;
+};
+
+/// Starts and ends worker processes, somewhere. Implement it to bring processes from where troupe doesn't know how to.
+class cluster_manager {
+public:
+  virtual ~cluster_manager() = default;
+
+  /// Starts workers and reports each to the sink. Runs on the thread that called addprocs and may block, no longer than
+  /// options.launch_timeout. addprocs throws what it throws.
+  virtual void launch(const launch_options& options, launch_sink& sink) = 0;
+
+  /// Called for each of its workers, on no particular thread; must not block.
+  virtual void manage(proc_id, const worker_config&, manage_op) {
+  }
+
+  /// Ends a worker that has been asked to leave and doesn't, or that was given up as lost. By default there is nothing that
+  /// can be done. Must not block.
+  virtual void kill(proc_id, const worker_config&) {
+  }
+
+  /// Has `ended` called once when the worker's process has ended, with how, on any thread; returns whether it will be. By default it
+  /// isn't, and the end of a worker is known from the end of its link alone.
+  virtual bool watch(proc_id, const worker_config&, std::function<void(exit_cause)>) {
+    return false;
+  }
+
+  /// What addprocs starts from.
+  virtual launch_options default_options() const {
+    return {};
+  }
+};
+
+} // namespace troupe

@@ -1,0 +1,576 @@
+#include "troupe/managers/master.hpp"
+
+#include "troupe/actors/waiter.hpp"
+#include "troupe/transport/cookie.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <set>
+#include <unistd.h>
+
+namespace troupe {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// A worker whose link has ended has mostly ended itself: its manager says how within this time.
+constexpr auto cause_time = 1s;
+// A worker that has ended has mostly closed its link, on which its last frames come.
+constexpr auto link_time = 250ms;
+// Others hear of a change within this time, or hear of it later.
+constexpr auto seen_time = 5s;
+constexpr auto leave_time = 5s;
+
+std::uint64_t random_number() {
+  std::random_device rd;
+  std::uint64_t x = 0;
+  while (x == 0)
+    x = (std::uint64_t{rd()} << 32) | rd();
+  return x;
+}
+
+} // namespace
+
+// An addition or a removal: what it waits for, and what came of it. Loop thread, but for `done`.
+struct master::batch {
+  bool launching = true;
+  int pending = 0;
+  std::vector<proc_id> joined;
+  std::vector<launch_failure> failures;
+  detail::future_state done;
+
+  void check() {
+    if (!launching && pending == 0)
+      done.set_value({});
+  }
+};
+
+struct master::worker {
+  enum class stage { joining, member, leaving, gone };
+
+  proc_id id;
+  worker_config config;
+  std::shared_ptr<cluster_manager> manager;
+  std::chrono::milliseconds launch_timeout;
+  stage at = stage::joining;
+  std::shared_ptr<batch> waiting; // for it to join, or to leave
+  loop::timer_id timer = 0;
+  std::optional<std::string> link_end;
+  std::optional<exit_cause> cause;
+  bool watched = false;
+  bool told = false; // has been sent the members, and hears of all changes from then on
+  std::uint64_t seen = 0;
+};
+
+// What managers report to. Hands everything to the loop's thread.
+class master::sink final : public launch_sink {
+public:
+  sink(master& m, std::shared_ptr<batch> b, std::shared_ptr<cluster_manager> manager, std::chrono::milliseconds timeout)
+    : master_(m), batch_(std::move(b)), manager_(std::move(manager)), timeout_(timeout) {
+  }
+
+  void launched(worker_config config) override {
+    auto w = std::make_shared<worker>();
+    {
+      std::lock_guard guard{master_.ids_mutex_};
+      w->id = ++master_.last_id_;
+    }
+    w->config = std::move(config);
+    w->manager = manager_;
+    w->launch_timeout = timeout_;
+    w->waiting = batch_;
+    master_.process_.events().post([&m = master_, w] {
+      ++w->waiting->pending;
+      m.set_up(w);
+    });
+  }
+
+  void failed(launch_failure why) override {
+    master_.process_.events().post([b = batch_, why = std::move(why)] { b->failures.push_back(why); });
+  }
+
+private:
+  master& master_;
+  std::shared_ptr<batch> batch_;
+  std::shared_ptr<cluster_manager> manager_;
+  std::chrono::milliseconds timeout_;
+};
+
+master::master(settings s)
+  : settings_(std::move(s)),
+    process_(settings_.cookie, master_id, random_number(),
+             {[this](proc_id from, frame_view& f) { control(from, f); },
+              [this](proc_id id, const std::string& why) { link_down(id, why); }, [](const hello&) {}}) {
+  process_.make_runtime(settings_.threads);
+  process_.members().add(process_.self());
+  process_.start();
+}
+
+master::~master() = default;
+
+manager_context master::context() {
+  manager_context c;
+  c.events = &process_.events();
+  c.pump = &pump_;
+  {
+    std::lock_guard guard{cookie_mutex_};
+    c.cookie = settings_.cookie;
+  }
+  c.host = process_.host();
+  c.output = [this](proc_id id, std::string_view line) { print(id, line); };
+  c.warn = process::warn;
+  return c;
+}
+
+void master::set_options(option_values values) {
+  process_.run_in_loop([&] { options_ = std::move(values); });
+}
+
+void master::set_cookie(const std::string& cookie) {
+  try {
+    check_cookie(cookie);
+  } catch (const std::invalid_argument& e) {
+    throw usage_error{e.what()};
+  }
+  std::lock_guard guard{cookie_mutex_};
+  if (had_workers_)
+    throw usage_error{"the cookie can be set only before the first worker"};
+  settings_.cookie = cookie;
+  process_.run_in_loop([&] { process_.net().set_cookie(cookie); });
+}
+
+// -- output -----------------------------------------------------------------------------------------------------------------
+
+void master::on_output(output_handler handler) {
+  std::lock_guard guard{output_mutex_};
+  output_ = std::move(handler);
+}
+
+void master::print(proc_id id, std::string_view line) {
+  output_handler handler;
+  {
+    std::lock_guard guard{output_mutex_};
+    handler = output_;
+  }
+  if (handler && id != 0) {
+    try {
+      return handler(id, line);
+    } catch (const std::exception& e) {
+      process::warn(std::string{"the handler given to on_output threw: "} + e.what());
+    }
+  }
+  auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : "      From worker " + std::to_string(id) + ":\t";
+  text.append(line).push_back('\n');
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+// -- workers that come --------------------------------------------------------------------------------------------------------
+
+std::vector<proc_id> master::add_local(int count, local_options options) {
+  if (options.bind_addr.empty())
+    options.bind_addr = settings_.bind_addr;
+  auto manager = std::make_shared<local_manager>(count, options, context());
+  {
+    std::lock_guard guard{locals_mutex_};
+    std::erase_if(locals_, [](auto& weak) { return weak.expired(); });
+    locals_.push_back(manager);
+  }
+  return add(manager, options);
+}
+
+std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager, launch_options options) {
+  if (!manager)
+    throw usage_error{"addprocs: there is no manager"};
+  if (options.threads == 0)
+    options.threads = settings_.threads;
+  {
+    std::lock_guard guard{cookie_mutex_};
+    had_workers_ = true;
+  }
+  std::unique_lock lock{changing_, std::defer_lock};
+  {
+    executor::waiting without_turn;
+    lock.lock();
+  }
+  auto b = std::make_shared<batch>();
+  sink to{*this, b, manager, options.launch_timeout};
+  std::exception_ptr problem;
+  try {
+    manager->launch(options, to);
+  } catch (...) {
+    problem = std::current_exception();
+  }
+  process_.run_in_loop([&] {
+    b->launching = false;
+    b->check();
+  });
+  b->done.wait();
+  wait_until_seen(seen_time);
+  if (problem)
+    std::rethrow_exception(problem);
+  auto joined = b->joined;
+  std::sort(joined.begin(), joined.end());
+  if (b->failures.empty() || options.partial)
+    return joined;
+  error_info info;
+  info.kind = error_kind::launch;
+  info.failures = b->failures;
+  info.pids = joined;
+  info.message = std::to_string(b->failures.size()) + (b->failures.size() == 1 ? " worker" : " workers") + " didn't come";
+  if (!joined.empty())
+    info.message += ", " + std::to_string(joined.size()) + " did";
+  for (auto& f : b->failures)
+    info.message += "\non " + f.host + " (" + std::string{to_string(f.reason)} + "): " + f.text;
+  throw_error(std::move(info));
+}
+
+// Loop thread.
+void master::set_up(const worker_ptr& w) {
+  workers_[w->id] = w;
+  w->timer = process_.events().call_after(w->launch_timeout, [this, w] {
+    fail_set_up(w, launch_reason::silent, "didn't finish joining within " + std::to_string(w->launch_timeout.count()) + " ms");
+  });
+  w->watched = w->manager->watch(w->id, w->config, [this, id = w->id](const exit_cause& cause) {
+    process_.events().post([this, id, cause] { process_ended(id, cause); });
+  });
+  process_.net().adopt(w->id, {w->config.host, w->config.port}, w->launch_timeout, [this, w](const std::string& why_not) {
+    if (!why_not.empty())
+      // its end, if it has ended, says more
+      process_.events().call_after(link_time, [this, w, why_not] { fail_set_up(w, launch_reason::unreachable, "can't be reached: " + why_not); });
+    else
+      send_join(w);
+  });
+}
+
+void master::send_join(const worker_ptr& w) {
+  frame_builder f;
+  f.start(frame_kind::join);
+  write(f.out(), join_request{process_.members().all(), options_});
+  w->told = true;
+  process_.net().send(w->id, f, urgency::now);
+}
+
+void master::take_answer(proc_id from, const frame_view& f) {
+  reader in{f.payload};
+  auto answer = read<join_answer>(in);
+  in.expect_end();
+  auto w = find(from);
+  if (!w || w->at != worker::stage::joining)
+    return;
+  if (!answer.problem.empty())
+    return fail_set_up(w, launch_reason::refused, answer.problem);
+  process_.events().cancel(w->timer);
+  w->at = worker::stage::member;
+  answer.self.id = w->id;
+  answer.self.where = {w->config.host, w->config.port};
+  answer.self.info.address = answer.self.where.to_text();
+  answer.self.info.started = std::chrono::system_clock::now();
+  if (w->config.os_pid == 0)
+    w->config.os_pid = answer.self.info.os_pid;
+  w->manager->manage(w->id, w->config, manage_op::registered);
+  membership_change change;
+  change.joined.push_back(answer.self);
+  broadcast(std::move(change));
+  auto b = std::move(w->waiting);
+  b->joined.push_back(w->id);
+  --b->pending;
+  b->check();
+}
+
+void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::string& text) {
+  if (w->at != worker::stage::joining)
+    return;
+  process_.events().cancel(w->timer);
+  w->at = worker::stage::gone;
+  exit_cause cause = w->cause ? *w->cause : exit_cause{};
+  if (!w->cause)
+    cause.reason = "never joined";
+  process_.net().mark_gone(w->id, gone_error(w->id, cause));
+  w->manager->manage(w->id, w->config, manage_op::finalize);
+  w->manager->kill(w->id, w->config);
+  auto b = std::move(w->waiting);
+  auto who = "worker " + std::to_string(w->id)
+             + (w->config.os_pid != 0 ? " (OS pid " + std::to_string(w->config.os_pid) + ") " : " ");
+  auto tail = cause.stderr_tail.empty() ? "" : "; its last words:\n" + cause.stderr_tail;
+  b->failures.push_back({cause.host.empty() ? w->config.host : cause.host, reason, cause.status, who + text + tail});
+  --b->pending;
+  b->check();
+}
+
+// -- workers that go ----------------------------------------------------------------------------------------------------------
+
+void master::link_down(proc_id id, const std::string& why) {
+  auto w = find(id);
+  if (!w)
+    return;
+  w->link_end = why;
+  if (w->at == worker::stage::joining)
+    process_.events().call_after(link_time, [this, w] {
+      fail_set_up(w, launch_reason::died, "went away while it joined: " + *w->link_end);
+    });
+  else if (w->at == worker::stage::member && w->cause)
+    lose(w);
+  else if (w->at == worker::stage::member)
+    process_.events().call_after(cause_time, [this, w] { lose(w); });
+}
+
+void master::process_ended(proc_id id, const exit_cause& cause) {
+  auto w = find(id);
+  if (!w)
+    return;
+  w->cause = cause;
+  switch (w->at) {
+    case worker::stage::joining:
+      return fail_set_up(w, launch_reason::died, cause.to_text() + " while it joined");
+    case worker::stage::member:
+      if (w->link_end)
+        return lose(w);
+      process_.events().call_after(link_time, [this, w] { lose(w); });
+      return;
+    case worker::stage::leaving:
+      return left(w);
+    case worker::stage::gone:
+      return;
+  }
+}
+
+// A member is gone without having been asked to.
+void master::lose(const worker_ptr& w) {
+  if (w->at != worker::stage::member)
+    return;
+  w->at = worker::stage::gone;
+  exit_cause cause;
+  if (w->cause) {
+    cause = *w->cause;
+  } else {
+    cause.host = process_.members().info(w->id).value_or(process_info{}).host;
+    cause.reason = "was lost: " + w->link_end.value_or("its link ended");
+    w->manager->kill(w->id, w->config);
+  }
+  auto why = gone_error(w->id, cause);
+  process::warn(why.message.substr(0, why.message.find('\n')));
+  w->manager->manage(w->id, w->config, manage_op::deregistered);
+  membership_change change;
+  change.left.emplace_back(w->id, why);
+  broadcast(std::move(change));
+}
+
+std::vector<proc_id> master::removable(const std::vector<proc_id>& ids) const {
+  std::set<proc_id> out;
+  for (auto id : ids) {
+    auto w = find(id);
+    if (id == master_id)
+      process::warn("rmprocs: process 1 is the master and stays");
+    else if (!w)
+      process::warn("rmprocs: there is no process " + std::to_string(id));
+    else if (w->at == worker::stage::member)
+      out.insert(id);
+  }
+  return {out.begin(), out.end()};
+}
+
+void master::begin_removal(const std::vector<proc_id>& ids, const std::shared_ptr<batch>& b) {
+  membership_change change;
+  for (auto id : removable(ids)) {
+    auto w = find(id);
+    w->at = worker::stage::leaving;
+    w->waiting = b;
+    ++b->pending;
+    exit_cause cause;
+    cause.host = process_.members().info(id).value_or(process_info{}).host;
+    cause.reason = "was removed";
+    change.left.emplace_back(id, gone_error(id, cause));
+    frame_builder f;
+    f.start(frame_kind::leave);
+    process_.net().send(id, f, urgency::now);
+    w->manager->kill(id, w->config);
+  }
+  if (!change.left.empty())
+    broadcast(std::move(change));
+  for (auto& [id, w] : workers_) {
+    if (w->at != worker::stage::leaving || w->waiting != b)
+      continue;
+    process_.members().set_terminating(id);
+    // where nobody sees the process, the end of its link is its end
+    if (w->cause || !w->watched)
+      left(w);
+  }
+  b->launching = false;
+  b->check();
+}
+
+void master::left(const worker_ptr& w) {
+  w->at = worker::stage::gone;
+  w->manager->manage(w->id, w->config, manage_op::deregistered);
+  exit_cause cause;
+  cause.reason = "was removed";
+  process_.members().remove(w->id, w->cause.value_or(cause));
+  if (auto b = std::move(w->waiting)) {
+    b->joined.push_back(w->id);
+    --b->pending;
+    b->check();
+  }
+}
+
+void master::remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
+  std::unique_lock lock{changing_, std::defer_lock};
+  {
+    executor::waiting without_turn;
+    lock.lock();
+  }
+  remove_workers(ids, limit);
+}
+
+void master::remove_workers(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
+  auto b = std::make_shared<batch>();
+  std::optional<std::chrono::steady_clock::time_point> until;
+  if (limit)
+    until = std::chrono::steady_clock::now() + *limit;
+  process_.run_in_loop([&] { begin_removal(ids, b); });
+  if (b->done.wait(until)) {
+    wait_until_seen(seen_time);
+    return;
+  }
+  std::vector<proc_id> there;
+  process_.run_in_loop([&] {
+    for (auto& [id, w] : workers_)
+      if (w->at == worker::stage::leaving && w->waiting == b)
+        there.push_back(id);
+  });
+  if (there.empty())
+    return;
+  auto info = make_error_info(error_kind::timeout, "", 0);
+  info.pids = there;
+  info.message = "rmprocs: after " + std::to_string(limit->count()) + " ms these workers are still there:";
+  for (auto id : there)
+    info.message += " " + std::to_string(id);
+  throw_error(std::move(info));
+}
+
+// -- telling everyone -----------------------------------------------------------------------------------------------------------
+
+void master::broadcast(membership_change change) {
+  change.version = ++version_;
+  process_.apply(change);
+  for (auto& [id, w] : workers_) {
+    if (!w->told || (w->at != worker::stage::member && w->at != worker::stage::joining))
+      continue;
+    frame_builder f;
+    f.start(frame_kind::members);
+    write(f.out(), change);
+    process_.net().send(id, f, urgency::now);
+  }
+  check_seen();
+}
+
+void master::take_seen(proc_id from, std::uint64_t version) {
+  if (auto w = find(from))
+    w->seen = std::max(w->seen, version);
+  check_seen();
+}
+
+void master::check_seen() {
+  if (!seen_by_all_)
+    return;
+  for (auto& [id, w] : workers_)
+    if (w->at == worker::stage::member && w->seen < version_)
+      return;
+  seen_by_all_->set_value({});
+  seen_by_all_ = nullptr;
+}
+
+// Until every worker knows what has changed. One that doesn't answer hears of it when it does.
+void master::wait_until_seen(std::chrono::milliseconds limit) {
+  auto seen = std::make_shared<detail::future_state>();
+  process_.run_in_loop([&] {
+    seen_by_all_ = seen;
+    check_seen();
+  });
+  seen->wait(std::chrono::steady_clock::now() + limit);
+}
+
+void master::control(proc_id from, frame_view& f) {
+  reader in{f.payload};
+  switch (f.header.kind) {
+    case frame_kind::joined:
+      return take_answer(from, f);
+    case frame_kind::members_seen:
+      return take_seen(from, read<std::uint64_t>(in));
+    case frame_kind::dial: {
+      // one worker wants another to dial it
+      auto dialler = read<proc_id>(in);
+      auto to = read<proc_id>(in);
+      in.expect_end();
+      frame_builder copy;
+      copy.start(frame_kind::dial);
+      write(copy.out(), dialler);
+      write(copy.out(), to);
+      process_.net().send(dialler, copy, urgency::now);
+      return;
+    }
+    default:
+      throw codec_error{"a worker doesn't send it to its master"};
+  }
+}
+
+master::worker_ptr master::find(proc_id id) const {
+  auto i = workers_.find(id);
+  return i == workers_.end() ? nullptr : i->second;
+}
+
+// -- the end --------------------------------------------------------------------------------------------------------------------
+
+// Waits for the workers that have been asked to leave; tells whether all have.
+bool master::wait_for_leaving(std::chrono::milliseconds limit) {
+  std::vector<std::shared_ptr<batch>> batches;
+  process_.run_in_loop([&] {
+    for (auto& [id, w] : workers_)
+      if (w->at == worker::stage::leaving && w->waiting)
+        batches.push_back(w->waiting);
+  });
+  auto until = std::chrono::steady_clock::now() + limit;
+  return std::all_of(batches.begin(), batches.end(), [&](auto& b) { return b->done.wait(until); });
+}
+
+std::string master::shut_down() {
+  waiter::forget_interrupt();
+  std::vector<proc_id> all;
+  process_.run_in_loop([&] {
+    for (auto& [id, w] : workers_)
+      if (w->at == worker::stage::member)
+        all.push_back(id);
+  });
+  auto b = std::make_shared<batch>();
+  process_.run_in_loop([&] { begin_removal(all, b); });
+  if (!wait_for_leaving(leave_time)) {
+    process_.run_in_loop([&] {
+      std::string names;
+      for (auto& [id, w] : workers_)
+        if (w->at == worker::stage::leaving) {
+          names += " " + std::to_string(id);
+          w->manager->manage(id, w->config, manage_op::finalize);
+        }
+      if (!names.empty())
+        process::warn("workers that were asked to leave and are still there, ending them:" + names);
+    });
+    wait_for_leaving(leave_time);
+  }
+  auto left_over = process_.runtime()->shut_down(std::chrono::steady_clock::now() + 1s);
+  process_.stop();
+  workers_.clear(); // processes that still run are killed with their managers' records
+  return left_over;
+}
+
+void master::end_now(int status) {
+  std::lock_guard guard{locals_mutex_};
+  for (auto& weak : locals_)
+    if (auto manager = weak.lock())
+      manager->kill_all();
+  ::_exit(status);
+}
+
+} // namespace troupe

@@ -1,0 +1,119 @@
+#pragma once
+
+#include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/join.hpp"
+#include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/output_pump.hpp"
+#include "troupe/managers/process.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+/// Process 1: it brings workers in, sees them go, and tells everyone.
+///
+/// What is known of each worker belongs to the loop's thread. The public functions may be called from any other thread, and
+/// block; one addition or removal is done at a time.
+class master {
+public:
+  using output_handler = std::function<void(proc_id, std::string_view)>;
+
+  struct settings {
+    std::string cookie;
+    int threads = 1;
+    std::string bind_addr;
+    std::chrono::milliseconds launch_timeout{60000};
+  };
+
+  explicit master(settings s);
+  ~master();
+  master(const master&) = delete;
+  master& operator=(const master&) = delete;
+
+  process& self() {
+    return process_;
+  }
+
+  /// What new workers are told of the program's options.
+  void set_options(option_values values);
+
+  /// See cluster::addprocs.
+  std::vector<proc_id> add(const std::shared_ptr<cluster_manager>& manager, launch_options options);
+  std::vector<proc_id> add_local(int count, local_options options);
+
+  /// See cluster::rmprocs.
+  void remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
+
+  /// Called with each line that a worker writes, in place of printing it; null: printing again.
+  void on_output(output_handler handler);
+
+  /// Throws usage_error once there have been workers.
+  void set_cookie(const std::string& cookie);
+
+  /// Asks all workers to leave, then makes them, and stops. Returns what is left of this process's own tasks and actors (see
+  /// runtime::shut_down).
+  std::string shut_down();
+
+  /// Kills all workers and ends this process. For the second Ctrl-C.
+  [[noreturn]] void end_now(int status);
+
+private:
+  struct batch;
+  struct worker;
+  using worker_ptr = std::shared_ptr<worker>;
+  class sink;
+
+  void control(proc_id from, frame_view& f);
+  void set_up(const worker_ptr& w);
+  void send_join(const worker_ptr& w);
+  void take_answer(proc_id from, const frame_view& f);
+  void fail_set_up(const worker_ptr& w, launch_reason reason, const std::string& text);
+  void link_down(proc_id id, const std::string& why);
+  void process_ended(proc_id id, const exit_cause& cause);
+  void lose(const worker_ptr& w);
+  void begin_removal(const std::vector<proc_id>& ids, const std::shared_ptr<batch>& b);
+  void left(const worker_ptr& w);
+  void broadcast(membership_change change);
+  void take_seen(proc_id from, std::uint64_t version);
+  void wait_until_seen(std::chrono::milliseconds limit);
+  void check_seen();
+  void print(proc_id id, std::string_view line);
+  worker_ptr find(proc_id id) const;
+  std::vector<proc_id> removable(const std::vector<proc_id>& ids) const;
+  void remove_workers(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
+  bool wait_for_leaving(std::chrono::milliseconds limit);
+  manager_context context();
+
+  settings settings_;
+  process process_;
+  std::mutex changing_; // held by the one addition or removal that is done at a time
+  std::mutex cookie_mutex_;
+  bool had_workers_ = false;
+
+  std::mutex ids_mutex_;
+  proc_id last_id_ = master_id;
+
+  std::mutex locals_mutex_;
+  std::vector<std::weak_ptr<local_manager>> locals_;
+
+  std::mutex output_mutex_;
+  output_handler output_;
+
+  // loop thread
+  std::map<proc_id, worker_ptr> workers_;
+  option_values options_;
+  std::uint64_t version_ = 0;
+  std::shared_ptr<detail::future_state> seen_by_all_;
+
+  output_pump pump_; // last: its thread calls the others
+};
+
+} // namespace troupe

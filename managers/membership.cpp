@@ -1,0 +1,99 @@
+#include "troupe/managers/membership.hpp"
+
+namespace troupe {
+
+std::vector<proc_id> membership::procs() const {
+  std::lock_guard guard{mutex_};
+  std::vector<proc_id> out;
+  for (auto& [id, m] : members_)
+    out.push_back(id);
+  return out;
+}
+
+std::vector<proc_id> membership::workers() const {
+  std::lock_guard guard{mutex_};
+  std::vector<proc_id> out;
+  for (auto& [id, m] : members_)
+    if (id != master_id)
+      out.push_back(id);
+  if (out.empty())
+    out.push_back(master_id);
+  return out;
+}
+
+proc_id membership::next_worker() {
+  std::lock_guard guard{mutex_};
+  auto n = members_.size() - members_.count(master_id);
+  if (n == 0)
+    return master_id;
+  auto i = members_.upper_bound(master_id);
+  std::advance(i, static_cast<std::ptrdiff_t>(turn_++ % n));
+  return i->first;
+}
+
+std::optional<member> membership::find(proc_id id) const {
+  std::lock_guard guard{mutex_};
+  auto i = members_.find(id);
+  return i == members_.end() ? std::nullopt : std::optional{i->second};
+}
+
+std::vector<proc_id> membership::on_host_of(proc_id id) const {
+  std::lock_guard guard{mutex_};
+  std::vector<proc_id> out;
+  auto one = members_.find(id);
+  if (one == members_.end())
+    return out;
+  for (auto& [other, m] : members_)
+    if (m.info.host == one->second.info.host)
+      out.push_back(other);
+  return out;
+}
+
+std::optional<process_info> membership::info(proc_id id) const {
+  std::lock_guard guard{mutex_};
+  if (auto i = members_.find(id); i != members_.end())
+    return i->second.info;
+  if (auto i = gone_.find(id); i != gone_.end())
+    return i->second;
+  return std::nullopt;
+}
+
+std::vector<member> membership::all() const {
+  std::lock_guard guard{mutex_};
+  std::vector<member> out;
+  for (auto& [id, m] : members_)
+    out.push_back(m);
+  return out;
+}
+
+void membership::add(member m) {
+  std::lock_guard guard{mutex_};
+  auto id = m.id;
+  members_[id] = std::move(m);
+}
+
+void membership::set_terminating(proc_id id) {
+  std::lock_guard guard{mutex_};
+  if (auto i = members_.find(id); i != members_.end()) {
+    gone_[id] = i->second.info;
+    members_.erase(i);
+  }
+  if (auto i = gone_.find(id); i != gone_.end())
+    i->second.state = process_state::terminating;
+}
+
+void membership::remove(proc_id id, exit_cause cause) {
+  std::lock_guard guard{mutex_};
+  process_info info;
+  if (auto i = members_.find(id); i != members_.end()) {
+    info = i->second.info;
+    members_.erase(i);
+  } else if (auto j = gone_.find(id); j != gone_.end()) {
+    info = j->second;
+  }
+  info.state = process_state::terminated;
+  info.cause = std::move(cause);
+  gone_[id] = std::move(info);
+}
+
+} // namespace troupe

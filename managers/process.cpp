@@ -1,0 +1,170 @@
+#include "troupe/managers/process.hpp"
+
+#include "troupe/actors/loaded_module.hpp"
+#include "troupe/actors/waiter.hpp"
+
+#include <caf/all.hpp>
+
+#include <climits>
+#include <cstdio>
+#include <future>
+#include <unistd.h>
+
+namespace troupe {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// After a link between two workers is lost, the master says within this time whether one of them is.
+constexpr auto verdict_time = 2s;
+
+std::string host_name() {
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+} // namespace
+
+error_info gone_error(proc_id id, const exit_cause& cause) {
+  auto who = id == master_id ? std::string{"the master"} : "worker " + std::to_string(id);
+  auto text = who + (cause.host.empty() ? "" : " on " + cause.host) + " " + cause.to_text();
+  if (!cause.stderr_tail.empty())
+    text += "; its last words:\n" + cause.stderr_tail;
+  while (text.ends_with('\n'))
+    text.pop_back();
+  auto info = make_error_info(error_kind::process_exited, text, id);
+  info.host = cause.host;
+  info.cause = cause;
+  return info;
+}
+
+process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) : host_(host_name()), role_(std::move(r)) {
+  mesh::settings s;
+  s.cookie = std::move(cookie);
+  s.id = id;
+  s.cluster = cluster;
+  s.host = host_;
+  s.build_id = detail::program_build_id();
+  s.types = message_type_hashes();
+  mesh::events e;
+  e.frame = [this](proc_id from, frame_view& f) {
+    if (runtime_)
+      runtime_->frame_arrived(from, f);
+    else
+      role_.control(from, f);
+  };
+  e.up = [this](proc_id peer, const hello& h) {
+    if (runtime_)
+      runtime_->peer_up(peer, h);
+  };
+  e.down = [this](proc_id peer, const std::string& why) { link_down(peer, why); };
+  e.unreachable = [this](proc_id peer, const error_info& why) {
+    if (runtime_)
+      runtime_->peer_unreachable(peer, why);
+  };
+  e.adopted = [this](const hello& h) { role_.adopted(h); };
+  e.refused = [](const std::string& why) { warn("a connection was refused: " + why); };
+  mesh_ = std::make_unique<mesh>(loop_, std::move(s), std::move(e));
+}
+
+process::~process() {
+  stop();
+}
+
+void process::make_runtime(int turns) {
+  runtime::settings s;
+  s.turns = turns;
+  s.host = host_;
+  s.control = role_.control;
+  auto made = std::make_unique<troupe::runtime>(loop_, *mesh_, std::move(s));
+  auto take = [&] {
+    runtime_ = std::move(made);
+    // links that were there before
+    for (auto& l : mesh_->links())
+      if (auto h = mesh_->greeting(l.peer))
+        runtime_->peer_up(l.peer, *h);
+  };
+  if (thread_.joinable())
+    run_in_loop(take);
+  else
+    take();
+}
+
+void process::start() {
+  thread_ = std::thread{[this] {
+    waiter::no_blocking guard{"nothing that runs on the event loop may block"};
+    loop_.run();
+  }};
+}
+
+void process::stop() {
+  if (!thread_.joinable())
+    return;
+  run_in_loop([this] { mesh_->close(); });
+  loop_.stop();
+  thread_.join();
+}
+
+void process::run_in_loop(const std::function<void()>& f) {
+  if (!thread_.joinable())
+    return f();
+  std::promise<void> done;
+  loop_.post([&] {
+    f();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+member process::self() const {
+  member m;
+  m.id = mesh_->id();
+  m.where = where_;
+  m.info.state = process_state::connected;
+  m.info.host = host_;
+  if (where_.port != 0)
+    m.info.address = where_.to_text();
+  m.info.os_pid = ::getpid();
+  m.info.started = std::chrono::system_clock::now();
+  m.info.cpus = static_cast<int>(std::thread::hardware_concurrency());
+  if (runtime_)
+    m.node_actor = runtime_->node_actor_id();
+  return m;
+}
+
+void process::apply(const membership_change& change) {
+  for (auto& m : change.joined) {
+    if (m.id != mesh_->id())
+      mesh_->add(m.id, m.where);
+    members_.add(m);
+  }
+  for (auto& [id, why] : change.left) {
+    members_.remove(id, why.cause);
+    mesh_->mark_gone(id, why);
+    if (runtime_)
+      runtime_->peer_lost(id, why);
+  }
+}
+
+void process::link_down(proc_id id, const std::string& why) {
+  if (mesh_->id() != master_id && id != master_id) {
+    loop_.call_after(verdict_time, [this, id, why] {
+      if (mesh_->gone(id) || !runtime_)
+        return;
+      auto info = make_error_info(error_kind::not_connected,
+                                  "the link from process " + std::to_string(mesh_->id()) + " to process " + std::to_string(id)
+                                    + " was lost (" + why + "); what was on its way is lost",
+                                  id);
+      info.pids = {mesh_->id(), id};
+      runtime_->peer_unreachable(id, info);
+    });
+  }
+  role_.down(id, why);
+}
+
+void process::warn(const std::string& text) {
+  std::fprintf(stderr, "troupe: %s\n", text.c_str());
+}
+
+} // namespace troupe

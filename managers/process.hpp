@@ -1,0 +1,89 @@
+#pragma once
+
+#include "troupe/actors/runtime.hpp"
+#include "troupe/managers/membership.hpp"
+#include "troupe/transport/loop.hpp"
+#include "troupe/transport/mesh.hpp"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace troupe {
+
+/// What master and workers have in common: the loop with its thread, the mesh, the runtime, and who belongs to the cluster. The role
+/// takes the events that are its own.
+class process {
+public:
+  struct role {
+    /// A control frame.
+    std::function<void(proc_id, frame_view&)> control;
+    /// A link has ended.
+    std::function<void(proc_id, const std::string& why)> down;
+    /// A worker has got its id.
+    std::function<void(const hello&)> adopted;
+  };
+
+  process(std::string cookie, proc_id id, std::uint64_t cluster, role r);
+  ~process();
+  process(const process&) = delete;
+  process& operator=(const process&) = delete;
+
+  /// Makes the runtime, once the id is known. Any thread but the loop's.
+  void make_runtime(int turns);
+
+  /// Starts the loop's thread.
+  void start();
+  /// Ends all links, and the loop. Nothing is received any more.
+  void stop();
+
+  loop& events() {
+    return loop_;
+  }
+  mesh& net() {
+    return *mesh_;
+  }
+  membership& members() {
+    return members_;
+  }
+  /// Null before make_runtime.
+  troupe::runtime* runtime() {
+    return runtime_.get();
+  }
+  const std::string& host() const {
+    return host_;
+  }
+  /// What others are told of this process.
+  member self() const;
+  void set_address(endpoint where) {
+    where_ = std::move(where);
+  }
+
+  /// Takes a change of membership, on workers and on the master alike. Loop thread.
+  void apply(const membership_change& change);
+
+  /// Runs a function on the loop's thread and waits for it. Not from the loop's thread.
+  void run_in_loop(const std::function<void()>& f);
+
+  /// For the user, on stderr: one line.
+  static void warn(const std::string& text);
+
+private:
+  void link_down(proc_id id, const std::string& why);
+
+  std::string host_;
+  role role_;
+  endpoint where_;
+  loop loop_;
+  std::unique_ptr<mesh> mesh_;
+  membership members_;
+  std::unique_ptr<troupe::runtime> runtime_;
+  std::thread thread_;
+};
+
+/// The error that calls to a process get once it is gone.
+error_info gone_error(proc_id id, const exit_cause& cause);
+
+} // namespace troupe

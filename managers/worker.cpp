@@ -1,0 +1,245 @@
+#include "troupe/managers/worker.hpp"
+
+#include "troupe/actors/future_state.hpp"
+#include "troupe/managers/cluster.hpp"
+#include "troupe/managers/process.hpp"
+#include "troupe/transport/cookie.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+namespace troupe {
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+// Tasks that wait end within this time when the worker is let go; those that compute are left behind.
+constexpr auto end_time = 200ms;
+constexpr std::size_t max_cookie_line = 256;
+
+[[noreturn]] void end_at_once(int status) {
+  ::_exit(status);
+}
+
+// The first line of standard input, read byte by byte: what follows is not ours.
+std::string read_cookie_line(clock::time_point limit) {
+  std::string line;
+  while (line.size() < max_cookie_line) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()).count();
+    pollfd p{STDIN_FILENO, POLLIN, 0};
+    auto n = left > 0 ? ::poll(&p, 1, static_cast<int>(left)) : 0;
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      throw usage_error{"a worker reads the cluster's cookie as the first line of its standard input; none came in time"};
+    char c;
+    if (::read(STDIN_FILENO, &c, 1) != 1)
+      throw usage_error{"a worker reads the cluster's cookie as the first line of its standard input; it ended before"};
+    if (c == '\n')
+      return line;
+    line += c;
+  }
+  throw usage_error{"the first line of a worker's standard input is no cookie: it is too long"};
+}
+
+struct bind_to {
+  std::string address;
+  std::uint16_t port = 0;
+};
+
+// "127.0.0.1", "127.0.0.1:9100", "::1", "[::1]:9100"
+bind_to parse_bind(const std::string& text) {
+  bind_to out{text, 0};
+  auto colon = text.rfind(':');
+  auto bracket = text.find(']');
+  if (!text.empty() && text.front() == '[' && bracket != std::string::npos) {
+    out.address = text.substr(1, bracket - 1);
+    colon = bracket + 1 < text.size() ? bracket + 1 : std::string::npos;
+  } else if (colon != std::string::npos && text.find(':') == colon) {
+    out.address = text.substr(0, colon);
+  } else {
+    return out;
+  }
+  if (colon == std::string::npos)
+    return out;
+  auto digits = text.substr(colon + 1);
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+  if (text[colon] != ':' || error != std::errc{} || end != digits.data() + digits.size() || out.port == 0)
+    throw usage_error{"--bind-addr: '" + text + "' is not ADDRESS or ADDRESS:PORT"};
+  return out;
+}
+
+class worker_process {
+public:
+  worker_process(const worker_settings& s, std::string cookie)
+    : settings_(s), process_(std::move(cookie), 0, 0,
+                             {[this](proc_id from, frame_view& f) { control(from, f); },
+                              [this](proc_id id, const std::string& why) { link_down(id, why); }, [](const hello&) {}}) {
+  }
+
+  int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
+    auto bind = parse_bind(settings_.bind_addr);
+    auto where = process_.net().listen(bind.address, bind.port);
+    process_.set_address(where);
+    if (settings_.tied)
+      watch_input();
+    process_.start();
+    std::printf("troupe_worker:%d#%s\n", int{where.port}, where.address.c_str());
+    std::fflush(stdout);
+    if (!joining_.wait(limit)) {
+      process::warn("no master has contacted this worker in time: ending");
+      end_at_once(1);
+    }
+    if (!join(apply))
+      return leave(1);
+    leaving_.wait();
+    return leave(0);
+  }
+
+private:
+  // A worker that its master started has no life of its own.
+  void watch_input() {
+    process_.events().watch(STDIN_FILENO, EPOLLIN, [this](std::uint32_t) {
+      char skipped[256];
+      auto n = ::read(STDIN_FILENO, skipped, sizeof skipped);
+      if (n > 0 || (n < 0 && errno == EINTR))
+        return;
+      process_.events().unwatch(STDIN_FILENO);
+      if (!leaving_.ready()) {
+        process::warn("the master has ended: ending");
+        end_at_once(1);
+      }
+    });
+  }
+
+  bool join(const std::function<void(const option_values&)>& apply) {
+    join_answer answer;
+    try {
+      apply(request_.options);
+      process_.make_runtime(settings_.threads);
+      cluster::make_worker_cluster(process_);
+    } catch (const std::exception& e) {
+      answer.problem = e.what();
+    }
+    answer.self = process_.self();
+    process_.run_in_loop([&] {
+      membership_change others;
+      others.joined = request_.members;
+      others.joined.push_back(answer.self);
+      process_.apply(others);
+      // news that came while the runtime was made
+      for (auto& change : early_)
+        take_change(change);
+      early_.clear();
+      frame_builder f;
+      f.start(frame_kind::joined);
+      write(f.out(), answer);
+      process_.net().send(master_id, f, urgency::now);
+      joined_ = true;
+    });
+    return answer.problem.empty();
+  }
+
+  int leave(int status) {
+    std::string left;
+    if (auto rt = process_.runtime())
+      left = rt->shut_down(clock::now() + end_time);
+    std::fflush(stdout);
+    std::fflush(stderr);
+    if (!left.empty())
+      end_at_once(status);
+    process_.stop();
+    cluster::drop_worker_cluster();
+    return status;
+  }
+
+  // Loop thread.
+  void control(proc_id from, frame_view& f) {
+    reader in{f.payload};
+    if (from != master_id)
+      throw codec_error{"only the master sends it"};
+    switch (f.header.kind) {
+      case frame_kind::join:
+        request_ = read<join_request>(in);
+        in.expect_end();
+        joining_.set_value({});
+        return;
+      case frame_kind::members: {
+        auto change = read<membership_change>(in);
+        in.expect_end();
+        if (joined_)
+          take_change(change);
+        else
+          early_.push_back(std::move(change));
+        return;
+      }
+      case frame_kind::dial: {
+        auto dialler = read<proc_id>(in);
+        auto to = read<proc_id>(in);
+        in.expect_end();
+        if (dialler == process_.net().id())
+          process_.net().connect(to);
+        return;
+      }
+      case frame_kind::leave:
+        in.expect_end();
+        leaving_.set_value({});
+        return;
+      default:
+        throw codec_error{"a master doesn't send it"};
+    }
+  }
+
+  void take_change(const membership_change& change) {
+    process_.apply(change);
+    frame_builder f;
+    f.start(frame_kind::members_seen);
+    write(f.out(), change.version);
+    process_.net().send(master_id, f, urgency::now);
+  }
+
+  void link_down(proc_id id, const std::string& why) {
+    if (id != master_id || leaving_.ready())
+      return;
+    process::warn("worker " + std::to_string(process_.net().id()) + " has lost its master (" + why + "): ending");
+    end_at_once(1);
+  }
+
+  worker_settings settings_;
+  detail::future_state joining_;
+  detail::future_state leaving_;
+  join_request request_; // written before joining_ is set
+  bool joined_ = false;  // loop thread
+  std::vector<membership_change> early_;
+  process process_; // last: its thread calls the others
+};
+
+} // namespace
+
+int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
+  // whole lines leave at once: they show on the master when they are written, and none is lost in a crash
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::setvbuf(stderr, nullptr, _IOLBF, 0);
+  // when the master is gone, so is who reads our output: the link tells, and tells why
+  std::signal(SIGPIPE, SIG_IGN);
+  auto limit = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
+  auto cookie = read_cookie_line(limit);
+  try {
+    check_cookie(cookie);
+  } catch (const std::invalid_argument& e) {
+    throw usage_error{std::string{"the first line of standard input is no cookie: "} + e.what()};
+  }
+  worker_process w{settings, std::move(cookie)};
+  return w.serve(limit, apply);
+}
+
+} // namespace troupe

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace troupe {
+
+/// Leaves elements uninitialized where a vector would zero them: memory that is about to be read into is touched once.
+template <class T>
+struct uninitialized_allocator : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    using other = uninitialized_allocator<U>;
+  };
+
+  uninitialized_allocator() = default;
+
+  template <class U>
+  uninitialized_allocator(const uninitialized_allocator<U>&) noexcept {
+  }
+
+  template <class U>
+  void construct(U* p) noexcept {
+    ::new (static_cast<void*>(p)) U;
+  }
+
+  template <class U, class... Args>
+  void construct(U* p, Args&&... args) {
+    ::new (static_cast<void*>(p)) U(std::forward<Args>(args)...);
+  }
+};
+
+/// Raw bytes whose growth costs no zeroing.
+using byte_buffer = std::vector<std::byte, uninitialized_allocator<std::byte>>;
+
+} // namespace troupe

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <sys/uio.h>
+
+namespace troupe {
+
+class loop;
+
+/// What one attempt to move bytes came to.
+struct stream_result {
+  enum class status { moved, would_block, ended, failed };
+  status what = status::moved;
+  std::size_t bytes = 0;
+  /// For `failed`: errno.
+  int error = 0;
+};
+
+/// One end of an ordered, reliable stream of bytes between two processes: what a link is made of. A transport of one's
+/// own implements this, and hands finished streams to the mesh. Nothing in it blocks.
+class byte_stream {
+public:
+  virtual ~byte_stream() = default;
+
+  /// Calls `readable` on the loop's thread whenever `read` may give something (level-triggered), and `writable` when
+  /// `write` may go on, after `want_write(true)`. Loop thread.
+  virtual void start(loop& l, std::function<void()> readable, std::function<void()> writable) = 0;
+
+  /// Loop thread.
+  virtual stream_result read(std::span<std::byte> into) = 0;
+
+  /// Any thread, one at a time.
+  virtual stream_result write(std::span<const iovec> pieces) = 0;
+
+  /// Loop thread.
+  virtual void want_write(bool on) = 0;
+
+  /// Ends both directions; neither function is called afterwards. Loop thread.
+  virtual void close() = 0;
+
+  /// "tcp", "mpi", …: what `links()` shows.
+  virtual std::string kind() const = 0;
+
+  /// Who is at the other end, for messages: "127.0.0.1:9003".
+  virtual std::string peer() const = 0;
+};
+
+} // namespace troupe

@@ -1,0 +1,145 @@
+#include "troupe/transport/connection.hpp"
+
+#include <cstring>
+
+namespace troupe {
+
+namespace {
+
+// A hello carries a few strings and a few hundred type hashes.
+constexpr std::size_t max_hello_size = 256 << 10;
+
+} // namespace
+
+void connection::start(loop& l, std::unique_ptr<byte_stream> stream, settings s) {
+  auto c = std::make_shared<connection>(l, std::move(stream), std::move(s));
+  auto limit = c->settings_.limit;
+  c->timer_ = l.call_after(limit, [c, limit] {
+    c->handshake_.abandon("sent nothing for " + std::to_string(limit.count()) + " ms");
+    c->fail(c->handshake_.failure().empty() ? "the peer didn't introduce itself within " + std::to_string(limit.count())
+                                                + " ms"
+                                            : c->handshake_.failure());
+  });
+  // the loop's function keeps the connection; finish and fail end it
+  c->stream_->start(
+    l, [c] { c->on_readable(); }, [] {});
+  c->send(c->handshake_.take_output());
+}
+
+connection::connection(loop& l, std::unique_ptr<byte_stream> stream, settings s)
+  : loop_(l), stream_(std::move(stream)), settings_(std::move(s)), handshake_(settings_.role, settings_.cookie) {
+}
+
+void connection::on_readable() {
+  auto self = shared_from_this();
+  std::byte space[4096];
+  while (!done_) {
+    auto result = stream_->read(space);
+    if (result.what == stream_result::status::would_block)
+      return;
+    if (result.what != stream_result::status::moved) {
+      auto how = result.what == stream_result::status::ended ? std::string{"closed the connection"}
+                                                             : "broke off: " + std::string{std::strerror(result.error)};
+      handshake_.abandon(how);
+      return fail(handshake_.failure().empty() ? "the peer " + how + " before it introduced itself" : handshake_.failure());
+    }
+    take({space, result.bytes});
+  }
+}
+
+void connection::take(std::span<const std::byte> in) {
+  if (handshake_.state() == handshake::status::running) {
+    in = in.subspan(handshake_.feed(in));
+    send(handshake_.take_output());
+    if (handshake_.state() == handshake::status::failed)
+      return fail(handshake_.failure());
+    if (handshake_.state() == handshake::status::done && settings_.role == handshake::role::dialler)
+      send_hello();
+  }
+  if (done_ || handshake_.state() != handshake::status::done)
+    return;
+  input_.insert(input_.end(), in.begin(), in.end());
+  take_hello();
+}
+
+void connection::take_hello() {
+  frame_header h;
+  if (input_.size() < sizeof h)
+    return;
+  std::memcpy(&h, input_.data(), sizeof h);
+  auto wrong = check(h);
+  if (wrong.empty() && h.kind != frame_kind::hello && h.kind != frame_kind::refusal)
+    wrong = "a " + to_string(h.kind) + " frame where a hello was expected";
+  if (wrong.empty() && h.size > max_hello_size)
+    wrong = "a hello of " + std::to_string(h.size) + " bytes, the limit is " + std::to_string(max_hello_size);
+  if (!wrong.empty())
+    return fail("the peer sent " + wrong);
+  if (input_.size() - sizeof h < h.size)
+    return;
+  reader in{std::span{input_}.subspan(sizeof h, h.size)};
+  try {
+    if (h.kind == frame_kind::refusal)
+      return fail("the peer refused: " + read<std::string>(in));
+    auto peer = read<hello>(in);
+    in.expect_end();
+    if (auto why = settings_.check(peer); !why.empty()) {
+      send_refusal(why);
+      return fail(why);
+    }
+    if (settings_.role == handshake::role::acceptor)
+      send_hello();
+    input_.erase(input_.begin(), input_.begin() + static_cast<std::ptrdiff_t>(sizeof h + h.size));
+    finish(std::move(peer));
+  } catch (const codec_error& e) {
+    fail(std::string{"the peer sent a hello that can't be read: "} + e.what());
+  }
+}
+
+void connection::send_hello() {
+  frame_builder f;
+  f.start(frame_kind::hello);
+  write(f.out(), settings_.introduce());
+  send(f.finish());
+}
+
+void connection::send_refusal(const std::string& why) {
+  frame_builder f;
+  f.start(frame_kind::refusal);
+  write(f.out(), why);
+  send(f.finish());
+}
+
+// A fresh stream takes what two processes say to introduce themselves at once: its buffers are empty and larger.
+void connection::send(std::span<const std::byte> bytes) {
+  while (!done_ && !bytes.empty()) {
+    iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    auto result = stream_->write({&piece, 1});
+    if (result.what != stream_result::status::moved)
+      return fail("the peer doesn't take what introduces this process");
+    bytes = bytes.subspan(result.bytes);
+  }
+}
+
+void connection::finish(hello peer) {
+  if (done_)
+    return;
+  done_ = true;
+  loop_.cancel(timer_);
+  auto out = std::make_unique<established>();
+  out->stream = std::move(stream_);
+  out->peer = std::move(peer);
+  out->leftover = std::move(input_);
+  settings_.done(std::move(out), {});
+}
+
+void connection::fail(std::string why) {
+  if (done_)
+    return;
+  done_ = true;
+  loop_.cancel(timer_);
+  auto peer = stream_->peer();
+  stream_->close();
+  settings_.done(nullptr, peer + ": " + why);
+}
+
+} // namespace troupe

@@ -1,0 +1,87 @@
+#pragma once
+
+#include "troupe/transport/byte_stream.hpp"
+#include "troupe/transport/frame.hpp"
+#include "troupe/transport/handshake.hpp"
+#include "troupe/transport/loop.hpp"
+#include "troupe/transport/proc_id.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace troupe {
+
+/// What two processes that know the cookie tell each other about themselves.
+struct hello {
+  /// Random number of the cluster; 0 for a worker that belongs to none yet.
+  std::uint64_t cluster = 0;
+  /// Who is speaking; 0 for a worker that has no id yet.
+  proc_id from = 0;
+  /// Who is meant. To a worker that has no id yet this is its id from now on.
+  proc_id to = 0;
+  std::string host;
+  std::int64_t os_pid = 0;
+  /// Of the executable: unnamed functions can be called where it is the same.
+  std::string build_id;
+  /// Hashes of the names of the message types that the speaker knows; their positions are their numbers on this link.
+  std::vector<std::uint64_t> types;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, hello& x) {
+    return f(x.cluster, x.from, x.to, x.host, x.os_pid, x.build_id, x.types);
+  }
+};
+
+/// A stream whose two ends trust each other and know who they are.
+struct established {
+  std::unique_ptr<byte_stream> stream;
+  hello peer;
+  /// Bytes of frames that came with the hello.
+  std::vector<std::byte> leftover;
+};
+
+/// Brings a fresh stream from nothing to `established`: handshake, then hellos. Owns itself until `done` has been called,
+/// which happens once, before the limit has passed. Nothing of the peer's is decoded before it has proved that it knows
+/// the cookie, and it costs no more than a kilobyte until then. Loop thread only.
+class connection : public std::enable_shared_from_this<connection> {
+public:
+  struct settings {
+    handshake::role role;
+    std::string cookie;
+    std::chrono::milliseconds limit;
+    /// Makes our own hello. An acceptor is asked after `check`.
+    std::function<hello()> introduce;
+    /// Empty if the peer is welcome, otherwise what it is told.
+    std::function<std::string(const hello&)> check;
+    /// Gets the stream, or null and why not.
+    std::function<void(std::unique_ptr<established>, std::string)> done;
+  };
+
+  static void start(loop& l, std::unique_ptr<byte_stream> stream, settings s);
+
+  connection(loop& l, std::unique_ptr<byte_stream> stream, settings s);
+
+private:
+  void on_readable();
+  void take(std::span<const std::byte> in);
+  void take_hello();
+  void send_hello();
+  void send_refusal(const std::string& why);
+  void send(std::span<const std::byte> bytes);
+  void finish(hello peer);
+  void fail(std::string why);
+
+  loop& loop_;
+  std::unique_ptr<byte_stream> stream_;
+  settings settings_;
+  handshake handshake_;
+  std::vector<std::byte> input_; // of the hello, after the handshake
+  loop::timer_id timer_ = 0;
+  bool done_ = false;
+};
+
+} // namespace troupe

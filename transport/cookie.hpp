@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace troupe {
+
+/// The longest cookie, in characters.
+inline constexpr std::size_t max_cookie_size = 16;
+
+/// 16 random letters and digits, all equally likely (95 bits). Throws std::runtime_error without random
+/// numbers.
+std::string make_cookie();
+
+/// Accepts 1 to 16 printable ASCII characters without blanks. Throws std::invalid_argument otherwise, with a
+/// text that says what is wrong but doesn't repeat the cookie.
+void check_cookie(std::string_view cookie);
+
+/// Reads a cookie from a file that holds nothing else but a line end. The file must be a regular one (or a
+/// link to one) that belongs to this process's effective user, and nobody else may have any right to it: who
+/// can read it can run code here, who can write it can lock us out. Throws std::runtime_error naming the file
+/// otherwise. Never blocks, not even on a FIFO.
+std::string read_cookie_file(const std::filesystem::path& file);
+
+} // namespace troupe

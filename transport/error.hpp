@@ -1,0 +1,306 @@
+#pragma once
+
+#include "troupe/transport/proc_id.hpp"
+#include "troupe/transport/stack_frame.hpp"
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+/// What went wrong, for a switch; one for each class below.
+enum class error_kind : std::uint8_t {
+  remote,
+  process_exited,
+  composite,
+  timeout,
+  deadline_exceeded,
+  cancelled,
+  interrupted,
+  not_connected,
+  unknown_process,
+  channel_closed,
+  already_set,
+  not_serializable,
+  not_decodable,
+  unknown_task,
+  type_mismatch,
+  no_workers,
+  empty_range,
+  launch,
+  authentication,
+  would_block,
+  usage,
+};
+
+/// The name of the class that stands for a kind, such as "process_exited".
+std::string_view to_string(error_kind);
+
+/// How a process ended, as far as is known.
+struct exit_cause {
+  /// Where it ran.
+  std::string host;
+  /// Its exit status; -1 if it was ended by a signal, or if nobody saw its end.
+  int status = -1;
+  /// The signal that ended it; 0 if none did, or if nobody saw its end.
+  int signal = 0;
+  /// The last lines it wrote to stderr, 4 KiB at most.
+  std::string stderr_tail;
+  /// What else is known, as a phrase: "was removed", "the connection was lost".
+  std::string reason;
+
+  /// "was killed by signal 9 (Killed)", "exited with status 7", or the reason.
+  std::string to_text() const;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, exit_cause& x) {
+    return f(x.host, x.status, x.signal, x.stderr_tail, x.reason);
+  }
+};
+
+/// Why a program that was launched didn't become a worker.
+enum class launch_reason : std::uint8_t { no_address, silent, noise, died, refused, unreachable };
+
+/// "no_address", "silent", …
+std::string_view to_string(launch_reason);
+
+/// One process that didn't come.
+struct launch_failure {
+  std::string host;
+  launch_reason reason = launch_reason::died;
+  /// The exit status of the program; -1 if it didn't exit, or was killed.
+  int status = -1;
+  /// What happened and what to do, as a sentence.
+  std::string text;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, launch_failure& x) {
+    return f(x.host, x.reason, x.status, x.text);
+  }
+};
+
+/// Everything that an error carries, in the form that travels between processes.
+struct error_info {
+  error_kind kind = error_kind::usage;
+  /// The process it is about: where a function threw, which process exited or is unknown. 0: none.
+  proc_id pid = 0;
+  /// Other processes it is about: the two ends of a missing link, the workers that are still there, those that joined.
+  std::vector<proc_id> pids;
+  /// The text; for `remote`, what() of the exception that was thrown, alone.
+  std::string message;
+  /// The host of `pid`; empty if unknown.
+  std::string host;
+  /// The function that was called; empty if none was.
+  std::string task;
+  /// For `remote`: the type of the exception that was thrown.
+  std::string type_name;
+  /// For `remote`: where it was thrown, innermost first.
+  std::vector<stack_frame> stack;
+  /// For `process_exited`: how.
+  exit_cause cause;
+  /// For `composite` its members; for `remote` the error that was thrown there, if it was one of ours or wraps another.
+  std::vector<error_info> parts;
+  /// For `launch`: who didn't come.
+  std::vector<launch_failure> failures;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, error_info& x) {
+    return f(x.kind, x.pid, x.pids, x.message, x.host, x.task, x.type_name, x.stack, x.cause, x.parts, x.failures);
+  }
+};
+
+template <class Inspector>
+typename Inspector::result_type inspect(Inspector& f, stack_frame& x) {
+  return f(x.function, x.module, x.offset, x.count);
+}
+
+/// The base of all errors that troupe throws. Copies share their content, and may be kept and rethrown on any thread.
+class error : public std::runtime_error {
+public:
+  explicit error(error_info info);
+
+  error_kind kind() const noexcept {
+    return info_->kind;
+  }
+
+  /// The process it is about; over several hops, the one that this process called. 0: none.
+  proc_id pid() const noexcept {
+    return info_->pid;
+  }
+
+  /// The type of the exception that was thrown first, demangled: "std::out_of_range". Empty for errors of our own.
+  const std::string& type_name() const noexcept;
+
+  /// The text of what was thrown first, alone.
+  const std::string& message() const noexcept;
+
+  /// Where it was thrown, innermost frame first; empty if it wasn't thrown by a function that was called.
+  const std::vector<stack_frame>& stack() const noexcept;
+
+  /// All of it, as it travels.
+  const error_info& info() const noexcept {
+    return *info_;
+  }
+
+private:
+  std::shared_ptr<const error_info> info_;
+};
+
+/// A function that was called on another process, or as a task on this one, threw.
+class remote_error : public error {
+public:
+  using error::error;
+  /// The original exception, rebuilt; null if its type is neither a standard exception type nor one of ours.
+  std::exception_ptr nested() const;
+  /// Throws what `nested` gives; *this if that is null.
+  [[noreturn]] void rethrow_nested() const;
+};
+
+/// A process is gone, and what was asked of it won't come.
+class process_exited : public error {
+public:
+  using error::error;
+  /// How `pid` ended.
+  const exit_cause& cause() const noexcept;
+};
+
+/// Several things failed; each has its own error.
+class composite_error : public error {
+public:
+  using error::error;
+  /// The errors, in the order in which what failed was started; each is rebuilt with its own type.
+  std::vector<std::exception_ptr> exceptions() const;
+  /// The same, as values of the base class.
+  std::vector<error> errors() const;
+};
+
+/// A limit that was given to an operation itself has passed.
+class timeout_error : public error {
+public:
+  using error::error;
+  /// The processes that weren't done by then.
+  const std::vector<proc_id>& pids() const noexcept;
+};
+
+/// A call's deadline has passed.
+class deadline_exceeded : public error {
+public:
+  using error::error;
+};
+
+/// A call was cancelled by its caller.
+class cancelled : public error {
+public:
+  using error::error;
+};
+
+/// The user pressed Ctrl-C, or a task was interrupted.
+class interrupted : public error {
+public:
+  using error::error;
+};
+
+/// Two processes that can't talk to each other.
+class not_connected : public error {
+public:
+  using error::error;
+  proc_id from() const noexcept;
+  proc_id to() const noexcept;
+};
+
+/// An id that was never given to a process.
+class unknown_process : public error {
+public:
+  using error::error;
+};
+
+class channel_closed : public error {
+public:
+  using error::error;
+};
+
+class already_set : public error {
+public:
+  using error::error;
+};
+
+/// A value could not be encoded on `pid`; nothing of it was sent.
+class not_serializable : public error {
+public:
+  using error::error;
+};
+
+/// A value could not be decoded on `pid`.
+class not_decodable : public error {
+public:
+  using error::error;
+};
+
+/// A process was asked for a function that it doesn't have.
+class unknown_task : public error {
+public:
+  using error::error;
+};
+
+class type_mismatch : public error {
+public:
+  using error::error;
+};
+
+class no_workers : public error {
+public:
+  using error::error;
+};
+
+class empty_range : public error {
+public:
+  using error::error;
+};
+
+/// Workers didn't come.
+class launch_error : public error {
+public:
+  using error::error;
+  const std::vector<launch_failure>& failures() const noexcept;
+  /// The workers of the same call that did come; they stay.
+  const std::vector<proc_id>& joined() const noexcept;
+};
+
+class authentication_error : public error {
+public:
+  using error::error;
+};
+
+class would_block : public error {
+public:
+  using error::error;
+};
+
+/// troupe was asked for what makes no sense, or is not allowed here.
+class usage_error : public error {
+public:
+  using error::error;
+  explicit usage_error(std::string text);
+};
+
+/// Throws the class that stands for info.kind.
+[[noreturn]] void throw_error(error_info info);
+
+/// The same as an exception_ptr.
+std::exception_ptr make_exception(const error_info& info);
+
+/// An error of the given kind about one process.
+error_info make_error_info(error_kind kind, std::string message, proc_id pid = 0);
+
+/// What the exception that is being handled looks like from another process: our own errors as they are, all others
+/// as `remote` with type and text, and those nested in it (std::throw_with_nested) as parts.
+/// Must be called inside a catch block.
+error_info describe_current_exception();
+
+} // namespace troupe
