@@ -4,6 +4,7 @@
 #include "troupe/managers/child_process.hpp"
 #include "troupe/transport/tcp.hpp"
 
+#include <array>
 #include <arpa/inet.h>
 #include <cerrno>
 #include <charconv>
@@ -72,7 +73,7 @@ struct local_manager::child {
 
   child_process process;
   unique_fd input;
-  std::vector<std::chrono::milliseconds> kill_after;
+  std::array<std::chrono::milliseconds, 3> kill_after{};
   output_pump::id out = 0;
   output_pump::id err = 0;
 
@@ -112,9 +113,6 @@ local_manager::local_manager(int count, local_options options, manager_context c
   : count_(count), options_(std::move(options)), context_(std::move(context)) {
   if (count < 0)
     throw usage_error{"addprocs: " + std::to_string(count) + " workers were asked for"};
-  if (options_.kill_after.size() != 3)
-    throw usage_error{"local_options::kill_after has " + std::to_string(options_.kill_after.size())
-                      + " times; there are 3: before SIGUSR1, before SIGQUIT and before SIGKILL"};
 }
 
 local_manager::~local_manager() = default;

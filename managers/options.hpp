@@ -1,8 +1,8 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,7 +31,7 @@ struct launch_options {
   std::map<std::string, std::string> extra;
 };
 
-/// For workers on this host.
+/// For workers on this host; what it shares with launch_options means the same.
 struct local_options {
   std::string exename;
   std::vector<std::string> exeflags;
@@ -40,13 +40,13 @@ struct local_options {
   std::string bind_addr;
   std::chrono::milliseconds launch_timeout{60000};
   int threads = 0;
-  bool partial = false;
-  std::map<std::string, std::string> extra;
   /// Whether workers listen on 127.0.0.1 only, where no other host reaches them. Ignored if `bind_addr` is given.
   bool restrict_loopback = true;
   /// How long a worker that was asked to leave may take before it gets SIGUSR1, then SIGQUIT, then SIGKILL.
-  std::vector<std::chrono::milliseconds> kill_after{std::chrono::seconds{15}, std::chrono::seconds{6},
-                                                    std::chrono::seconds{15}};
+  std::array<std::chrono::milliseconds, 3> kill_after{std::chrono::seconds{15}, std::chrono::seconds{6},
+                                                      std::chrono::seconds{15}};
+  bool partial = false;
+  std::map<std::string, std::string> extra;
 
   operator launch_options() const;
 };
