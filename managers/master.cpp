@@ -281,6 +281,13 @@ void master::take_answer(proc_id from, const frame_view& f) {
   b->check();
 }
 
+// Lets go of what the manager keeps for a worker: its process's descriptor, in the first place. What the manager has still to do
+// with it, it holds itself.
+void master::retire(worker& w) {
+  w.config.userdata.reset();
+  w.manager.reset();
+}
+
 void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::string& text) {
   if (w->at != worker::stage::joining)
     return;
@@ -299,6 +306,7 @@ void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::s
   b->failures.push_back({cause.host.empty() ? w->config.host : cause.host, reason, cause.status, who + text + tail});
   --b->pending;
   b->check();
+  retire(*w);
 }
 
 // -- workers that go ----------------------------------------------------------------------------------------------------------
@@ -357,6 +365,7 @@ void master::lose(const worker_ptr& w) {
   membership_change change;
   change.left.emplace_back(w->id, why);
   broadcast(std::move(change));
+  retire(*w);
 }
 
 std::vector<proc_id> master::removable(const std::vector<proc_id>& ids) const {
@@ -414,6 +423,7 @@ void master::left(const worker_ptr& w) {
     --b->pending;
     b->check();
   }
+  retire(*w);
 }
 
 void master::remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {

@@ -81,6 +81,7 @@ private:
   void lose(const worker_ptr& w);
   void begin_removal(const std::vector<proc_id>& ids, const std::shared_ptr<batch>& b);
   void left(const worker_ptr& w);
+  static void retire(worker& w);
   void broadcast(membership_change change);
   void take_seen(proc_id from, std::uint64_t version);
   void wait_until_seen(std::chrono::milliseconds limit);

@@ -39,8 +39,8 @@ void register_library_types() {
 }
 
 type_registry& registry() {
-  static type_registry r;
-  return r;
+  static auto r = new type_registry; // threads may still send while a program ends
+  return *r;
 }
 
 // What CAF itself sends, and what nobody should have to register.
