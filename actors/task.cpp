@@ -1,14 +1,12 @@
 #include "troupe/actors/task.hpp"
 
 #include "troupe/actors/loaded_module.hpp"
+#include "troupe/transport/names.hpp"
 
 #include <cstdio>
 #include <cstdlib>
-#include <cxxabi.h>
 #include <map>
-#include <memory>
 #include <mutex>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -38,17 +36,10 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 33);
 }
 
-std::uint64_t hash_text(std::string_view text) {
-  std::uint64_t h = 0xcbf29ce484222325u; // FNV-1a, 64 bits
-  for (unsigned char c : text)
-    h = (h ^ c) * 0x100000001b3u;
-  return h;
-}
-
 // The lowest bit tells numbers of names from numbers of places, so that they can't meet.
 std::uint64_t id_of(const task_registry& r, task_function run) {
   if (auto named = r.names.find(run); named != r.names.end())
-    return mix(hash_text(named->second)) | 1;
+    return mix(hash_name(named->second)) | 1;
   auto where = locate(reinterpret_cast<const void*>(run));
   return mix(where.module ^ mix(where.offset)) & ~std::uint64_t{1};
 }
@@ -111,9 +102,7 @@ std::string function_label(const char* pretty) {
 }
 
 std::string type_text(const std::type_info& type) {
-  int status = 0;
-  std::unique_ptr<char, void (*)(void*)> text{abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), std::free};
-  return status == 0 ? std::string{text.get()} : std::string{type.name()};
+  return demangle(type.name());
 }
 
 void throw_pointer_in_capture(const found_pointer& found, const std::string& function) {

@@ -172,7 +172,7 @@ void cluster::cookie(const std::string& value) {
 // -- calls --------------------------------------------------------------------------------------------------------------------------
 
 proc_id cluster::resolve(target where) const {
-  return where.id() == 0 ? process_.members().next_worker() : where.id();
+  return where.is_any() ? process_.members().next_worker() : where.id();
 }
 
 void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {

@@ -38,16 +38,21 @@ class target {
 public:
   target(proc_id id) : id_(id) { // NOLINT: implicit
   }
-  target(any_t) : id_(0) { // NOLINT: implicit
+  target(any_t) : any_(true) { // NOLINT: implicit
   }
 
-  /// 0: any.
+  bool is_any() const {
+    return any_;
+  }
+
+  /// Means nothing if it is any.
   proc_id id() const {
     return id_;
   }
 
 private:
-  proc_id id_;
+  proc_id id_ = 0;
+  bool any_ = false;
 };
 
 /// The cluster as seen from one of its processes. All functions may be called from any thread but the event loop's; those that block
@@ -180,14 +185,17 @@ public:
   template <class F, class... Args>
   void everywhere(const std::vector<proc_id>& ids, F&& f, Args&&... args) {
     using result = decltype(begin(0, false, 1, f, args...));
-    std::vector<result> open;
+    std::vector<result> open(ids.size());
     std::vector<std::exception_ptr> failed(ids.size());
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      open.emplace_back();
-      try {
-        open.back() = begin(0, false, ids[i], f, args...);
-      } catch (...) {
-        failed[i] = std::current_exception();
+    for (auto local : {false, true}) { // others can begin before this process does its part
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        if ((ids[i] == myid()) != local)
+          continue;
+        try {
+          open[i] = begin(0, false, ids[i], f, args...);
+        } catch (...) {
+          failed[i] = std::current_exception();
+        }
       }
     }
     for (std::size_t i = 0; i < ids.size(); ++i) {

@@ -368,7 +368,7 @@ void refuse_pointers(const T& x) {
 
 template <class T>
 void write_block(writer& w, const T* data, std::size_t n) {
-  if constexpr (plain_class<T> && !has_inspect<T>)
+  if constexpr (plain_class<T>)
     if (n > 0)
       refuse_pointers(data[0]);
   w.raw(data, n * sizeof(T));
@@ -495,6 +495,8 @@ void write_value(writer& w, const T& x) {
   } else if constexpr (sequence<T> || is_span<T>::value) {
     write_sequence(w, x);
   } else {
+    // what a user's inspect passes on comes here unchecked
+    static_assert(can_travel<T>(), "values of this type can't be sent to another process: give it an inspect(f, x)");
     if constexpr (!is_instance_of<T, std::chrono::time_point> && !is_instance_of<T, std::chrono::duration>)
       refuse_pointers(x);
     w.put(x);
@@ -543,6 +545,7 @@ void read_value(reader& r, T& x) {
     reader::depth_guard guard{r};
     read_sequence(r, x);
   } else {
+    static_assert(can_travel<T>(), "values of this type can't be received from another process: give it an inspect(f, x)");
     std::memcpy(static_cast<void*>(&x), r.take(sizeof(T)).data(), sizeof(T));
   }
 }

@@ -1,5 +1,7 @@
 #include "troupe/transport/error.hpp"
 
+#include "troupe/transport/names.hpp"
+
 #include <cstring>
 #include <cstdlib>
 #include <cxxabi.h>
@@ -98,12 +100,6 @@ const error_info& origin(const error_info& x) {
   return *p;
 }
 
-std::string demangled(const char* name) {
-  int status = 0;
-  std::unique_ptr<char, void (*)(void*)> text{abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free};
-  return status == 0 ? std::string{text.get()} : std::string{name};
-}
-
 using maker = std::exception_ptr (*)(const std::string&);
 
 template <class E>
@@ -141,7 +137,7 @@ constexpr standard_type standard_types[] = {
 
 error_info describe_exception(const std::exception& e) {
   auto info = make_error_info(error_kind::remote, e.what());
-  info.type_name = demangled(typeid(e).name());
+  info.type_name = detail::demangle(typeid(e).name());
   if (auto nested = dynamic_cast<const std::nested_exception*>(&e); nested != nullptr && nested->nested_ptr()) {
     // throw_with_nested throws a class of its own that derives from the user's: tell that one's name
     constexpr std::string_view wrapper = "std::_Nested_exception<";
@@ -345,7 +341,7 @@ error_info describe_current_exception() {
   } catch (...) {
     auto info = make_error_info(error_kind::remote, "an exception that is not derived from std::exception");
     if (auto type = abi::__cxa_current_exception_type())
-      info.type_name = demangled(type->name());
+      info.type_name = detail::demangle(type->name());
     return info;
   }
 }

@@ -6,12 +6,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <cxxabi.h>
 #include <deque>
 #include <list>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <set>
 #include <typeindex>
@@ -119,20 +116,6 @@ caf::message make_message_of(std::vector<caf::type_erased_value_ptr> elements) {
 } // namespace
 
 namespace detail {
-
-std::uint64_t hash_name(std::string_view name) {
-  // FNV-1a, 64 bits (Fowler, Noll, Vo)
-  std::uint64_t h = 0xcbf29ce484222325u;
-  for (unsigned char c : name)
-    h = (h ^ c) * 0x100000001b3u;
-  return h;
-}
-
-std::string demangle(const char* name) {
-  int status = 0;
-  std::unique_ptr<char, void (*)(void*)> text{abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free};
-  return status == 0 ? std::string{text.get()} : std::string{name};
-}
 
 bool add_message_type(message_type type) {
   auto& r = registry();

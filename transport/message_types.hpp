@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/transport/actor_codec.hpp"
+#include "troupe/transport/names.hpp"
 
 #include <caf/error.hpp>
 #include <caf/message.hpp>
@@ -13,7 +14,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <typeinfo>
 #include <vector>
 
@@ -34,8 +34,6 @@ struct message_type {
 
 namespace detail {
 
-std::uint64_t hash_name(std::string_view name);
-std::string demangle(const char* name);
 bool add_message_type(message_type type);
 
 template <class T>
