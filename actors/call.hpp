@@ -39,7 +39,8 @@ public:
     }
   }
 
-  /// Sends it. `waiting` gets the answer; null for none. `now`: the caller is about to wait.
+  /// Sends it. `waiting` gets the answer; null for none. `now`: the caller is about to wait; throws usage_error, and sends
+  /// nothing, where that is not allowed.
   void send(std::shared_ptr<future_state> waiting, bool now);
 
 private:

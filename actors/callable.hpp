@@ -45,11 +45,14 @@ struct with_t {
 template <class... Xs>
 auto with(Xs&&... xs) {
   static_assert(sizeof...(Xs) >= 1, "troupe::with(values…, f): the function is missing");
-  auto all = std::forward_as_tuple(std::forward<Xs>(xs)...);
+  // by their addresses: g++ 12 takes a lambda with captures for not trivially copyable once there is a tuple of it
+  auto all = std::make_tuple(std::addressof(xs)...);
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
-    using f_type = std::decay_t<std::tuple_element_t<sizeof...(Xs) - 1, std::tuple<Xs...>>>;
-    return with_t<f_type, std::decay_t<std::tuple_element_t<I, std::tuple<Xs...>>>...>{
-      {std::get<I>(std::move(all))...}, std::get<sizeof...(Xs) - 1>(std::move(all))};
+    using types = std::tuple<Xs&&...>;
+    constexpr auto last = sizeof...(Xs) - 1;
+    return with_t<std::decay_t<std::tuple_element_t<last, types>>, std::decay_t<std::tuple_element_t<I, types>>...>{
+      {static_cast<std::tuple_element_t<I, types>>(*std::get<I>(all))...},
+      static_cast<std::tuple_element_t<last, types>>(*std::get<last>(all))};
   }(std::make_index_sequence<sizeof...(Xs) - 1>{});
 }
 
@@ -113,6 +116,18 @@ struct function_parameters<R (*)(Ps...)> {
 };
 template <class R, class... Ps>
 struct function_parameters<R (*)(Ps...) noexcept> : function_parameters<R (*)(Ps...)> {};
+
+// The object of a member function is its first argument.
+template <class R, class C, class... Ps>
+struct function_parameters<R (C::*)(Ps...)> {
+  using type = parameters<C&, Ps...>;
+};
+template <class R, class C, class... Ps>
+struct function_parameters<R (C::*)(Ps...) const> : function_parameters<R (C::*)(Ps...)> {};
+template <class R, class C, class... Ps>
+struct function_parameters<R (C::*)(Ps...) noexcept> : function_parameters<R (C::*)(Ps...)> {};
+template <class R, class C, class... Ps>
+struct function_parameters<R (C::*)(Ps...) const noexcept> : function_parameters<R (C::*)(Ps...)> {};
 
 template <class Ps, std::size_t N>
 struct drop_front {

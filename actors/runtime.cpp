@@ -160,11 +160,24 @@ void runtime::execute(const incoming_call& c) {
   current_task_id = outer_task;
 }
 
+namespace {
+
+// The thunk that calls a function, into which the function itself is often inlined, goes by the function's name.
+std::vector<stack_frame> trace_of(const std::string& label) {
+  auto frames = detail::last_throw_trace();
+  for (auto& f : frames)
+    if (f.function.starts_with("troupe::detail::task<"))
+      f.function = label;
+  return frames;
+}
+
+} // namespace
+
 // Inside a catch block.
 error_info runtime::describe_failure(const std::string& label) {
   auto info = describe_current_exception();
   if (info.kind == error_kind::remote && info.pid == 0) {
-    info.stack = detail::last_throw_trace();
+    info.stack = trace_of(label);
   } else {
     auto bare = info.kind == error_kind::process_exited || info.kind == error_kind::cancelled
                 || info.kind == error_kind::deadline_exceeded || info.kind == error_kind::interrupted;
@@ -176,7 +189,7 @@ error_info runtime::describe_failure(const std::string& label) {
       outer.kind = error_kind::remote;
       outer.parts.push_back(std::move(info));
       info = std::move(outer);
-      info.stack = detail::last_throw_trace();
+      info.stack = trace_of(label);
     }
   }
   info.pid = id();
@@ -333,6 +346,8 @@ void outgoing_call::throw_not_serializable(const std::exception& e) {
 }
 
 void outgoing_call::send(std::shared_ptr<future_state> waiting, bool now) {
+  if (now)
+    waiter::check_may_block(); // who can't wait for the answer must not have asked
   runtime::get().send_call(to_, **frame_, flags_, std::move(waiting), now);
 }
 

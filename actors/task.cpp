@@ -3,10 +3,12 @@
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/transport/names.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -101,8 +103,19 @@ std::string function_label(const char* pretty) {
   return std::string{text};
 }
 
+// "lambda #2 in main" for main::{lambda(troupe::cluster&)#1}::operator()(troupe::cluster&) const::{lambda(int)#2}
 std::string type_text(const std::type_info& type) {
-  return demangle(type.name());
+  auto text = demangle(type.name());
+  constexpr std::string_view clang_lambda = "'lambda", gcc_lambda = "{lambda(";
+  auto first = std::min(text.find(gcc_lambda), text.find(clang_lambda));
+  if (first == std::string::npos)
+    return text;
+  auto number = text.rfind('#');
+  auto where = text.substr(0, first);
+  while (where.ends_with(':'))
+    where.pop_back();
+  auto digits = number == std::string::npos ? std::string{} : text.substr(number, text.find_first_not_of("0123456789", number + 1) - number);
+  return "lambda" + (digits.empty() ? "" : " " + digits) + (where.empty() ? "" : " in " + where);
 }
 
 void throw_pointer_in_capture(const found_pointer& found, const std::string& function) {

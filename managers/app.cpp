@@ -139,7 +139,7 @@ CLI::Option& app::add(option_slot slot) {
   auto option = cli.add_option(shared->name, set, shared->description);
   option->type_name(shared->many ? shared->type : "(" + shared->type + ")");
   if (shared->many)
-    option->expected(1, CLI::detail::expected_max_vector_size);
+    option->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args();
   if (!shared->shown_default.empty())
     option->default_str(shared->shown_default);
   return *option;

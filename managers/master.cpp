@@ -360,7 +360,9 @@ void master::lose(const worker_ptr& w) {
     w->manager->kill(w->id, w->config);
   }
   auto why = gone_error(w->id, cause);
-  process::warn(why.message.substr(0, why.message.find('\n')));
+  auto without_tail = cause;
+  without_tail.stderr_tail.clear();
+  process::warn(gone_error(w->id, without_tail).message);
   w->manager->manage(w->id, w->config, manage_op::deregistered);
   membership_change change;
   change.left.emplace_back(w->id, why);

@@ -268,8 +268,8 @@ concept number = (std::is_arithmetic_v<T> && !std::same_as<T, bool> && !std::sam
 template <class T>
 concept block_element = number<T>
                         || ((std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T>
-                            && !is_address<T>::value && !has_codec<T> && !is_instance_of<T, std::optional>
-                            && !is_instance_of<T, std::variant> && !std::is_empty_v<T>);
+                            && std::is_move_constructible_v<T> && !is_address<T>::value && !has_codec<T>
+                            && !is_instance_of<T, std::optional> && !is_instance_of<T, std::variant> && !std::is_empty_v<T>);
 
 template <class T>
 concept contiguous = requires(const T& x) {
@@ -299,9 +299,11 @@ concept tuple_like = is_instance_of<T, std::pair> || is_instance_of<T, std::tupl
 template <class T>
 concept nothing = std::same_as<T, std::monostate> || std::same_as<T, std::nullptr_t> || std::same_as<T, std::tuple<>>;
 
-// A trivially copyable class that has no inspect: its bytes are its value, once they are known to hold no address.
+// A trivially copyable class that has no inspect: its bytes are its value, once they are known to hold no address. Mutexes and
+// atomics count as trivially copyable, but can't be copied at all.
 template <class T>
-concept plain_class = (std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T> && !is_address<T>::value;
+concept plain_class = (std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T>
+                      && std::is_move_constructible_v<T> && !is_address<T>::value;
 
 template <class T>
 constexpr bool can_travel();

@@ -15,6 +15,15 @@ constexpr std::size_t flight_size = 256 << 10;
 constexpr std::size_t read_buffer_size = 256 << 10;
 constexpr int reads_per_event = 8;
 
+// Whether nobody keeps a view of the buffer, so that it can be written again.
+bool only_owner(const std::shared_ptr<byte_buffer>& buffer) {
+  if (buffer.use_count() != 1)
+    return false;
+  // The count is read without ordering. Giving up a copy has it: what other threads have read was read before.
+  auto copy = buffer;
+  return true;
+}
+
 } // namespace
 
 link::link(loop& l, std::unique_ptr<byte_stream> stream, observer& watcher)
@@ -156,7 +165,7 @@ void link::on_writable() {
 // Makes room for the rest of the frame that is being received, or for some frames more.
 void link::make_room() {
   auto pending = in_end_ - in_begin_;
-  if (pending == 0 && in_.use_count() == 1) {
+  if (pending == 0 && only_owner(in_)) {
     in_begin_ = in_end_ = 0;
     if (in_->size() > read_buffer_size) { // was made for one large frame
       in_->resize(read_buffer_size);
