@@ -30,6 +30,7 @@ bool executor::submit(job j) {
   if (stopped_)
     return false;
   queue_.push_back(j);
+  backlog_.store(true, std::memory_order_relaxed);
   add_thread_if_needed();
   return true;
 }
@@ -94,6 +95,7 @@ void executor::run_thread() {
       --free_turns_;
       auto j = queue_.front();
       queue_.pop_front();
+      backlog_.store(!queue_.empty(), std::memory_order_relaxed);
       add_thread_if_needed();
       ++running_;
       lock.unlock();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -42,6 +43,11 @@ public:
   /// Whether no thread runs a job.
   bool idle() const;
 
+  /// Whether jobs wait for a turn, as of a moment ago. Takes no lock.
+  bool backlog() const {
+    return backlog_.load(std::memory_order_relaxed);
+  }
+
   /// How many threads there are, those that wait in a job included.
   std::size_t threads() const;
 
@@ -78,6 +84,7 @@ private:
   std::condition_variable changed_;
   std::deque<job> queue_;
   std::deque<resuming*> resuming_; // have waited, and want to go on
+  std::atomic<bool> backlog_{false}; // written under mutex_
   int free_turns_;
   std::size_t threads_ = 0;
   int idle_ = 0;    // threads that wait for work

@@ -63,9 +63,11 @@ runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(s
   hub_->publish(port_handle_);
   hub_->publish(node_handle_);
   the_runtime = this;
+  detail::set_reader_of_errors(id());
 }
 
 runtime::~runtime() {
+  detail::set_reader_of_errors(0);
   the_runtime = nullptr;
   port_handle_ = nullptr;
   node_handle_ = nullptr;
@@ -215,7 +217,8 @@ void runtime::send_error(proc_id to, std::uint64_t number, const error_info& why
 
 void runtime::send_reply(proc_id to, frame_builder& f) {
   if (to != id()) {
-    mesh_.send(to, f, urgency::now); // who has left in the meantime needs no answer
+    // With more to do, the answer leaves with the next ones. Who has left in the meantime needs none.
+    mesh_.send(to, f, executor_.backlog() ? urgency::batched : urgency::now);
     return;
   }
   auto owner = std::make_shared<byte_buffer>(std::move(f.finish()));
@@ -309,6 +312,8 @@ std::string runtime::shut_down(std::chrono::steady_clock::time_point limit) {
   // CAF tells of the last actor's end only to those who wait without a limit
   while (!what_is_left().empty() && std::chrono::steady_clock::now() < limit)
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  // what has arrived in the meantime must not begin after the last look
+  executor_.stop(scheduler::drop);
   return what_is_left();
 }
 

@@ -38,10 +38,12 @@ void scheduler::stop() {
   stop_actors();
   clock_.cancel_dispatch_loop();
   timer_.join();
-  executor_.stop([](executor::job j) {
-    if (j.run == run)
-      cleanup_and_release(static_cast<caf::resumable*>(j.data));
-  });
+  executor_.stop(drop);
+}
+
+void scheduler::drop(executor::job j) {
+  if (j.run == run)
+    cleanup_and_release(static_cast<caf::resumable*>(j.data));
 }
 
 void scheduler::run(void* context, void* data) {

@@ -10,13 +10,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <iostream>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace troupe {
 
@@ -78,6 +81,13 @@ std::string with_opposite(const std::string& names) {
   return names + ",!--no-" + names.substr(at + 2, end - at - 2);
 }
 
+// A program that was started without them: the descriptors that it opens next would get their numbers, and what is printed.
+void open_standard_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      static_cast<void>(::open("/dev/null", O_RDWR)); // the lowest number that is free
+}
+
 std::string file_name(const char* path) {
   auto slash = std::strrchr(path, '/');
   return slash == nullptr ? path : slash + 1;
@@ -105,6 +115,7 @@ struct app::state {
   std::vector<const CLI::Option*> not_sent; // standard options, and the help
   std::string version;
   std::string name;
+  bool has_run = false;
 
   void add_standard_options();
   option_values collect() const;
@@ -247,7 +258,10 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
   auto is_worker = std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* arg) { return std::strcmp(arg, "--worker") == 0; });
   if (state_->name.empty() && argc > 0)
     state_->name = file_name(argv[0]);
+  open_standard_streams();
   try {
+    if (std::exchange(state_->has_run, true))
+      throw usage_error{"app::run was called twice: an app runs once"};
     if (!is_worker)
       return run_master(argc, argv, body);
     return run_worker(state_->parse_worker(argc, argv), [this](const option_values& values) { state_->apply(values); });
@@ -305,8 +319,12 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
       }
       status = body(c);
     } catch (const interrupted& e) {
-      status = 128 + (signal != 0 ? signal.load() : SIGINT);
-      print_error(s.name, e);
+      auto number = signal != 0 ? signal.load() : SIGINT;
+      status = 128 + number;
+      if (number == SIGINT)
+        print_error(s.name, e);
+      else
+        std::fprintf(stderr, "%s: ended by signal %d (%s)\n", s.name.c_str(), number, sigdescr_np(number));
     } catch (const std::exception& e) {
       status = 1;
       print_error(s.name, e);

@@ -57,6 +57,20 @@ std::optional<endpoint> parse_address(std::string_view line) {
   return out;
 }
 
+// To a process that may have ended already, which its end tells: SIGPIPE would end this one too.
+void write_to_child(int fd, std::string_view text) {
+  sigset_t pipe;
+  sigset_t before;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
+  if (::write(fd, text.data(), text.size()) < 0 && errno == EPIPE) {
+    timespec at_once{};
+    ::sigtimedwait(&pipe, nullptr, &at_once);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 bool is_set(const launch_options& options, const char* name) {
   for (auto& [key, value] : options.env)
     if (key == name)
@@ -197,8 +211,7 @@ local_manager::child_ptr local_manager::start(const launch_options& options, int
   }
   c->kill_after = options_.kill_after;
   c->input = c->process.take_stdin();
-  auto hello = context_.cookie + "\n";
-  static_cast<void>(!::write(c->input.get(), hello.data(), hello.size())); // if it is gone already, its end tells
+  write_to_child(c->input.get(), context_.cookie + "\n");
   {
     std::lock_guard guard{g->mutex};
     g->waiting[c.get()] = c;
@@ -351,8 +364,20 @@ void local_manager::kill_all() {
 }
 
 void local_manager::kill(proc_id, const worker_config& config) {
-  if (auto c = child_of(config))
-    context_.events->post([this, self = shared_from_this(), c] { escalate(c, 0); });
+  auto c = child_of(config);
+  if (!c)
+    return;
+  bool joined;
+  {
+    std::lock_guard guard{c->mutex};
+    joined = c->id != 0;
+  }
+  context_.events->post([this, self = shared_from_this(), c, joined] {
+    if (joined)
+      escalate(c, 0);
+    else // has nothing to lose, and may be stuck
+      c->process.signal_group(SIGKILL);
+  });
 }
 
 // Loop thread. Each stage waits its time, then sends a stronger signal.

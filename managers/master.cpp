@@ -4,8 +4,10 @@
 #include "troupe/transport/cookie.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <set>
 #include <unistd.h>
@@ -164,8 +166,10 @@ void master::print(proc_id id, std::string_view line) {
   }
   auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : "      From worker " + std::to_string(id) + ":\t";
   text.append(line).push_back('\n');
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  if ((std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) && !output_lost_) {
+    output_lost_ = true;
+    process::warn(std::string{"what workers write can't be shown on the standard output: "} + std::strerror(errno));
+  }
 }
 
 // -- workers that come --------------------------------------------------------------------------------------------------------
@@ -201,6 +205,9 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   std::exception_ptr problem;
   try {
     manager->launch(options, to);
+  } catch (const interrupted&) {
+    problem = std::current_exception();
+    give_up_joining(b);
   } catch (...) {
     problem = std::current_exception();
   }
@@ -208,7 +215,12 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
     b->launching = false;
     b->check();
   });
-  b->done.wait();
+  try {
+    b->done.wait();
+  } catch (const interrupted&) {
+    give_up_joining(b);
+    throw;
+  }
   wait_until_seen(seen_time);
   if (problem)
     std::rethrow_exception(problem);
@@ -226,6 +238,15 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   for (auto& f : b->failures)
     info.message += "\non " + f.host + " (" + std::string{to_string(f.reason)} + "): " + f.text;
   throw_error(std::move(info));
+}
+
+// The user doesn't want to wait for those who haven't joined yet; those who have stay.
+void master::give_up_joining(const std::shared_ptr<batch>& b) {
+  process_.run_in_loop([&] {
+    for (auto& [id, w] : workers_)
+      if (w->waiting == b)
+        fail_set_up(w, launch_reason::silent, "had not joined when the launch was interrupted");
+  });
 }
 
 // Loop thread.
@@ -262,7 +283,7 @@ void master::take_answer(proc_id from, const frame_view& f) {
   if (!w || w->at != worker::stage::joining)
     return;
   if (!answer.problem.empty())
-    return fail_set_up(w, launch_reason::refused, answer.problem);
+    return fail_set_up(w, launch_reason::refused, "refused to join: " + answer.problem);
   process_.events().cancel(w->timer);
   w->at = worker::stage::member;
   answer.self.id = w->id;
@@ -303,7 +324,9 @@ void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::s
   auto who = "worker " + std::to_string(w->id)
              + (w->config.os_pid != 0 ? " (OS pid " + std::to_string(w->config.os_pid) + ") " : " ");
   auto tail = cause.stderr_tail.empty() ? "" : "; its last words:\n" + cause.stderr_tail;
-  b->failures.push_back({cause.host.empty() ? w->config.host : cause.host, reason, cause.status, who + text + tail});
+  auto greeting = process_.net().greeting(w->id);
+  auto host = !cause.host.empty() ? cause.host : greeting ? greeting->host : w->config.host;
+  b->failures.push_back({host, reason, cause.status, who + text + tail});
   --b->pending;
   b->check();
   retire(*w);

@@ -72,6 +72,7 @@ private:
   class sink;
 
   void control(proc_id from, frame_view& f);
+  void give_up_joining(const std::shared_ptr<batch>& b);
   void set_up(const worker_ptr& w);
   void send_join(const worker_ptr& w);
   void take_answer(proc_id from, const frame_view& f);
@@ -107,6 +108,7 @@ private:
 
   std::mutex output_mutex_;
   output_handler output_;
+  bool output_lost_ = false; // the pump's thread
 
   // loop thread
   std::map<proc_id, worker_ptr> workers_;

@@ -60,6 +60,7 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) 
   };
   e.down = [this](proc_id peer, const std::string& why) { link_down(peer, why); };
   e.unreachable = [this](proc_id peer, const error_info& why) {
+    warn(why.message + "; what was to be sent to it is dropped");
     if (runtime_)
       runtime_->peer_unreachable(peer, why);
   };

@@ -522,7 +522,9 @@ void read_value(reader& r, T& x) {
       for (auto& element : x)
         read_value(r, element);
   } else if constexpr (is_std_array<T>::value) {
-    if constexpr (block<T>)
+    if constexpr (std::tuple_size_v<T> == 0)
+      static_cast<void>(x); // its data() is null, which memcpy doesn't take
+    else if constexpr (block<T>)
       std::memcpy(static_cast<void*>(x.data()), r.take(sizeof(element_t<T>) * x.size()).data(),
                   sizeof(element_t<T>) * x.size());
     else

@@ -2,11 +2,14 @@
 
 #include "troupe/transport/names.hpp"
 
-#include <cstring>
+#include <any>
+#include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <cxxabi.h>
 #include <functional>
 #include <ios>
+#include <memory>
 #include <new>
 #include <sstream>
 #include <system_error>
@@ -25,6 +28,8 @@ constexpr std::string_view kind_names[] = {
 };
 
 constexpr std::string_view reason_names[] = {"no_address", "silent", "noise", "died", "refused", "unreachable"};
+
+std::atomic<proc_id> reader{0};
 
 void append_indented(std::string& out, std::string_view text, std::string_view indent) {
   while (!text.empty()) {
@@ -57,7 +62,9 @@ bool is_wrapper(const error_info& x) {
 }
 
 std::string describe_remote(const error_info& x) {
-  std::string out = x.pid == master_id ? "On the master:\n" : "On worker " + std::to_string(x.pid) + ":\n";
+  std::string out;
+  if (x.pid != 0 && x.pid != reader)
+    out = x.pid == master_id ? "On the master:\n" : "On worker " + std::to_string(x.pid) + ":\n";
   if (is_wrapper(x))
     return out + describe(x.parts.front());
   out += x.message;
@@ -66,7 +73,7 @@ std::string describe_remote(const error_info& x) {
   append_stack(out, x.stack);
   for (auto& cause : x.parts) {
     out += "\ncaused by:\n";
-    append_indented(out, cause.message + (cause.type_name.empty() ? "" : " (" + cause.type_name + ")"), "  ");
+    append_indented(out, describe(cause), "  ");
   }
   return out;
 }
@@ -127,8 +134,12 @@ constexpr standard_type standard_types[] = {
   {"std::overflow_error", make_standard<std::overflow_error>},
   {"std::underflow_error", make_standard<std::underflow_error>},
   {"std::bad_alloc", make_standard<std::bad_alloc>},
+  {"std::bad_array_new_length", make_standard<std::bad_array_new_length>},
   {"std::bad_cast", make_standard<std::bad_cast>},
+  {"std::bad_any_cast", make_standard<std::bad_any_cast>},
   {"std::bad_typeid", make_standard<std::bad_typeid>},
+  {"std::bad_exception", make_standard<std::bad_exception>},
+  {"std::bad_weak_ptr", make_standard<std::bad_weak_ptr>},
   {"std::bad_function_call", make_standard<std::bad_function_call>},
   {"std::bad_variant_access", make_standard<std::bad_variant_access>},
   {"std::bad_optional_access", make_standard<std::bad_optional_access>},
@@ -313,6 +324,10 @@ std::exception_ptr make_exception(const error_info& info) {
   std::exception_ptr out;
   visit_error(info, [&](auto&& e) { out = std::make_exception_ptr(e); });
   return out;
+}
+
+void detail::set_reader_of_errors(proc_id id) {
+  reader.store(id, std::memory_order_relaxed);
 }
 
 error_info make_error_info(error_kind kind, std::string message, proc_id pid) {

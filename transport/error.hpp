@@ -289,6 +289,14 @@ public:
   explicit usage_error(std::string text);
 };
 
+namespace detail {
+
+/// The texts of errors made from now on don't say that something was thrown on process `id`, because it is this one. 0: they say
+/// of every process. Any thread.
+void set_reader_of_errors(proc_id id);
+
+} // namespace detail
+
 /// Throws the class that stands for info.kind.
 [[noreturn]] void throw_error(error_info info);
 

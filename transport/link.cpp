@@ -84,7 +84,11 @@ void link::append(byte_buffer& frame) {
   if (l.segments.empty() || l.segments.back().size() + frame.size() > batch_size)
     l.segments.emplace_back();
   auto& batch = l.segments.back();
-  batch.insert(batch.end(), frame.begin(), frame.end());
+  auto at = batch.size();
+  if (at != 0 && batch.capacity() < batch_size)
+    batch.reserve(batch_size); // the second frame makes it a batch: idle links stay small
+  batch.resize(at + frame.size());
+  std::memcpy(batch.data() + at, frame.data(), frame.size());
 }
 
 // Takes segments from the lanes, the most urgent lane first. Needs out_mutex_.

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <system_error>
 #include <unistd.h>
+#include <utility>
 
 namespace troupe {
 
@@ -31,7 +32,13 @@ loop::loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLO
     throw_errno("troupe: cannot watch the event loop's bell");
 }
 
-loop::~loop() = default;
+loop::~loop() {
+  // what is dropped here, such as a connection that was being made, wants to be taken off these lists
+  auto watched = std::exchange(watched_, {});
+  auto timers = std::exchange(timers_, {});
+  timer_times_.clear();
+  auto posted = std::exchange(posted_, {});
+}
 
 void loop::watch(int fd, std::uint32_t events, watcher on_event) {
   auto generation = next_generation_++;

@@ -103,7 +103,7 @@ void mesh::adopt(proc_id id, const endpoint& where, std::chrono::milliseconds li
   {
     std::lock_guard guard{p->mutex};
     p->where = where;
-    p->known = p->opening = true;
+    p->opening = true;
   }
   dial_with(p, where, limit, std::move(done));
 }
@@ -129,6 +129,10 @@ void mesh::connect(proc_id id) {
   {
     std::lock_guard guard{p->mutex};
     if (p->open || p->gone || p->opening)
+      return;
+    // The master's links to its workers open when they come. One that has ended means that the worker has, or will be: who
+    // marks it as gone tells those who wait.
+    if (this->id() == master_id && p->known)
       return;
     if (!p->known) {
       // the news of it may be on its way
@@ -198,7 +202,6 @@ void mesh::open(const peer_ptr& p, std::unique_ptr<established> e) {
       return; // the stream ends with the link
     }
     p->opening = false;
-    p->known = true;
     p->greeting = greeting;
     loop_.cancel(p->timer);
     ids_[l.get()] = p->id;
@@ -283,7 +286,13 @@ std::optional<error_info> mesh::send(proc_id to, frame_builder& f, urgency u) {
 }
 
 bool mesh::knows(proc_id id) const {
-  return id == this->id() || find(id) != nullptr;
+  if (id == this->id())
+    return true;
+  auto p = find(id);
+  if (!p)
+    return false;
+  std::lock_guard guard{p->mutex};
+  return p->known || p->gone;
 }
 
 std::optional<error_info> mesh::gone(proc_id id) const {

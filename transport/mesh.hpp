@@ -123,7 +123,7 @@ private:
     const proc_id id;
     mutable std::mutex mutex;
     endpoint where;
-    bool known = false; // the master has told of it
+    bool known = false; // belongs to the cluster, or did
     bool opening = false;
     std::shared_ptr<link> open;
     std::shared_ptr<const hello> greeting;

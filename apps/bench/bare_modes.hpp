@@ -1,0 +1,15 @@
+#pragma once
+
+namespace bench {
+
+/// Whether the program was started by itself, to be a process without troupe: `bench --bare MODE …`.
+bool is_bare(int argc, char** argv);
+
+/// Runs such a process; returns its exit status.
+///   line        prints a line and waits for the end of its stdin
+///   peer PORT   the other end of a raw_peer
+///   spin CPU    prints a line and keeps a CPU from sleeping, with the lowest priority there is, until its
+///               parent ends
+int run_bare(int argc, char** argv);
+
+} // namespace bench

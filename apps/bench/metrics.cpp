@@ -1,0 +1,34 @@
+#include "bench/metrics.hpp"
+
+#include <troupe/actors.hpp>
+
+namespace bench {
+
+const std::vector<metric>& all_metrics() {
+  static const std::vector<metric> all{
+    {"rtt_us", "an empty call to a worker and back", 1, false, measure_rtt},
+    {"rtt_direct_us", "the same, a function that runs where it is received", 1, false, measure_direct_rtt},
+    {"actor_rtt_us", "a request from an actor on the master to one on a worker", 1, false, measure_actor_rtt},
+    {"call_rate", "tiny calls, many in flight, until every result is back", 1, false, measure_call_rate},
+    {"msg_rate", "one-way messages between actors on two workers", 2, false, measure_message_rate},
+    {"array_bw", "64 MiB of doubles to a worker and back", 1, false, measure_array_bandwidth},
+    {"startup_4_s", "a program's start, until 4 workers have answered a call", 0, false, measure_startup_4},
+    {"startup_16_s", "the same with 16 workers", 0, false, measure_startup_16},
+    {"worker_pss_mb", "memory of an idle worker, in proportional shares", 4, true, measure_worker_memory},
+    {"idle_cpu_pct", "CPU time of 4 idle workers and the master", 4, true, measure_idle_cpu},
+  };
+  return all;
+}
+
+const metric* find_metric(const std::string& name) {
+  for (const auto& m : all_metrics())
+    if (name == m.name)
+      return &m;
+  return nullptr;
+}
+
+void register_messages(troupe::app& app) {
+  app.message_types<std::vector<double>>();
+}
+
+} // namespace bench

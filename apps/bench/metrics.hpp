@@ -1,0 +1,60 @@
+#pragma once
+
+#include "bench/figure.hpp"
+#include "bench/timing.hpp"
+
+#include <troupe/troupe.hpp>
+
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct options {
+  double time = 2;      ///< for each metric, in seconds
+  bool spin = false;    ///< keep the CPUs awake
+  int repeat = 1;       ///< times that all is measured
+  int callers = 1;      ///< call_rate: threads of the master that call at once
+  int calls = 10000;    ///< call_rate: calls in flight
+};
+
+/// What can be measured. `measure` blocks, and throws what goes wrong: the death of a worker first of all.
+struct metric {
+  const char* name;
+  const char* description;
+  int workers;  ///< it needs so many; with -p there may be more
+  bool fresh;   ///< and wants those that have done nothing before
+  figure (*measure)(troupe::cluster& c, const options& o);
+};
+
+const std::vector<metric>& all_metrics();
+
+/// Null if there's none.
+const metric* find_metric(const std::string& name);
+
+/// Has actors exchange what the metrics need. Before app.run.
+void register_messages(troupe::app& app);
+
+// round_trips.cpp: µs
+figure measure_rtt(troupe::cluster& c, const options& o);
+figure measure_direct_rtt(troupe::cluster& c, const options& o);
+figure measure_actor_rtt(troupe::cluster& c, const options& o);
+
+// rates.cpp: per second
+figure measure_call_rate(troupe::cluster& c, const options& o);
+figure measure_message_rate(troupe::cluster& c, const options& o);
+
+// arrays.cpp: GB/s
+figure measure_array_bandwidth(troupe::cluster& c, const options& o);
+
+// startup.cpp: s
+figure measure_startup_4(troupe::cluster& c, const options& o);
+figure measure_startup_16(troupe::cluster& c, const options& o);
+/// What the program does that these start: one call to each worker, and a line when all have answered.
+void answer_from_all(troupe::cluster& c);
+
+// idle.cpp: MB, % of one core
+figure measure_worker_memory(troupe::cluster& c, const options& o);
+figure measure_idle_cpu(troupe::cluster& c, const options& o);
+
+} // namespace bench

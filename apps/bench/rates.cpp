@@ -1,0 +1,120 @@
+// Rates: calls in flight, and one-way messages.
+
+#include "bench/metrics.hpp"
+
+#include <troupe/actors.hpp>
+
+#include <future>
+#include <stdexcept>
+
+namespace bench {
+
+namespace {
+
+constexpr std::uint64_t messages_at_once = 100000;
+
+figure rate_figure(const char* name, const samples& rates) {
+  figure f{name, rates.median(), "1/s", {}};
+  f.with("min", rates.min()).with("max", rates.max());
+  f.with("p10", rates.percentile(10)).with("p90", rates.percentile(90));
+  return f.with("n", rates.size());
+}
+
+template <class Round>
+samples rates_of(const options& o, double count, Round round) {
+  samples out;
+  round(); // warms up
+  const auto end = after(seconds{o.time});
+  do
+    out.add(count / round());
+  while (clock::now() < end);
+  return out;
+}
+
+void call_and_collect(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls) {
+  std::vector<troupe::future<int>> open;
+  open.reserve(static_cast<std::size_t>(calls));
+  for (int i = 0; i < calls; ++i) {
+    const auto worker = workers[static_cast<std::size_t>(i) % workers.size()];
+    open.push_back(c.remotecall(worker, [](int x) { return x + 1; }, i));
+  }
+  for (int i = 0; i < calls; ++i)
+    if (open[static_cast<std::size_t>(i)].fetch() != i + 1)
+      throw std::runtime_error("a call came back with another's result");
+}
+
+// Seconds for `calls` calls, divided among `callers` threads.
+double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers) {
+  const auto share = [&] { call_and_collect(c, workers, calls / callers); };
+  return seconds_of([&] {
+    std::vector<std::future<void>> threads;
+    for (int i = 1; i < callers; ++i)
+      threads.push_back(std::async(std::launch::async, share));
+    share();
+    for (auto& t : threads)
+      t.get();
+  });
+}
+
+struct receiver_state {
+  caf::actor sender;
+  std::uint64_t expected = 0;
+  std::uint64_t counted = 0;
+};
+
+// Is told by whom and how many messages will come, and tells when they have.
+caf::behavior receiver(caf::stateful_actor<receiver_state>* self) {
+  return {[self](const caf::actor& sender, std::uint64_t n) { self->state = {sender, n, 0}; },
+          [self](std::uint64_t) {
+            auto& s = self->state;
+            if (++s.counted == s.expected)
+              self->send(s.sender, s.counted);
+          }};
+}
+
+struct sender_state {
+  clock::time_point start;
+  caf::response_promise promise;
+};
+
+// Sends so many messages, and answers with the seconds until the receiver had them all.
+caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& receiver) {
+  self->monitor(receiver);
+  self->set_down_handler([self](caf::down_msg& down) {
+    self->state.promise.deliver(std::move(down.reason));
+  });
+  return {[self, receiver](std::int32_t n) {
+            auto& s = self->state;
+            s.promise = self->make_response_promise();
+            const auto count = static_cast<std::uint64_t>(n);
+            self->send(receiver, caf::actor{self}, count);
+            s.start = clock::now();
+            for (std::uint64_t i = 0; i < count; ++i)
+              self->send(receiver, i);
+            return s.promise;
+          },
+          [self](std::uint64_t) { self->state.promise.deliver(seconds_since(self->state.start)); }};
+}
+
+} // namespace
+
+figure measure_call_rate(troupe::cluster& c, const options& o) {
+  const auto workers = c.workers();
+  const int calls = o.calls / o.callers * o.callers;
+  const auto rates = rates_of(o, calls, [&] { return call_round(c, workers, calls, o.callers); });
+  return rate_figure("call_rate", rates).with("in_flight", calls).with("callers", o.callers);
+}
+
+figure measure_message_rate(troupe::cluster& c, const options& o) {
+  const auto workers = c.workers();
+  auto to = c.spawn<receiver>(workers[1]);
+  auto from = c.spawn<sender>(workers[0], to);
+  const auto rates = rates_of(o, static_cast<double>(messages_at_once), [&] {
+    return c.request<double>(from, static_cast<std::int32_t>(messages_at_once));
+  });
+  caf::anon_send_exit(from, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+  return rate_figure("msg_rate", rates).with("messages", messages_at_once);
+}
+
+} // namespace bench

@@ -1,0 +1,157 @@
+#include "bench/raw_peer.hpp"
+
+#include <cerrno>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace bench {
+
+namespace {
+
+enum class message_kind : std::uint32_t { sleep, spin, array };
+
+struct message {
+  message_kind kind; // how the receiver waits for the next one; or what follows
+  std::uint64_t size;
+  std::uint64_t padding[2];
+};
+static_assert(sizeof(message) == 32);
+
+[[noreturn]] void throw_errno(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+::sockaddr_in loopback(int port) {
+  ::sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  a.sin_port = htons(static_cast<std::uint16_t>(port));
+  return a;
+}
+
+void no_delay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void send_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      throw_errno("cannot write to the bare socket");
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+// False at the end of the stream.
+bool receive_all(int fd, std::span<std::byte> bytes, raw_peer::wait how) {
+  const int flags = how == raw_peer::wait::spinning ? MSG_DONTWAIT : 0;
+  while (!bytes.empty()) {
+    const auto n = ::recv(fd, bytes.data(), bytes.size(), flags);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+      continue;
+    if (n < 0)
+      throw_errno("cannot read from the bare socket");
+    if (n == 0)
+      return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return true;
+}
+
+void receive_or_throw(int fd, std::span<std::byte> bytes, raw_peer::wait how) {
+  if (!receive_all(fd, bytes, how))
+    throw std::runtime_error("the process at the other end of the bare socket has ended");
+}
+
+} // namespace
+
+struct raw_peer::listener {
+  int fd;
+
+  listener() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const auto address = loopback(0);
+    if (fd < 0 || ::bind(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0
+        || ::listen(fd, 1) != 0)
+      throw_errno("cannot listen on a bare socket");
+  }
+  ~listener() { ::close(fd); }
+
+  std::string port() const {
+    ::sockaddr_in a{};
+    ::socklen_t size = sizeof a;
+    if (::getsockname(fd, reinterpret_cast<::sockaddr*>(&a), &size) != 0)
+      throw_errno("cannot tell a bare socket's port");
+    return std::to_string(ntohs(a.sin_port));
+  }
+};
+
+raw_peer::raw_peer()
+  : listener_(std::make_unique<listener>()), process_({"--bare", "peer", listener_->port()}) {
+  process_.read_line(); // it is connected
+  fd_ = ::accept4(listener_->fd, nullptr, nullptr, SOCK_CLOEXEC);
+  if (fd_ < 0)
+    throw_errno("cannot accept on a bare socket");
+  no_delay(fd_);
+}
+
+raw_peer::~raw_peer() {
+  ::close(fd_);
+}
+
+void raw_peer::ping(wait how) {
+  message m{how == wait::spinning ? message_kind::spin : message_kind::sleep, 0, {}};
+  const auto bytes = std::as_writable_bytes(std::span{&m, 1});
+  send_all(fd_, bytes);
+  receive_or_throw(fd_, bytes, how);
+}
+
+void raw_peer::rest() {
+  ping(wait::sleeping);
+}
+
+void raw_peer::send_there_and_back(std::span<std::byte> bytes) {
+  const message m{message_kind::array, bytes.size(), {}};
+  send_all(fd_, std::as_bytes(std::span{&m, 1}));
+  send_all(fd_, bytes);
+  receive_or_throw(fd_, bytes, wait::sleeping);
+}
+
+int serve_raw_peer(int port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto address = loopback(port);
+  if (fd < 0 || ::connect(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0)
+    throw_errno("cannot connect a bare socket");
+  no_delay(fd);
+  if (::write(STDOUT_FILENO, "connected\n", 10) != 10)
+    return 1;
+  std::vector<std::byte> buffer;
+  auto how = raw_peer::wait::sleeping;
+  message m;
+  const auto bytes = std::as_writable_bytes(std::span{&m, 1});
+  while (receive_all(fd, bytes, how)) {
+    if (m.kind == message_kind::array) {
+      buffer.resize(m.size);
+      receive_or_throw(fd, buffer, raw_peer::wait::sleeping);
+      send_all(fd, buffer);
+    } else {
+      how = m.kind == message_kind::spin ? raw_peer::wait::spinning : raw_peer::wait::sleeping;
+      send_all(fd, bytes);
+    }
+  }
+  ::close(fd);
+  return 0;
+}
+
+} // namespace bench

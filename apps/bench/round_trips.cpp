@@ -1,0 +1,106 @@
+// Round trips: a call, a direct call, a request between actors; each beside a bare socket's ping-pong.
+
+#include "bench/metrics.hpp"
+#include "bench/raw_peer.hpp"
+
+#include <troupe/actors.hpp>
+
+namespace bench {
+
+namespace {
+
+constexpr int warm_up_trips = 200;
+
+// `trips(end, us)` makes round trips until `end` and adds the time of each.
+template <class Trips>
+figure beside_raw(const char* name, const options& o, Trips trips) {
+  raw_peer peer;
+  samples ours, raw, raw_spin, ignored;
+  for (int i = 0; i < warm_up_trips; ++i)
+    peer.ping(raw_peer::wait::sleeping);
+  trips(after(seconds{0.05}), ignored);
+  alternate(
+    seconds{o.time}, [&](auto end) { trips(end, ours); },
+    [&](auto end) { time_until(end, raw, [&] { peer.ping(raw_peer::wait::sleeping); }); },
+    [&](auto end) { trips(end, ours); },
+    [&](auto end) {
+      time_until(end, raw_spin, [&] { peer.ping(raw_peer::wait::spinning); });
+      peer.rest();
+    });
+  figure f{name, ours.median(), "us", {}};
+  f.with("p99", ours.percentile(99)).with("raw", raw.median()).with("raw_spin", raw_spin.median());
+  f.with("min", ours.min()).with("p10", ours.percentile(10)).with("p90", ours.percentile(90));
+  return f.with("n", ours.size());
+}
+
+caf::behavior echo() {
+  return {[](std::uint64_t x) { return x; }};
+}
+
+struct asker_state {
+  caf::actor echo;
+  clock::time_point end;
+  clock::time_point sent;
+  std::vector<double> us;
+  caf::response_promise promise;
+};
+
+using asker_actor = caf::stateful_actor<asker_state>;
+
+void ask(asker_actor* self) {
+  auto& s = self->state;
+  s.sent = clock::now();
+  self->request(s.echo, caf::infinite, std::uint64_t{1})
+    .then(
+      [self](std::uint64_t) {
+        auto& s = self->state;
+        const auto now = clock::now();
+        s.us.push_back(1e6 * seconds{now - s.sent}.count());
+        if (now < s.end)
+          return ask(self);
+        s.promise.deliver(std::move(s.us));
+        s.us.clear();
+      },
+      [self](caf::error& e) { self->state.promise.deliver(std::move(e)); });
+}
+
+// Makes round trips for some seconds, and answers with the time of each in µs.
+caf::behavior asker(asker_actor* self, const caf::actor& echo) {
+  self->state.echo = echo;
+  return {[self](double time) {
+    self->state.end = after(seconds{time});
+    self->state.promise = self->make_response_promise();
+    ask(self);
+    return self->state.promise;
+  }};
+}
+
+} // namespace
+
+figure measure_rtt(troupe::cluster& c, const options& o) {
+  const auto worker = c.workers().front();
+  return beside_raw("rtt_us", o, [&](auto end, samples& us) {
+    time_until(end, us, [&] { c.remotecall_fetch(worker, [] {}); });
+  });
+}
+
+figure measure_direct_rtt(troupe::cluster& c, const options& o) {
+  const auto worker = c.workers().front();
+  return beside_raw("rtt_direct_us", o, [&](auto end, samples& us) {
+    time_until(end, us, [&] { c.remotecall_fetch(worker, troupe::direct([] {})); });
+  });
+}
+
+figure measure_actor_rtt(troupe::cluster& c, const options& o) {
+  auto there = c.spawn<echo>(c.workers().front());
+  auto here = c.spawn<asker>(c.myid(), there);
+  auto f = beside_raw("actor_rtt_us", o, [&](auto end, samples& us) {
+    for (const double x : c.request<std::vector<double>>(here, seconds{end - clock::now()}.count()))
+      us.add(x);
+  });
+  caf::anon_send_exit(here, caf::exit_reason::user_shutdown);
+  caf::anon_send_exit(there, caf::exit_reason::user_shutdown);
+  return f;
+}
+
+} // namespace bench

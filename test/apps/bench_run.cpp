@@ -1,0 +1,103 @@
+#define BOOST_TEST_MODULE bench_run
+#include <boost/test/unit_test.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <sys/wait.h>
+
+namespace {
+
+struct outcome {
+  int status = -1;
+  std::string text;
+
+  std::vector<nlohmann::json> lines() const {
+    std::vector<nlohmann::json> out;
+    std::istringstream in{text};
+    for (std::string line; std::getline(in, line);)
+      out.push_back(nlohmann::json::parse(line));
+    return out;
+  }
+};
+
+// Runs `bench`, with stdout, or both streams where `arguments` say so, as the result.
+outcome run_bench(const std::string& arguments) {
+  const auto folder = std::getenv("TROUPE_BIN");
+  BOOST_REQUIRE_MESSAGE(folder != nullptr, "TROUPE_BIN must name the folder of the programs");
+  const auto command = std::string{folder} + "/bench " + arguments;
+  auto pipe = ::popen(command.c_str(), "r");
+  BOOST_REQUIRE(pipe != nullptr);
+  outcome out;
+  char buffer[4096];
+  while (const auto n = std::fread(buffer, 1, sizeof buffer, pipe))
+    out.text.append(buffer, n);
+  const int status = ::pclose(pipe);
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return out;
+}
+
+void check_fields(const nlohmann::json& line, const std::vector<const char*>& names) {
+  for (const auto name : names)
+    BOOST_TEST(line.contains(name), name << " is missing in " << line.dump());
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
+  const auto out = run_bench("--list");
+  BOOST_TEST(out.status == 0);
+  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "array_bw",
+                          "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
+    BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
+}
+
+BOOST_AUTO_TEST_CASE(an_unknown_name_is_an_error_that_lists_the_known_ones) {
+  const auto out = run_bench("rtt_us speed 2>&1");
+  BOOST_TEST(out.status == 2);
+  BOOST_TEST(out.text.find("'speed'") != std::string::npos);
+  BOOST_TEST(out.text.find("idle_cpu_pct") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_round_trip_is_quoted_with_its_spread_and_beside_bare_sockets) {
+  const auto out = run_bench("rtt_us --seconds 0.2");
+  BOOST_TEST(out.status == 0);
+  const auto lines = out.lines();
+  BOOST_REQUIRE(lines.size() == 1U);
+  const auto& line = lines.front();
+  BOOST_TEST(line["metric"] == "rtt_us");
+  BOOST_TEST(line["unit"] == "us");
+  BOOST_TEST(line["transport"] == "tcp");
+  BOOST_TEST(line["workers"] == 1);
+  check_fields(line, {"p99", "raw", "raw_spin", "min", "p10", "p90", "cpus", "spin"});
+  BOOST_TEST(line["n"].get<int>() > 0);
+  BOOST_TEST(line["value"].get<double>() > 0);
+  BOOST_TEST(line["raw"].get<double>() > 0);
+}
+
+BOOST_AUTO_TEST_CASE(several_are_measured_in_the_order_of_the_list_and_repeated) {
+  const auto out = run_bench("msg_rate actor_rtt_us --seconds 0.05 --repeat 2");
+  BOOST_TEST(out.status == 0);
+  std::vector<std::string> names;
+  for (const auto& line : out.lines())
+    names.push_back(line["metric"]);
+  const std::vector<std::string> expected{"actor_rtt_us", "msg_rate", "actor_rtt_us", "msg_rate"};
+  BOOST_TEST(names == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(all_others_run_too) {
+  const auto out = run_bench("rtt_direct_us call_rate array_bw startup_4_s worker_pss_mb idle_cpu_pct "
+                             "--seconds 0.05 --callers 2");
+  BOOST_TEST(out.status == 0);
+  const auto lines = out.lines();
+  BOOST_TEST(lines.size() == 6U);
+  for (const auto& line : lines) {
+    check_fields(line, {"n", "cpus", "workers"});
+    BOOST_TEST(line["value"].is_number());
+  }
+}
