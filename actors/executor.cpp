@@ -14,6 +14,14 @@ thread_local executor* current = nullptr;
 // More threads than turns that wait for work end; one that is needed again takes 30 µs to make.
 constexpr int spare_threads = 4;
 
+std::unique_ptr<std::function<void()>> owned_function(void* data) {
+  return std::unique_ptr<std::function<void()>>{static_cast<std::function<void()>*>(data)};
+}
+
+void run_function(void*, void* data) {
+  (*owned_function(data))();
+}
+
 } // namespace
 
 executor::executor(int turns) : free_turns_(turns < 1 ? 1 : turns) {
@@ -22,7 +30,11 @@ executor::executor(int turns) : free_turns_(turns < 1 ? 1 : turns) {
 executor::~executor() {
   stop([](job) {});
   std::unique_lock lock{mutex_};
-  changed_.wait(lock, [this] { return threads_ == 0; });
+  changed_.wait(lock, [this] { return threads_.empty(); });
+  auto last = std::move(ended_);
+  lock.unlock();
+  for (auto& thread : last)
+    thread.join();
 }
 
 bool executor::submit(job j) {
@@ -38,10 +50,7 @@ bool executor::submit(job j) {
 bool executor::submit(std::function<void()> f) {
   auto p = std::make_unique<std::function<void()>>(std::move(f));
   job j;
-  j.run = [](void*, void* data) {
-    std::unique_ptr<std::function<void()>> owned{static_cast<std::function<void()>*>(data)};
-    (*owned)();
-  };
+  j.run = run_function;
   j.data = p.get();
   if (!submit(j))
     return false;
@@ -58,13 +67,14 @@ void executor::add_thread_if_needed() {
     work_.notify_one();
     return;
   }
+  auto self = threads_.emplace(threads_.end());
   try {
-    std::thread{[this] { run_thread(); }}.detach(); // the destructor waits for it
-    ++threads_;
+    *self = std::thread{[this, self] { run_thread(self); }};
     ++idle_;
     ++woken_;
   } catch (const std::system_error& e) {
     // what is queued is run when a thread that exists is done
+    threads_.erase(self);
     std::fprintf(stderr, "troupe: cannot start a thread for a task: %s\n", e.what());
   }
 }
@@ -82,7 +92,7 @@ void executor::pass_turn_on() {
   add_thread_if_needed();
 }
 
-void executor::run_thread() {
+void executor::run_thread(std::list<std::thread>::iterator self) {
   std::unique_lock lock{mutex_};
   // counted as idle and woken by who made it
   while (true) {
@@ -114,8 +124,16 @@ void executor::run_thread() {
       work_.notify_one();
   }
   --idle_;
-  --threads_;
-  std::notify_all_at_thread_exit(changed_, std::move(lock));
+  // Each thread that ends sees to the end of those before it, the destructor to that of the last: nothing of the executor is touched
+  // by a thread that nobody waits for.
+  auto before = std::move(ended_);
+  ended_.clear();
+  ended_.splice(ended_.end(), threads_, self);
+  if (threads_.empty())
+    changed_.notify_all();
+  lock.unlock();
+  for (auto& thread : before)
+    thread.join();
 }
 
 void executor::stop(const std::function<void(job)>& drop) {
@@ -126,8 +144,12 @@ void executor::stop(const std::function<void(job)>& drop) {
     dropped.swap(queue_);
     work_.notify_all();
   }
-  for (auto& j : dropped)
-    drop(j);
+  for (auto& j : dropped) {
+    if (j.run == run_function)
+      owned_function(j.data).reset();
+    else
+      drop(j);
+  }
 }
 
 bool executor::idle() const {
@@ -137,7 +159,7 @@ bool executor::idle() const {
 
 std::size_t executor::threads() const {
   std::lock_guard guard{mutex_};
-  return threads_;
+  return threads_.size();
 }
 
 bool executor::in_job() {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <list>
 #include <mutex>
 #include <thread>
 
@@ -37,7 +38,8 @@ public:
   /// Queues a function.
   bool submit(std::function<void()> f);
 
-  /// Begins nothing any more. Jobs that are running go on; `drop` is called with each that was queued.
+  /// Begins nothing any more. Jobs that are running go on; `drop` is called with each that was queued, except for functions, which are
+  /// destroyed.
   void stop(const std::function<void(job)>& drop);
 
   /// Whether no thread runs a job.
@@ -73,7 +75,7 @@ private:
     bool has_turn = false;
   };
 
-  void run_thread();
+  void run_thread(std::list<std::thread>::iterator self);
   void add_thread_if_needed();
   void pass_turn_on();
   void give_turn();
@@ -86,7 +88,8 @@ private:
   std::deque<resuming*> resuming_; // have waited, and want to go on
   std::atomic<bool> backlog_{false}; // written under mutex_
   int free_turns_;
-  std::size_t threads_ = 0;
+  std::list<std::thread> threads_;
+  std::list<std::thread> ended_; // to be joined; in them, `mutex_` isn't taken any more
   int idle_ = 0;    // threads that wait for work
   int woken_ = 0;   // of these, those that have been told of some
   int running_ = 0; // threads within a job, those that wait there included

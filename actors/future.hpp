@@ -68,6 +68,50 @@ public:
   }
 };
 
+/// A future's hold on its state. Who sets the state holds it for a moment, too: that is no copy of the future.
+template <class T>
+class future_share {
+public:
+  future_share() = default;
+  explicit future_share(std::shared_ptr<typed_future_state<T>> state) : state_(std::move(state)) {
+    count(1);
+  }
+  future_share(const future_share& other) : state_(other.state_) {
+    count(1);
+  }
+  future_share(future_share&&) noexcept = default;
+  future_share& operator=(future_share other) noexcept {
+    state_.swap(other.state_);
+    return *this;
+  }
+  ~future_share() {
+    count(-1);
+  }
+
+  explicit operator bool() const noexcept {
+    return state_ != nullptr;
+  }
+  typed_future_state<T>& operator*() const {
+    return *state_;
+  }
+  typed_future_state<T>* operator->() const {
+    return state_.get();
+  }
+
+  /// Whether no other future shares the state.
+  bool is_last() const {
+    return state_->shares.load(std::memory_order_acquire) == 1;
+  }
+
+private:
+  void count(int n) {
+    if (state_)
+      state_->shares.fetch_add(n, std::memory_order_acq_rel);
+  }
+
+  std::shared_ptr<typed_future_state<T>> state_;
+};
+
 } // namespace detail
 
 /// The result of a call that another process, or a task of this one, is working on. Copies share it. A future that was
@@ -91,7 +135,7 @@ public:
   }
 
   bool valid() const noexcept {
-    return state_ != nullptr;
+    return static_cast<bool>(state_);
   }
 
   /// Blocks until there is a result; the reference is valid as long as a copy of the future.
@@ -114,7 +158,7 @@ public:
     if constexpr (std::is_void_v<T>) {
       s->value();
     } else {
-      if (s.use_count() == 1)
+      if (s.is_last())
         return s->take();
       if constexpr (std::is_copy_constructible_v<T>)
         return s->value();
@@ -150,7 +194,7 @@ private:
     return *state_;
   }
 
-  std::shared_ptr<detail::typed_future_state<T>> state_;
+  detail::future_share<T> state_;
 };
 
 } // namespace troupe

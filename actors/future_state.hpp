@@ -42,6 +42,9 @@ public:
   /// Throws the error, if that is what it holds. Needs `ready`.
   void throw_if_failed() const;
 
+  /// How many futures share it.
+  std::atomic<int> shares{0};
+
 protected:
   std::mutex& mutex() {
     return mutex_;

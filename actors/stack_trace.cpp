@@ -100,7 +100,8 @@ namespace {
 // Symbols by path, read once for each file and kept: a process that reports one error often reports more.
 std::string static_name(const char* path, std::uint64_t offset) {
   static std::mutex mutex; // guards tables; held while a file is read, so that none is read twice
-  static std::map<std::string, symbol_table, std::less<>> tables;
+  // never destroyed: other threads may throw while the program ends
+  static auto& tables = *new std::map<std::string, symbol_table, std::less<>>;
   const std::lock_guard lock(mutex);
   auto i = tables.find(path);
   if (i == tables.end())

@@ -72,6 +72,22 @@ int parse_procs(const std::string& text) {
   return n;
 }
 
+// CLI11's own check answers with a limit of 300 digits.
+std::string check_positive(const std::string& text) {
+  double x = 0;
+  return detail::parse_option(text, x) && x > 0 ? std::string{} : "'" + text + "' is not a positive number";
+}
+
+// CLI11 throws something else than its errors for what is none of its words for yes and no.
+std::string check_flag(const std::string& text) {
+  try {
+    CLI::detail::to_flag_value(text);
+    return {};
+  } catch (const std::exception&) {
+    return "'" + text + "' is neither yes nor no";
+  }
+}
+
 // "--verbose" becomes "--verbose,!--no-verbose"
 std::string with_opposite(const std::string& names) {
   auto at = names.find("--");
@@ -79,6 +95,23 @@ std::string with_opposite(const std::string& names) {
     return names;
   auto end = std::min(names.find(',', at), names.size());
   return names + ",!--no-" + names.substr(at + 2, end - at - 2);
+}
+
+std::string cookie_from(const std::string& file) {
+  try {
+    return read_cookie_file(file);
+  } catch (const std::exception& e) {
+    throw CLI::ValidationError("--cookie-file", e.what());
+  }
+}
+
+// Whoever wants the program to end waits neither for workers that hang nor for output that nobody reads. Workers whose master
+// has gone end by themselves.
+void end_within(std::chrono::milliseconds limit, int status) {
+  std::thread{[limit, status] {
+    std::this_thread::sleep_for(limit);
+    ::_exit(status);
+  }}.detach();
 }
 
 // A program that was started without them: the descriptors that it opens next would get their numbers, and what is printed.
@@ -108,6 +141,7 @@ bool detail::parse_bool(std::string_view text, bool& value) {
 
 struct app::state {
   state(const std::string& name, const std::string& description) : cli(description, name) {
+    cli.allow_config_extras(CLI::config_extras_mode::error); // a name that was mistyped must not go unnoticed
   }
 
   CLI::App cli;
@@ -140,13 +174,13 @@ CLI::Option& app::add(option_slot slot) {
   CLI::callback_t set = [shared](const std::vector<std::string>& texts) {
     std::string wrong;
     if (!shared->set(texts, wrong))
-      throw CLI::ConversionError{shared->name + ": '" + wrong + "' is no " + shared->type, CLI::ExitCodes::ConversionError};
+      throw CLI::ConversionError{shared->name + ": '" + wrong + "' is no " + shared->element_type, CLI::ExitCodes::ConversionError};
     return true;
   };
   auto& cli = state_->cli;
   if (shared->flag)
     return *cli.add_flag_function(with_opposite(shared->name), [set](std::int64_t n) { set({n > 0 ? "yes" : "no"}); },
-                                  shared->description);
+                                  shared->description)->check(check_flag);
   auto option = cli.add_option(shared->name, set, shared->description);
   option->type_name(shared->many ? shared->type : "(" + shared->type + ")");
   if (shared->many)
@@ -163,11 +197,11 @@ void app::state::add_standard_options() {
     return option;
   };
   add("-p,--procs", standard.procs, "workers on this host, or 'auto': one for each CPU", "(number or auto)")->default_str("0");
-  add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(CLI::PositiveNumber)->capture_default_str();
+  add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(check_positive)->capture_default_str();
   add("--bind-addr", standard.bind_addr, "where workers listen; default: 127.0.0.1", "(address)");
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
   add("--launch-timeout", standard.launch_timeout, "how long a worker may take to join, in seconds", "(seconds)")
-    ->check(CLI::PositiveNumber)->capture_default_str();
+    ->check(check_positive)->capture_default_str();
   cli.set_config("--config", "", "a file with options, NAME = VALUE")->group("Cluster")->type_name("(file)");
   cli.set_version_flag("--version", version.empty() ? name + ", on troupe " TROUPE_VERSION : name + " " + version);
   cli.footer("Standard options can also be given as environment variables, such as TROUPE_PROCS=4; the command line wins over\n"
@@ -185,19 +219,36 @@ std::string findable_name(const CLI::Option& option) {
   return option.get_name(true);
 }
 
+// Whether the value of an option comes from the environment. A variable that is empty counts as not there.
+bool stands_in_environment(const variable& v, const std::vector<std::string>& args, const CLI::App& cli) {
+  auto option = cli.get_option_no_throw(v.option);
+  auto value = std::getenv(v.name);
+  return option != nullptr && value != nullptr && *value != '\0' && !stands_in(args, *option);
+}
+
 // CLI11 takes arguments from the back.
 std::vector<std::string> arguments(int argc, char** argv, const CLI::App& cli) {
   std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
   std::vector<std::string> from_environment;
-  for (auto& v : variables) {
-    auto option = cli.get_option_no_throw(v.option);
-    auto value = std::getenv(v.name);
-    if (option != nullptr && value != nullptr && !stands_in(args, *option))
-      from_environment.push_back(std::string{v.option} + "=" + value);
-  }
+  for (auto& v : variables)
+    if (stands_in_environment(v, args, cli))
+      from_environment.push_back(std::string{v.option} + "=" + std::getenv(v.name));
   args.insert(args.begin(), from_environment.begin(), from_environment.end());
   std::reverse(args.begin(), args.end());
   return args;
+}
+
+// What is wrong with the command line, the environment or the file.
+std::string describe(const CLI::ParseError& e, int argc, char** argv, const CLI::App& cli) {
+  std::string text = e.what();
+  constexpr std::string_view unknown = "INI was not able to parse ";
+  if (text.starts_with(unknown))
+    return "--config: the file has '" + text.substr(unknown.size()) + "', which is no option";
+  std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
+  for (auto& v : variables)
+    if (text.starts_with(std::string{v.option} + ":") && stands_in_environment(v, args, cli))
+      text += std::string{" (from the environment: "} + v.name + ")";
+  return text;
 }
 
 void print_error(const std::string& program, const std::exception& e, int depth = 0) {
@@ -248,8 +299,8 @@ worker_settings app::state::parse_worker(int argc, char** argv) const {
   worker.add_flag("--worker", is_worker);
   worker.add_flag("--tied", s.tied);
   worker.add_option("--bind-addr", s.bind_addr);
-  worker.add_option("--launch-timeout", s.launch_timeout)->check(CLI::PositiveNumber);
-  worker.add_option("--threads", s.threads)->check(CLI::PositiveNumber);
+  worker.add_option("--launch-timeout", s.launch_timeout)->check(check_positive);
+  worker.add_option("--threads", s.threads)->check(check_positive);
   worker.parse(argc, argv);
   return s;
 }
@@ -268,7 +319,8 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0)
       return state_->cli.exit(e);
-    std::fprintf(stderr, "%s: %s\nRun it with --help to see what it takes.\n", state_->name.c_str(), e.what());
+    auto why = describe(e, argc, argv, state_->cli);
+    std::fprintf(stderr, "%s: %s\nRun it with --help to see what it takes.\n", state_->name.c_str(), why.c_str());
     return 2;
   } catch (const std::exception& e) {
     print_error(state_->name, e);
@@ -288,20 +340,22 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
       s.not_sent.push_back(option);
   s.cli.parse(arguments(argc, argv, s.cli));
   auto np = parse_procs(s.standard.procs);
+  auto cookie = s.standard.cookie_file.empty() ? make_cookie() : cookie_from(s.standard.cookie_file);
 
   master::settings settings;
-  settings.cookie = s.standard.cookie_file.empty() ? make_cookie() : read_cookie_file(s.standard.cookie_file);
+  settings.cookie = std::move(cookie);
   settings.threads = s.standard.threads;
   settings.bind_addr = s.standard.bind_addr;
   settings.launch_timeout = std::chrono::milliseconds{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
   master m{settings};
   auto& main_waiter = waiter::of_this_thread();
   std::atomic<int> signal{0};
+  std::atomic<bool> ending{false}; // from then on there is nothing that could take an interrupt better than we do
   int status = 0;
   std::string left;
   {
     interrupts on_interrupt{m.self().events(), [&](int number) {
-      if (signal.exchange(number) != 0)
+      if (signal.exchange(number) != 0 || ending)
         m.end_now(128 + number);
       waiter::interrupt_all();
       m.self().events().call_after(interrupt_time, [&, number] {
@@ -318,6 +372,8 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
         c.addprocs(np, options);
       }
       status = body(c);
+      if (main_waiter.interrupt_pending()) // the body's last wait was over
+        throw_error(make_error_info(error_kind::interrupted, "interrupted by the user"));
     } catch (const interrupted& e) {
       auto number = signal != 0 ? signal.load() : SIGINT;
       status = 128 + number;
@@ -325,6 +381,7 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
         print_error(s.name, e);
       else
         std::fprintf(stderr, "%s: ended by signal %d (%s)\n", s.name.c_str(), number, sigdescr_np(number));
+      end_within(interrupt_time, status);
     } catch (const std::exception& e) {
       status = 1;
       print_error(s.name, e);
@@ -332,6 +389,7 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
       status = 1;
       std::fprintf(stderr, "%s: an exception that is not derived from std::exception\n", s.name.c_str());
     }
+    ending = true;
     try {
       left = m.shut_down();
     } catch (const interrupted&) {

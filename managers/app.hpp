@@ -43,7 +43,9 @@ public:
     option_slot slot;
     slot.name = name;
     slot.description = description;
-    slot.type = detail::option_type<T>();
+    slot.type = slot.element_type = detail::option_type<T>();
+    if constexpr (detail::is_option_vector<T>)
+      slot.element_type = detail::option_type<typename T::value_type>();
     slot.flag = std::is_same_v<T, bool>;
     slot.many = detail::is_option_vector<T>;
     slot.shown_default = detail::option_default(value);
@@ -94,6 +96,7 @@ private:
     std::string name;
     std::string description;
     std::string type;
+    std::string element_type;
     std::string shown_default;
     bool flag = false;
     bool many = false;

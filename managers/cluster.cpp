@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 std::atomic<cluster*> the_cluster{nullptr};
-std::unique_ptr<cluster> worker_cluster;
+cluster* worker_cluster = nullptr; // outlives the static objects: a task may call std::exit while others run
 
 constexpr auto links_time = 5s;
 
@@ -31,11 +31,12 @@ cluster::~cluster() {
 }
 
 void cluster::make_worker_cluster(troupe::process& p) {
-  worker_cluster = std::make_unique<cluster>(p);
+  worker_cluster = new cluster{p};
 }
 
 void cluster::drop_worker_cluster() {
-  worker_cluster.reset();
+  delete worker_cluster;
+  worker_cluster = nullptr;
 }
 
 cluster& here() {

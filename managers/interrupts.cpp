@@ -55,6 +55,9 @@ interrupts::~interrupts() {
   for (std::size_t i = 0; i < std::size(signals); ++i)
     if (taken[i])
       std::signal(signals[i], SIG_DFL);
+  // what came after the loop had stopped
+  for (unsigned char n; ::read(pipe_ends[0], &n, 1) == 1;)
+    ::raise(n);
   ::close(pipe_ends[0]);
   ::close(pipe_ends[1]);
   pipe_ends[0] = pipe_ends[1] = -1;

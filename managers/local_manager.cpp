@@ -85,6 +85,11 @@ struct local_manager::child {
   explicit child(const child_options& options) : process(options) {
   }
 
+  std::string last_words() {
+    std::lock_guard guard{mutex};
+    return tail.substr(0, tail.find_last_not_of('\n') + 1);
+  }
+
   child_process process;
   unique_fd input;
   std::array<std::chrono::milliseconds, 3> kill_after{};
@@ -293,8 +298,7 @@ exit_cause local_manager::cause_of(child& c) const {
     cause.status = state->status;
     cause.signal = state->signal;
   }
-  std::lock_guard guard{c.mutex};
-  cause.stderr_tail = c.tail;
+  cause.stderr_tail = c.last_words();
   return cause;
 }
 
@@ -313,11 +317,7 @@ void local_manager::take_end(const child_ptr& c, const std::shared_ptr<gathering
 }
 
 launch_failure local_manager::explain(child& c, launch_reason reason, int status, const std::string& text) const {
-  std::string tail;
-  {
-    std::lock_guard guard{c.mutex};
-    tail = c.tail;
-  }
+  auto tail = c.last_words();
   return {context_.host, reason, status,
           "the worker with OS pid " + std::to_string(c.process.pid()) + " " + text + (tail.empty() ? "" : "; its last words:\n" + tail)};
 }

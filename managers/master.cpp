@@ -162,6 +162,8 @@ void master::print(proc_id id, std::string_view line) {
       return handler(id, line);
     } catch (const std::exception& e) {
       process::warn(std::string{"the handler given to on_output threw: "} + e.what());
+    } catch (...) {
+      process::warn("the handler given to on_output threw an exception that is not derived from std::exception");
     }
   }
   auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : "      From worker " + std::to_string(id) + ":\t";

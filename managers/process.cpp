@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// After a link between two workers is lost, the master says within this time whether one of them is.
+// After a link between two workers is lost, or can't be opened, the master says within this time whether one of them is lost.
 constexpr auto verdict_time = 2s;
 
 std::string host_name() {
@@ -59,11 +59,7 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) 
       runtime_->peer_up(peer, h);
   };
   e.down = [this](proc_id peer, const std::string& why) { link_down(peer, why); };
-  e.unreachable = [this](proc_id peer, const error_info& why) {
-    warn(why.message + "; what was to be sent to it is dropped");
-    if (runtime_)
-      runtime_->peer_unreachable(peer, why);
-  };
+  e.unreachable = [this](proc_id peer, const error_info& why) { link_missing(peer, why); };
   e.adopted = [this](const hello& h) { role_.adopted(h); };
   e.refused = [](const std::string& why) { warn("a connection was refused: " + why); };
   mesh_ = std::make_unique<mesh>(loop_, std::move(s), std::move(e));
@@ -146,6 +142,21 @@ void process::apply(const membership_change& change) {
     if (runtime_)
       runtime_->peer_lost(id, why);
   }
+}
+
+void process::link_missing(proc_id id, const error_info& why) {
+  auto fail = [this, id, why] {
+    if (mesh_->gone(id))
+      return;
+    if (id != master_id) // without its master a worker leaves, or has said why not
+      warn(why.message + "; what was to be sent to it is dropped");
+    if (runtime_)
+      runtime_->peer_unreachable(id, why);
+  };
+  if (why.kind == error_kind::not_connected && mesh_->id() != master_id && id != master_id)
+    loop_.call_after(verdict_time, fail);
+  else
+    fail();
 }
 
 void process::link_down(proc_id id, const std::string& why) {

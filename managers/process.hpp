@@ -71,6 +71,7 @@ public:
   static void warn(const std::string& text);
 
 private:
+  void link_missing(proc_id id, const error_info& why);
   void link_down(proc_id id, const std::string& why);
 
   std::string host_;

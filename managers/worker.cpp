@@ -151,6 +151,8 @@ private:
 
   int leave(int status) {
     std::string left;
+    // everyone knows that this process is gone: what the end of its actors and tasks would send is for nobody
+    process_.run_in_loop([this] { process_.net().close(); });
     if (auto rt = process_.runtime())
       left = rt->shut_down(clock::now() + end_time);
     std::fflush(stdout);

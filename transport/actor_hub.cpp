@@ -2,7 +2,6 @@
 
 #include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
-#include <caf/detail/sync_request_bouncer.hpp>
 
 #include <cinttypes>
 #include <cstdio>
@@ -13,6 +12,12 @@ namespace {
 
 caf::error make_caf_error(caf::sec code, const std::string& text) {
   return caf::make_error(code, text);
+}
+
+// CAF's own bouncer tells of any reason as request_receiver_down, without a word.
+void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf::error why) {
+  if (asker && mid.is_request())
+    asker->enqueue(nullptr, mid.response_id(), caf::make_message(std::move(why)), nullptr);
 }
 
 void log_dropped(const std::string& what, const std::string& why) {
@@ -117,8 +122,12 @@ void actor_hub::publish(const caf::strong_actor_ptr& local) {
   thread_local last_published last;
   if (last.hub == this && last.id == local->id())
     return;
-  system_.registry().put(local->id(), local);
   last = {this, local->id()};
+  if (system_.registry().get(local->id()))
+    return;
+  system_.registry().put(local->id(), local);
+  // runs before the registry's own, which was attached first: at no time is neither actor nor reason to be found
+  local->get()->attach_functor([this, id = local->id()](const caf::error& reason) { ended_.note(id, reason); });
 }
 
 caf::strong_actor_ptr actor_hub::actor_at(proc_id where, caf::actor_id id) {
@@ -220,24 +229,26 @@ void actor_hub::note_request(remote_proxy& to, const caf::mailbox_element& what)
 }
 
 void actor_hub::send_message(remote_proxy& to, caf::mailbox_element& what) {
-  auto bounce = [&](caf::error why) {
-    if (what.mid.is_request())
-      caf::detail::sync_request_bouncer{std::move(why)}(what);
-  };
   if (closed_)
-    return bounce(caf::exit_reason::remote_link_unreachable);
+    return refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, "this process leaves its cluster"));
   borrowed_builder f{this};
   try {
     encode(*f, to, what);
   } catch (const std::exception& e) {
-    log_dropped("a message to actor " + std::to_string(to.id()) + " on process " + std::to_string(to.where()), e.what());
-    return bounce(make_caf_error(caf::sec::invalid_argument, e.what()));
+    auto problem = make_caf_error(caf::sec::invalid_argument, e.what());
+    if (what.mid.is_request())
+      return refuse(what.sender, what.mid, std::move(problem));
+    if (!what.mid.is_response())
+      return log_dropped("a message to actor " + std::to_string(to.id()) + " on process " + std::to_string(to.where()), e.what());
+    // who asked learns why there is no answer
+    auto answer = caf::make_mailbox_element(what.sender, what.mid, {}, std::move(problem));
+    encode(*f, to, *answer);
   }
   note_request(to, what);
   // who asks waits for the answer
   auto urgent = what.mid.is_request() || what.mid.is_response() ? urgency::now : urgency::batched;
   if (auto gone = mesh_.send(to.where(), *f, urgent))
-    bounce(make_caf_error(caf::sec::request_receiver_down, gone->message));
+    refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, gone->message));
 }
 
 void actor_hub::send_control(frame_kind kind, proc_id to, caf::actor_id a, caf::actor_id b) {
@@ -341,14 +352,13 @@ void actor_hub::read_message(proc_id from, peer& p, reader in) {
     if (mid.is_response() && receiver) // the asker learns why it has no answer
       receiver->enqueue(source, mid, caf::make_message(problem), nullptr);
     else if (mid.is_request())
-      caf::detail::sync_request_bouncer{problem}(source, mid);
+      refuse(source, mid, problem);
     else
       log_dropped("a message to actor " + std::to_string(dest), text);
     return;
   }
   if (!receiver) {
-    if (mid.is_request())
-      caf::detail::sync_request_bouncer{caf::exit_reason::unknown}(source, mid);
+    refuse(source, mid, make_caf_error(caf::sec::request_receiver_down, "the actor has ended"));
     return;
   }
   auto element = caf::make_mailbox_element(std::move(source), mid, std::move(stages), std::move(content));
@@ -361,7 +371,7 @@ void actor_hub::read_watch(proc_id from, reader in) {
   if (auto p = system_.registry().get(id))
     p->get()->attach_functor([this, from, id](const caf::error& reason) { announce_end(from, id, reason); });
   else
-    announce_end(from, id, caf::exit_reason::unknown);
+    announce_end(from, id, ended_.reason_of(id).value_or(caf::exit_reason::unknown));
 }
 
 void actor_hub::announce_end(proc_id to, caf::actor_id id, const caf::error& reason) {

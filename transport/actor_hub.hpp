@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/transport/actor_codec.hpp"
+#include "troupe/transport/ended_actors.hpp"
 #include "troupe/transport/mesh.hpp"
 #include "troupe/transport/message_types.hpp"
 #include "troupe/transport/open_requests.hpp"
@@ -136,6 +137,7 @@ private:
   runner elsewhere_;
   caf::proxy_registry proxies_;
   open_requests open_requests_;
+  ended_actors ended_;
   std::shared_mutex peers_mutex_; // guards peers_, nodes_ and ids_; nothing else is locked while it is held
   std::map<proc_id, peer_ptr> peers_;
   std::map<proc_id, caf::node_id> nodes_;

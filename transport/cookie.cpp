@@ -40,7 +40,10 @@ void check_owner_and_mode(int fd, const std::filesystem::path& file) {
 
 } // namespace
 
+void init_crypto() { OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr); }
+
 std::string make_cookie() {
+  init_crypto();
   constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
   constexpr unsigned unbiased = 256 / alphabet.size() * alphabet.size();
   std::string cookie;

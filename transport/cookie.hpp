@@ -10,6 +10,10 @@ namespace troupe {
 /// The longest cookie, in characters.
 inline constexpr std::size_t max_cookie_size = 16;
 
+/// Prepares OpenSSL; to be called before its first use. From then on it outlives the static objects, so that a task may
+/// call std::exit while the loop's thread shakes hands. Any thread, any number of times.
+void init_crypto();
+
 /// 16 random letters and digits, all equally likely (95 bits). Throws std::runtime_error without random
 /// numbers.
 std::string make_cookie();

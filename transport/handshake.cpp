@@ -1,5 +1,7 @@
 #include "troupe/transport/handshake.hpp"
 
+#include "troupe/transport/cookie.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -51,6 +53,7 @@ std::string to_hex(std::span<const std::byte> bytes) {
 }
 
 handshake::nonce random_nonce() {
+  init_crypto();
   handshake::nonce bytes;
   if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size())) != 1)
     throw std::runtime_error("OpenSSL has no random numbers for a handshake");

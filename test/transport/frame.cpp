@@ -1,0 +1,195 @@
+#define BOOST_TEST_MODULE frame
+#include <boost/test/unit_test.hpp>
+
+#include "transport/encoding.hpp"
+
+#include "troupe/transport/frame.hpp"
+
+#include <cstring>
+#include <set>
+#include <string>
+#include <thread>
+#include <type_traits>
+
+using test::bytes;
+using test::contains;
+using test::from_hex;
+using test::to_hex;
+using troupe::borrowed_builder;
+using troupe::frame_builder;
+using troupe::frame_header;
+using troupe::frame_kind;
+using troupe::lane;
+
+namespace {
+
+// By hand, from the protocol's description:    size             number           acknowledged     kind lane flags stream
+constexpr std::string_view call_header = "0b00000000000000 0000000000000000 0000000000000000 20 01 0000 00000000";
+constexpr std::string_view hello_header = "0000000000000000 0000000000000000 0000000000000000 01 00 0000 00000000";
+constexpr std::string_view odd_header = "0102030405060708 1112131415161718 2122232425262728 30 02 3132 41424344";
+
+constexpr frame_kind control_kinds[] = {frame_kind::hello,        frame_kind::refusal, frame_kind::heartbeat, frame_kind::goodbye,
+                                        frame_kind::acknowledgement, frame_kind::join, frame_kind::joined,    frame_kind::members,
+                                        frame_kind::members_seen, frame_kind::leave,   frame_kind::dial};
+constexpr frame_kind ordinary_kinds[] = {frame_kind::call,  frame_kind::reply, frame_kind::cancel, frame_kind::message, frame_kind::watch,
+                                         frame_kind::down,  frame_kind::link,  frame_kind::unlink, frame_kind::moved};
+
+frame_header header_of(std::string_view hex) {
+  auto raw = from_hex(hex);
+  frame_header h;
+  BOOST_REQUIRE(raw.size() == sizeof h);
+  std::memcpy(&h, raw.data(), sizeof h);
+  return h;
+}
+
+std::string finished(frame_builder& f) {
+  return to_hex(f.finish());
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_header_is_32_bytes_little_endian) {
+  auto h = header_of(odd_header);
+  BOOST_TEST(h.size == 0x0807060504030201u);
+  BOOST_TEST(h.number == 0x1817161514131211u);
+  BOOST_TEST(h.acknowledged == 0x2827262524232221u);
+  BOOST_TEST((h.kind == frame_kind::message));
+  BOOST_TEST((h.in_lane == lane::bulk));
+  BOOST_TEST(h.flags == 0x3231u);
+  BOOST_TEST(h.stream == 0x44434241u);
+  static_assert(std::is_trivially_copyable_v<frame_header> && std::has_unique_object_representations_v<frame_header>,
+                "no byte of it is padding");
+}
+
+BOOST_AUTO_TEST_CASE(the_numbers_of_the_kinds_are_the_protocols) {
+  constexpr int numbers[] = {1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21};
+  for (std::size_t i = 0; i < std::size(numbers); ++i)
+    BOOST_TEST(static_cast<int>(control_kinds[i]) == numbers[i]);
+  constexpr int others[] = {32, 33, 34, 48, 49, 50, 51, 52, 53};
+  for (std::size_t i = 0; i < std::size(others); ++i)
+    BOOST_TEST(static_cast<int>(ordinary_kinds[i]) == others[i]);
+}
+
+BOOST_AUTO_TEST_CASE(each_kind_has_a_name_of_its_own) {
+  std::set<std::string> names;
+  for (auto kind : control_kinds)
+    names.insert(to_string(kind));
+  for (auto kind : ordinary_kinds)
+    names.insert(to_string(kind));
+  BOOST_TEST(names.size() == std::size(control_kinds) + std::size(ordinary_kinds));
+  for (auto& name : names)
+    BOOST_TEST(!name.starts_with("kind"), name);
+  BOOST_TEST(to_string(static_cast<frame_kind>(77)) == "kind 77");
+  BOOST_TEST(to_string(static_cast<frame_kind>(255)) == "kind 255");
+}
+
+BOOST_AUTO_TEST_CASE(what_keeps_a_cluster_together_travels_in_the_control_lane) {
+  for (auto kind : control_kinds)
+    BOOST_TEST((troupe::lane_of(kind) == lane::control), to_string(kind));
+  for (auto kind : ordinary_kinds)
+    BOOST_TEST((troupe::lane_of(kind) == lane::ordinary), to_string(kind));
+}
+
+BOOST_AUTO_TEST_CASE(a_header_that_is_right_passes) {
+  BOOST_TEST(troupe::check(header_of(call_header)) == "");
+  BOOST_TEST(troupe::check(header_of(hello_header)) == "");
+  auto h = header_of(call_header);
+  h.size = troupe::max_frame_size;
+  h.in_lane = lane::bulk;
+  h.number = h.acknowledged = ~std::uint64_t{0};
+  BOOST_TEST(troupe::check(h) == "");
+  h.kind = static_cast<frame_kind>(200); // kinds that aren't known are for others to judge
+  BOOST_TEST(troupe::check(h) == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_header_that_is_wrong_is_refused_with_what_came) {
+  auto wrong = [](auto change) {
+    auto h = header_of(call_header);
+    change(h);
+    return troupe::check(h);
+  };
+  BOOST_TEST(contains(wrong([](auto& h) { h.in_lane = static_cast<lane>(3); }), "lane 3, there are 3"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.in_lane = static_cast<lane>(255); }), "lane 255"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.size = std::uint64_t{1} << 63; }), "9223372036854775808 bytes"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.size = ~std::uint64_t{0}; }), "18446744073709551615 bytes"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.size = troupe::max_frame_size + 1; }), "1099511627777 bytes, more than the limit"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.flags = 1; }), "flags 1"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.flags = 0x8000; }), "flags 32768"));
+  BOOST_TEST(contains(wrong([](auto& h) { h.stream = 9; }), "stream 9"));
+}
+
+BOOST_AUTO_TEST_CASE(a_builder_makes_the_frame_that_is_written_by_hand) {
+  frame_builder f;
+  f.start(frame_kind::call);
+  troupe::write(f.out(), std::string{"abc"});
+  BOOST_TEST(finished(f) == to_hex(from_hex(call_header)) + "0300000000000000616263");
+  BOOST_TEST((f.kind() == frame_kind::call));
+}
+
+BOOST_AUTO_TEST_CASE(a_builder_can_be_used_again) {
+  frame_builder f;
+  f.start(frame_kind::call);
+  troupe::write(f.out(), std::string(1000, 'x'));
+  f.finish();
+  f.start(frame_kind::hello);
+  BOOST_TEST(finished(f) == to_hex(from_hex(hello_header))); // nothing of the first is left
+  f.start(frame_kind::reply);
+  f.out().put(std::uint8_t{7});
+  f.start(frame_kind::call); // begun again before it was finished
+  troupe::write(f.out(), std::string{"abc"});
+  BOOST_TEST(finished(f) == to_hex(from_hex(call_header)) + "0300000000000000616263");
+}
+
+BOOST_AUTO_TEST_CASE(a_builder_whose_frame_was_taken_over_makes_the_next) {
+  frame_builder f;
+  f.start(frame_kind::call);
+  auto taken = std::move(f.finish());
+  f.start(frame_kind::hello);
+  BOOST_TEST(finished(f) == to_hex(from_hex(hello_header)));
+  BOOST_TEST(taken.size() == sizeof(frame_header));
+}
+
+BOOST_AUTO_TEST_CASE(a_builder_does_not_keep_the_memory_of_a_large_frame) {
+  frame_builder f;
+  f.start(frame_kind::call);
+  troupe::write(f.out(), std::vector<double>(1000000));
+  BOOST_TEST(f.finish().size() == sizeof(frame_header) + 8 + 8000000);
+  f.start(frame_kind::call);
+  BOOST_TEST(f.finish().capacity() < std::size_t{1} << 20);
+}
+
+BOOST_AUTO_TEST_CASE(a_frame_can_be_built_while_another_is) {
+  borrowed_builder outer{nullptr};
+  outer->start(frame_kind::call);
+  outer->out().put(std::uint32_t{1});
+  {
+    borrowed_builder inner{nullptr};
+    BOOST_TEST(&*inner != &*outer);
+    inner->start(frame_kind::reply);
+    inner->out().put(std::uint64_t{2});
+    BOOST_TEST(inner->finish().size() == sizeof(frame_header) + 8);
+  }
+  outer->out().put(std::uint32_t{3});
+  auto& frame = outer->finish();
+  BOOST_REQUIRE(frame.size() == sizeof(frame_header) + 8);
+  BOOST_TEST(to_hex(std::span{frame}.subspan(sizeof(frame_header))) == "0100000003000000");
+}
+
+BOOST_AUTO_TEST_CASE(builders_are_kept_for_the_next_frame_with_its_own_actor_codec) {
+  auto codec = reinterpret_cast<troupe::actor_codec*>(0x1234); // only passed on
+  frame_builder* first;
+  {
+    borrowed_builder b{codec};
+    first = &*b;
+    BOOST_TEST((b->start(frame_kind::call).out().actors() == codec));
+  }
+  borrowed_builder b{nullptr};
+  BOOST_TEST(&*b == first);
+  BOOST_TEST((b->start(frame_kind::call).out().actors() == nullptr));
+  frame_builder* elsewhere = nullptr;
+  std::thread{[&] {
+    borrowed_builder other{nullptr};
+    elsewhere = &*other;
+  }}.join();
+  BOOST_TEST(elsewhere != first);
+}
