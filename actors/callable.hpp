@@ -243,7 +243,7 @@ inline constexpr bool is_fn<fn_t<F>> = true;
 template <class F>
 struct callable {
   static_assert(!std::is_pointer_v<F> && !std::is_function_v<F>,
-                "pass a function as a template argument, c.remotecall<f>(where, …), or as troupe::fn<f>: its address means nothing "
+                "pass a function as a template argument, c.remotecall<f>(where, ...), or as troupe::fn<f>: its address means nothing "
                 "in another process");
   static_assert(!std::is_member_pointer_v<F>, "pass a member function as troupe::fn<&T::f>, with the object as first argument");
   static_assert(std::is_pointer_v<F> || has_inspect<F> || std::is_trivially_copyable_v<F>,
