@@ -236,6 +236,7 @@ tcp_listener::tcp_listener(loop& l, const std::string& address, std::uint16_t po
 }
 
 tcp_listener::~tcp_listener() {
+  loop_.cancel(resume_);
   loop_.unwatch(socket_.get());
 }
 
@@ -244,11 +245,20 @@ void tcp_listener::accept_some() {
   for (int i = 0; i < 16; ++i) {
     socket_address peer;
     unique_fd s{::accept4(socket_.get(), peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC)};
-    if (!s)
-      return; // nobody is waiting, or the one who was has left
+    if (!s) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        pause();
+      return; // otherwise nobody is waiting, or the one who was has left
+    }
     set_no_delay(s.get());
     on_accept_(std::make_unique<tcp_stream>(loop_, std::move(s), to_endpoint(peer)));
   }
+}
+
+// Without a descriptor to spare, who waits at the door would keep the loop busy: look again in a while.
+void tcp_listener::pause() {
+  loop_.rewatch(socket_.get(), 0);
+  resume_ = loop_.call_after(std::chrono::milliseconds{200}, [this] { loop_.rewatch(socket_.get(), EPOLLIN); });
 }
 
 void tcp_dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) {

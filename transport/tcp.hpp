@@ -45,8 +45,10 @@ public:
 
 private:
   void accept_some();
+  void pause();
 
   loop& loop_;
+  std::uint64_t resume_ = 0; // a timer
   acceptor on_accept_;
   unique_fd socket_;
   endpoint where_;
