@@ -179,7 +179,7 @@ public:
     auto& s = state();
     if (s.ready())
       return true;
-    return s.wait(std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(limit));
+    return s.wait(detail::moment_after(limit));
   }
 
   /// Whether `fetch` would return, or throw, at once. Doesn't block.

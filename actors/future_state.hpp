@@ -16,6 +16,19 @@ class waiter;
 
 namespace detail {
 
+/// The moment at which a wait of this length ends. What goes beyond the clock's range is the end of its time.
+template <class Rep, class Period>
+std::chrono::steady_clock::time_point moment_after(std::chrono::duration<Rep, Period> wait) {
+  using clock = std::chrono::steady_clock;
+  using seconds = std::chrono::duration<double>;
+  auto now = clock::now();
+  if (wait <= wait.zero())
+    return now;
+  if (seconds{wait} >= seconds{clock::time_point::max() - now - std::chrono::hours{1}})
+    return clock::time_point::max();
+  return now + std::chrono::duration_cast<clock::duration>(wait);
+}
+
 /// What a future and the reply that it waits for share: empty, then once and for ever a value in encoded form, or an error.
 /// Any thread. Locking: `mutex_` guards everything; waiters are notified under it.
 class future_state {

@@ -377,11 +377,11 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
     } catch (const interrupted& e) {
       auto number = signal != 0 ? signal.load() : SIGINT;
       status = 128 + number;
+      end_within(interrupt_time, status);
       if (number == SIGINT)
         print_error(s.name, e);
       else
         std::fprintf(stderr, "%s: ended by signal %d (%s)\n", s.name.c_str(), number, sigdescr_np(number));
-      end_within(interrupt_time, status);
     } catch (const std::exception& e) {
       status = 1;
       print_error(s.name, e);

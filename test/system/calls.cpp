@@ -441,7 +441,6 @@ BOOST_AUTO_TEST_CASE(a_function_works_on_copies_of_its_arguments) {
   }
 }
 
-// RC-24
 BOOST_AUTO_TEST_CASE(the_future_of_a_waiting_call_can_be_fetched_and_its_value_sent_on) {
   workers w{2};
   const auto f = here().remotecall_wait(w[0], [] { return std::string{"value"}; });

@@ -1,7 +1,8 @@
 #pragma once
 
-/// Runs the programs of test/system/programs/ and looks at them from outside: streams, status, /proc. Each wait has a deadline, and
-/// whatever a program has started is found by a variable in its environment, and ended with the object.
+/// Runs the programs of test/system/programs/ and looks at them from outside: streams, status, /proc. Each
+/// wait has a deadline, and whatever a program has started is found by a variable in its environment, and
+/// ended with the object.
 
 #include "troupe/managers/child_process.hpp"
 
@@ -51,7 +52,8 @@ inline constexpr milliseconds to_leave = 5s;
 /// Each process of a run has this variable, with a value of the run's own.
 inline constexpr const char* run_variable = "TROUPE_FAULTS_RUN";
 
-/// Asks again and again until the answer is yes, for what tells nobody when it happens. False after the limit.
+/// Asks again and again until the answer is yes, for what tells nobody when it happens. False after the
+/// limit.
 template <class Condition>
 bool eventually(Condition condition, milliseconds limit = patience) {
   const auto until = clock::now() + limit;
@@ -141,6 +143,7 @@ public:
               .env = with_tag(std::move(env), tag_),
               .env_removed_prefixes = {"TROUPE_"}}),
       in_(child_.take_stdin()) {
+    std::signal(SIGPIPE, SIG_IGN); // it may have ended when it is written to
     streams_[0].fd = child_.take_stdout();
     streams_[1].fd = child_.take_stderr();
   }
@@ -213,7 +216,9 @@ public:
     if (!state) {
       for (auto p : processes())
         report_stuck(p);
-      BOOST_FAIL("still there after " << limit.count() << " ms; stdout:\n" << out() << "\nstderr:\n" << err());
+      BOOST_FAIL("still there after " << limit.count() << " ms; stdout:\n"
+                                      << out() << "\nstderr:\n"
+                                      << err());
     }
     return {state.value_or(troupe::exit_state{}), out(), err()};
   }
@@ -302,9 +307,10 @@ private:
   stream streams_[2];
 };
 
-// -- sockets ----------------------------------------------------------------------------------------------------------
+// -- sockets ---------------------------------------------------------------------------------------
 
-/// Where a process listens for TCP connections, as "7F000001:2342": address and port in hexadecimal, as /proc has them.
+/// Where a process listens for TCP connections, as /proc has it: "0100007F:2342", address and port in
+/// hexadecimal.
 inline std::vector<std::string> listening(::pid_t pid) {
   std::set<std::string> inodes;
   std::error_code ignored;

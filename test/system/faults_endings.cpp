@@ -9,9 +9,10 @@ std::vector<std::string> arguments(int workers, const std::string& end, const st
   return {"-p", std::to_string(workers), "--end", end, "--busy", busy};
 }
 
-// Starts the program, sends the signals when it is ready, and checks that it ends with this status within the limit.
-ending signalled(std::vector<std::string> args, std::initializer_list<int> signals, int status, milliseconds limit,
-                 run::variables env = {}) {
+// Starts the program, sends the signals when it is ready, and checks that it ends with this status within the
+// limit.
+ending signalled(std::vector<std::string> args, std::initializer_list<int> signals, int status,
+                 milliseconds limit, run::variables env = {}) {
   run r{program("faults_endings"), std::move(args), std::move(env)};
   r.wait_for("ready: yes\n");
   for (auto number : signals)
@@ -32,7 +33,7 @@ bool is_stopped(::pid_t pid) {
 
 } // namespace
 
-// -- signals ------------------------------------------------------------------------------------------------------------
+// -- signals ---------------------------------------------------------------------------------------
 
 // IN-07
 BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_wait) {
@@ -42,6 +43,18 @@ BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_wait) {
       check_says(end.err, {"faults_endings: interrupted by the user"});
       BOOST_TEST(count(end.err, "\n") == 1, end.err);
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_program_whose_output_nobody_reads) {
+  for (auto end : {"fetch", "print to nobody"}) {
+    run r{program("faults_endings"), arguments(3, end, "chatter")};
+    r.wait_for("ready: yes\n");
+    r.stop_reading_stdout();
+    BOOST_TEST(eventually([&] { return r.unread() > 60'000; }));
+    r.signal(SIGINT);
+    BOOST_TEST((r.end(4s).state == troupe::exit_state{.status = 130}));
+    r.check_nothing_left();
   }
 }
 
@@ -106,7 +119,7 @@ BOOST_AUTO_TEST_CASE(no_worker_outlives_a_master_that_is_killed) {
   }
 }
 
-// -- the master's own ends ----------------------------------------------------------------------------------------------
+// -- the master's own ends -------------------------------------------------------------------------
 
 // RM-10, RM-11
 BOOST_AUTO_TEST_CASE(a_master_that_ends_takes_its_workers_along) {
@@ -118,7 +131,9 @@ BOOST_AUTO_TEST_CASE(a_master_that_ends_takes_its_workers_along) {
   const way ways[] = {
     {"return", {.status = 3}, ""},
     {"throw", {.status = 1}, "faults_endings: the outer problem\n  caused by: the inner problem\n"},
-    {"throw a number", {.status = 1}, "faults_endings: an exception that is not derived from std::exception\n"},
+    {"throw a number",
+     {.status = 1},
+     "faults_endings: an exception that is not derived from std::exception\n"},
     {"exit", {.status = 9}, ""},
     {"_exit", {.status = 9}, ""},
     {"abort", {.signal = SIGABRT}, ""},
@@ -162,11 +177,12 @@ BOOST_AUTO_TEST_CASE(an_error_of_a_call_that_nobody_catches_names_worker_and_typ
   run r{program("faults_endings"), arguments(2, "fail remotely", "")};
   const auto end = r.end(3s);
   BOOST_TEST(end.state.status == 1);
-  check_says(end.err, {"faults_endings: On worker 2:\n", "no such cell", "std::out_of_range", "fails_remotely"});
+  check_says(end.err,
+             {"faults_endings: On worker 2:\n", "no such cell", "std::out_of_range", "fails_remotely"});
   r.check_nothing_left(2s);
 }
 
-// -- output -------------------------------------------------------------------------------------------------------------
+// -- output ----------------------------------------------------------------------------------------
 
 // IO-03, IO-08
 BOOST_AUTO_TEST_CASE(ten_megabytes_without_an_end_of_line_arrive_while_calls_go_on) {
@@ -200,14 +216,16 @@ BOOST_AUTO_TEST_CASE(a_master_whose_output_is_closed_ends_like_any_program) {
 }
 
 BOOST_AUTO_TEST_CASE(a_master_that_was_started_without_standard_streams_works) {
-  run r{"/bin/sh", {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' <&- >&- 2>&-"}};
+  run r{"/bin/sh",
+        {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' <&- >&- 2>&-"}};
   const auto end = r.end(5s);
   BOOST_TEST(end.state.status == 0);
   r.check_nothing_left();
 }
 
 BOOST_AUTO_TEST_CASE(output_that_cannot_be_written_is_reported_once) {
-  run r{"/bin/sh", {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' > /dev/full"}};
+  run r{"/bin/sh",
+        {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' > /dev/full"}};
   const auto end = r.end(5s);
   BOOST_TEST(end.state.status == 0);
   BOOST_TEST(count(end.err, "No space left on device") == 1, end.err);

@@ -5,7 +5,8 @@ using namespace faults;
 
 namespace {
 
-// Runs the program, and checks what is common: nobody came, it took so long, and a good worker came afterwards (AP-28).
+// Runs the program, and checks what is common: nobody came, it took so long, and a good worker came
+// afterwards (AP-28).
 ending launch(std::vector<std::string> args, int from_ms, int to_ms, int failures = 1) {
   run r{program("faults_launches"), std::move(args)};
   const auto end = r.end();
@@ -76,7 +77,8 @@ BOOST_AUTO_TEST_CASE(noise_is_shown_and_a_thousand_lines_of_it_are_too_much) {
 // AP-24, AP-26
 BOOST_AUTO_TEST_CASE(those_who_came_stay_when_others_fail) {
   const temporary_folder folder;
-  const auto script = "mkdir '" + folder / "first" + "' 2>/dev/null && exit 3; exec '" + program("faults_launches") + "' \"$@\"";
+  const auto script = "mkdir '" + folder / "first" + "' 2>/dev/null && exit 3; exec '"
+                      + program("faults_launches") + "' \"$@\"";
   {
     run r{program("faults_launches"), {"--script", script, "--count", "3"}};
     const auto end = r.end();
@@ -97,10 +99,13 @@ BOOST_AUTO_TEST_CASE(those_who_came_stay_when_others_fail) {
 // Before it has told its address: in a static constructor, in main.
 BOOST_AUTO_TEST_CASE(a_worker_that_dies_before_it_has_told_its_address) {
   for (const std::string place : {"static", "main"}) {
-    for (auto& [how, what] : {std::pair{"0", "exited with status 0"}, {"7", "exited with status 7"},
-                              {"-11", "was killed by signal 11 (Segmentation fault)"}, {"-9", "was killed by signal 9 (Killed)"}}) {
+    for (auto& [how, what] : {std::pair{"0", "exited with status 0"},
+                              {"7", "exited with status 7"},
+                              {"-11", "was killed by signal 11 (Segmentation fault)"},
+                              {"-9", "was killed by signal 9 (Killed)"}}) {
       BOOST_TEST_CONTEXT(place << ", " << how) {
-        const auto end = launch({"--env", "DIE_AT=" + place, "--env", std::string{"DIE_HOW="} + how}, 0, 2000);
+        const auto end =
+          launch({"--env", "DIE_AT=" + place, "--env", std::string{"DIE_HOW="} + how}, 0, 2000);
         check_says(end.out, {"failure: no_address", what, "last words:|dying at " + place});
       }
     }
@@ -109,11 +114,15 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_before_it_has_told_its_address) {
 
 // AP-27
 BOOST_AUTO_TEST_CASE(a_worker_that_dies_while_it_joins) {
-  for (auto& [how, what] : {std::pair{"0", "exited with status 0"}, {"7", "exited with status 7"},
-                            {"-11", "was killed by signal 11 (Segmentation fault)"}, {"-9", "was killed by signal 9 (Killed)"}}) {
+  for (auto& [how, what] : {std::pair{"0", "exited with status 0"},
+                            {"7", "exited with status 7"},
+                            {"-11", "was killed by signal 11 (Segmentation fault)"},
+                            {"-9", "was killed by signal 9 (Killed)"}}) {
     BOOST_TEST_CONTEXT(how) {
-      const auto end = launch({"--env", "DIE_AT=options", "--env", std::string{"DIE_HOW="} + how, "--poison", "x"}, 0, 2000);
-      check_says(end.out, {"failure: died", "worker 2 (OS pid", what, "while it joined", "last words:|dying at options"});
+      const auto end =
+        launch({"--env", "DIE_AT=options", "--env", std::string{"DIE_HOW="} + how, "--poison", "x"}, 0, 2000);
+      check_says(end.out, {"failure: died", "worker 2 (OS pid", what, "while it joined",
+                           "last words:|dying at options"});
     }
   }
 }

@@ -51,7 +51,8 @@ struct cluster {
   }
 };
 
-// Dials with the handshake that masters dial with. Returns whether the worker has shown that it knows the cookie.
+// Dials with the handshake that masters dial with. Returns whether the worker has shown that it knows the
+// cookie.
 bool shake_hands(const troupe::unique_fd& s, const std::string& cookie) {
   troupe::handshake h{troupe::handshake::role::dialler, cookie};
   for (;;) {
@@ -74,8 +75,9 @@ bool shake_hands(const troupe::unique_fd& s, const std::string& cookie) {
 // CK-07
 BOOST_AUTO_TEST_CASE(junk_is_hung_up_on_and_harms_nobody) {
   cluster c;
-  for (auto& junk : {random_bytes(32), random_bytes(100'000), std::string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"},
-                     std::string(48, '\0'), std::string(32, '\xff')}) {
+  for (auto& junk :
+       {random_bytes(32), random_bytes(100'000), std::string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"},
+        std::string(48, '\0'), std::string(32, '\xff')}) {
     for (int id : {2, 3}) {
       const auto s = dial(c.port(id));
       write_all(s, junk);
@@ -176,7 +178,7 @@ BOOST_AUTO_TEST_CASE(the_master_listens_nowhere_and_workers_on_loopback) {
   c.end();
 }
 
-// -- workers started by hand --------------------------------------------------------------------------------------------
+// -- workers started by hand -----------------------------------------------------------------------
 
 namespace {
 

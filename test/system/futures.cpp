@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_taken_out_of_a_future) {
   BOOST_TEST(!can_take<troupe::future<void>>);
 }
 
-// FU-05, FU-08
+// FU-05
 BOOST_AUTO_TEST_CASE(fetching_again_gives_the_same_value_without_asking_again) {
   workers w{1};
   const auto f = here().remotecall<numbers>(w[0], 1 << 18);
@@ -133,7 +133,6 @@ BOOST_AUTO_TEST_CASE(a_thread_that_fetches_while_the_value_arrives_gets_it) {
   BOOST_TEST(right == 20'000);
 }
 
-// FU-07
 BOOST_AUTO_TEST_CASE(what_a_call_failed_with_is_thrown_each_time) {
   workers w{1};
   for (auto p : {proc_id{1}, w[0]}) {

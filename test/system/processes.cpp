@@ -178,6 +178,16 @@ bool is_ascending(const ids& x) {
   return std::adjacent_find(x.begin(), x.end(), std::greater_equal<>{}) == x.end();
 }
 
+bool no_cluster_before_run = false;
+
+const setup ask_too_early{[](troupe::app&) {
+  try {
+    here();
+  } catch (const troupe::usage_error&) {
+    no_cluster_before_run = true;
+  }
+}};
+
 std::size_t number_of_links() { return here().links().size(); }
 
 } // namespace
@@ -190,6 +200,14 @@ BOOST_AUTO_TEST_CASE(each_process_knows_its_id_and_the_master_is_1) {
   BOOST_TEST(here().myid() == 1);
   for (auto p : here().procs())
     BOOST_TEST(id_of(p) == p);
+}
+
+BOOST_AUTO_TEST_CASE(here_is_the_cluster_on_every_process_once_the_program_runs) {
+  workers w{1};
+  for (auto p : here().procs()) {
+    BOOST_TEST(here().remotecall_fetch(p, [] { return no_cluster_before_run; }));
+    BOOST_TEST(here().remotecall_fetch(p, [] { return &here() == &here() && here().cookie().size() > 0; }));
+  }
 }
 
 // PM-02
@@ -652,7 +670,7 @@ const scenario idle{"idle", [](troupe::cluster&) { return 7; }};
 
 // RM-12
 BOOST_AUTO_TEST_CASE(at_the_end_of_a_program_idle_workers_leave_without_a_word) {
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 20; ++i) {
     const auto result = run_scenario("idle", {"-p", "4"});
     BOOST_TEST(result.end.status == 7);
     BOOST_TEST(result.out == "");

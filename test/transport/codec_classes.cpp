@@ -316,7 +316,7 @@ BOOST_AUTO_TEST_CASE(an_address_in_a_value_is_refused_with_what_to_do) { // RC-2
   auto on_heap = std::make_unique<int>(3);
   check_refused(why_not_encoded(std::map<int, with_pointer>{{1, {0, on_heap.get()}}}), 8);
   int on_stack = 4;
-  BOOST_TEST(contains(why_not_encoded(with_pointer{0, &on_stack}), "in its stack"));
+  check_refused(why_not_encoded(with_pointer{0, &on_stack}), 8);
   BOOST_TEST(why_not_encoded(with_pointer{7, nullptr}) == "");
 }
 

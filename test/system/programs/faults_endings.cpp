@@ -53,7 +53,7 @@ void started_on(troupe::cluster& c) {
   ready();
 }
 
-// -- what the workers do meanwhile --------------------------------------------------------------------------------------
+// -- what the workers do meanwhile -----------------------------------------------------------------
 
 void keep_busy(troupe::cluster& c, const std::string& how) {
   if (how == "mixed") { // one is left idle
@@ -77,7 +77,7 @@ void keep_busy(troupe::cluster& c, const std::string& how) {
     c.spawn<idle>(1);
 }
 
-// -- how the master ends --------------------------------------------------------------------------------------------------
+// -- how the master ends ---------------------------------------------------------------------------
 
 int returns(troupe::cluster& c) {
   started_on(c);
@@ -179,7 +179,7 @@ int adds_mute_ones(troupe::cluster& c) {
   return 0;
 }
 
-// -- output ---------------------------------------------------------------------------------------------------------------
+// -- output ----------------------------------------------------------------------------------------
 
 // A worker writes 10 MB without an end of line, and answers calls meanwhile.
 int prints_one_line(troupe::cluster& c) {
@@ -213,11 +213,21 @@ int prints_to_nobody(troupe::cluster& c) {
 } // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string, int (*)(troupe::cluster&)> ends = {
-    {"return", returns}, {"throw", throws}, {"throw a number", throws_a_number}, {"fail remotely", fails_remotely},
-    {"exit", exits}, {"_exit", exits_at_once}, {"abort", aborts}, {"fetch", fetches},
-    {"fetch and catch", fetches_and_catches}, {"compute", computes}, {"sleep", sleeps}, {"add", adds},
-    {"add mute ones", adds_mute_ones}, {"print one line", prints_one_line}, {"print to nobody", prints_to_nobody}};
+  const std::map<std::string, int (*)(troupe::cluster&)> ends = {{"return", returns},
+                                                                 {"throw", throws},
+                                                                 {"throw a number", throws_a_number},
+                                                                 {"fail remotely", fails_remotely},
+                                                                 {"exit", exits},
+                                                                 {"_exit", exits_at_once},
+                                                                 {"abort", aborts},
+                                                                 {"fetch", fetches},
+                                                                 {"fetch and catch", fetches_and_catches},
+                                                                 {"compute", computes},
+                                                                 {"sleep", sleeps},
+                                                                 {"add", adds},
+                                                                 {"add mute ones", adds_mute_ones},
+                                                                 {"print one line", prints_one_line},
+                                                                 {"print to nobody", prints_to_nobody}};
   troupe::app app{"faults_endings", "Ways to end"};
   std::string end;
   std::string busy;

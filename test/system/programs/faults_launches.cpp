@@ -89,7 +89,8 @@ void add(troupe::cluster& c, const settings& s) {
 
 int main(int argc, char** argv) {
   die_at("main");
-  const bool is_worker = std::any_of(argv, argv + argc, [](const char* a) { return std::strcmp(a, "--worker") == 0; });
+  const bool is_worker =
+    std::any_of(argv, argv + argc, [](const char* a) { return std::strcmp(a, "--worker") == 0; });
   troupe::app app{"faults_launches", "Workers that don't come"};
   settings s;
   bool wait = false;

@@ -1,4 +1,5 @@
-// Has workers that strangers try to talk to. Calls each of them, and has them call each other, for each line of its stdin.
+// Has workers that strangers try to talk to. Calls each of them, and has them call each other, for each line
+// of its stdin.
 #include <troupe/troupe.hpp>
 
 #include <iostream>
@@ -20,7 +21,8 @@ int main(int argc, char** argv) {
       int n = 0;
       for (auto a : c.workers())
         for (auto b : c.workers())
-          n += c.remotecall_fetch(a, [](proc_id b) { return here().remotecall_fetch(b, [] { return 1; }); }, b);
+          n += c.remotecall_fetch(
+            a, [](proc_id b) { return here().remotecall_fetch(b, [] { return 1; }); }, b);
       std::cout << "answers to " << round << ": " << n << std::endl;
     }
     return 0;
