@@ -173,12 +173,11 @@ BOOST_AUTO_TEST_CASE(stale_padding_is_not_looked_at) {
   BOOST_TEST(refused == 0);
 }
 
+// Frames' addresses, not those of variables: AddressSanitizer moves variables to stacks of its own.
 BOOST_AUTO_TEST_CASE(pointers_into_the_stack_are_found) {
-  const int local = 1;
-  BOOST_TEST(found(bits(&local)).region == "stack");
+  BOOST_TEST(found(bits(__builtin_frame_address(0))).region == "stack");
   std::async(std::launch::async, [] {
-    const int on_another = 1;
-    BOOST_TEST(found(bits(&on_another)).region == "stack");
+    BOOST_TEST(found(bits(__builtin_frame_address(0))).region == "stack");
   }).get();
 }
 
