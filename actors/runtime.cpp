@@ -52,7 +52,8 @@ runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(s
   // The error texts of CAF say what went wrong, its log files say it again at length.
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
-  caf::net::middleman::load(config_, {&loop_, &mesh_, [this](std::function<void()> f) { executor_.submit(std::move(f)); }});
+  caf::net::middleman::load(config_, {&loop_, &mesh_, [this](std::function<void()> f) { executor_.submit(std::move(f)); },
+                                    [this](proc_id to, flow of, std::size_t bytes) { return wait_for_room(to, of, bytes); }});
   system_ = std::make_unique<caf::actor_system>(config_);
   system_->await_actors_before_shutdown(false); // shut_down does it, with a limit
   hub_ = &system_->network_manager().hub();
@@ -79,6 +80,10 @@ runtime& runtime::get() {
   if (p == nullptr)
     throw usage_error{"there is no cluster here: remote calls work inside of troupe::app::run"};
   return *p;
+}
+
+std::uint64_t runtime::tasks_begun() const {
+  return last_task_id.load(std::memory_order_relaxed);
 }
 
 runtime* runtime::find() {
@@ -115,7 +120,7 @@ void runtime::peer_unreachable(proc_id id, const error_info& why) {
 
 // -- calls to this process ------------------------------------------------------------------------------------------------
 
-void runtime::take_call(proc_id from, const frame_view& f) {
+void runtime::take_call(proc_id from, frame_view& f) {
   reader in{f.payload};
   auto c = std::make_unique<incoming_call>();
   c->self = this;
@@ -128,7 +133,7 @@ void runtime::take_call(proc_id from, const frame_view& f) {
   if (task == nullptr)
     return report(*c, unknown_task_error(from));
   c->task = *task;
-  c->frame = f;
+  c->frame = std::move(f);
   if ((c->flags & detail::call_direct) != 0) {
     waiter::no_blocking guard{"a direct function must not block: it runs where its call is received"};
     return execute(*c);
@@ -143,7 +148,8 @@ void runtime::take_call(proc_id from, const frame_view& f) {
     static_cast<void>(c.release());
 }
 
-void runtime::execute(const incoming_call& c) {
+void runtime::execute(incoming_call& c) {
+  c.frame.credit = {}; // what runs no longer waits: its caller may send another
   auto outer_task = current_task_id;
   current_task_id = last_task_id.fetch_add(1, std::memory_order_relaxed) + 1;
   borrowed_builder f{hub_};
@@ -218,7 +224,7 @@ void runtime::send_error(proc_id to, std::uint64_t number, const error_info& why
 void runtime::send_reply(proc_id to, frame_builder& f) {
   if (to != id()) {
     // With more to do, the answer leaves with the next ones. Who has left in the meantime needs none.
-    mesh_.send(to, f, executor_.backlog() ? urgency::batched : urgency::now);
+    send_waiting(to, f, executor_.backlog() ? urgency::batched : urgency::now, flow::none);
     return;
   }
   auto owner = std::make_shared<byte_buffer>(std::move(f.finish()));
@@ -242,7 +248,7 @@ error_info runtime::unknown_task_error(proc_id from) const {
 
 // -- answers --------------------------------------------------------------------------------------------------------------
 
-void runtime::take_reply(const frame_view& f) {
+void runtime::take_reply(frame_view& f) {
   reader in{f.payload};
   auto number = in.get<std::uint64_t>();
   auto failed = in.get<std::uint8_t>();
@@ -250,9 +256,8 @@ void runtime::take_reply(const frame_view& f) {
   if (!waiting)
     return; // its caller has been told that the process is lost
   if (failed == 0) {
-    auto v = f;
-    v.payload = f.payload.last(in.left());
-    waiting->set_value(std::move(v));
+    f.payload = f.payload.last(in.left());
+    waiting->set_value(std::move(f));
     return;
   }
   try {
@@ -282,11 +287,32 @@ void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::s
     take_call(to, v);
     return;
   }
-  static_cast<void>(flags);
-  if (auto gone = mesh_.send(to, f, now ? urgency::now : urgency::batched)) {
+  // what is direct never waits there
+  auto of = (flags & detail::call_direct) != 0 ? flow::none : flow::calls;
+  if (auto gone = send_waiting(to, f, now ? urgency::now : urgency::batched, of)) {
     if (state && replies_.take(number))
       state->set_error(*gone);
   }
+}
+
+// Waits while the peer has as much from here as it may have, if this thread may wait.
+std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, urgency u, flow of) {
+  while (true) {
+    bool full = false;
+    auto gone = mesh_.send(to, f, u, of, waiter::may_block() ? &full : nullptr);
+    if (!full)
+      return gone;
+    wait_for_room(to, of, f.out().buffer().size());
+  }
+}
+
+bool runtime::wait_for_room(proc_id to, flow of, std::size_t bytes) {
+  if (!waiter::may_block())
+    return false;
+  auto room = std::make_shared<detail::future_state>();
+  mesh_.when_room(to, of, [room] { room->set_value({}); }, bytes);
+  room->wait();
+  return true;
 }
 
 // -- end ------------------------------------------------------------------------------------------------------------------

@@ -80,6 +80,8 @@ public:
   proc_id id() const {
     return mesh_.id();
   }
+  /// How many tasks have begun.
+  std::uint64_t tasks_begun() const;
   const std::string& host() const {
     return settings_.host;
   }
@@ -91,9 +93,11 @@ public:
 private:
   struct incoming_call;
 
-  void take_call(proc_id from, const frame_view& f);
-  void take_reply(const frame_view& f);
-  void execute(const incoming_call& c);
+  void take_call(proc_id from, frame_view& f);
+  void take_reply(frame_view& f);
+  std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of);
+  bool wait_for_room(proc_id to, flow of, std::size_t bytes);
+  void execute(incoming_call& c);
   void report(const incoming_call& c, const error_info& why);
   error_info describe_failure(const std::string& label);
   void send_error(proc_id to, std::uint64_t number, const error_info& why);

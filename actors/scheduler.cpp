@@ -1,5 +1,7 @@
 #include "troupe/actors/scheduler.hpp"
 
+#include "troupe/actors/waiter.hpp"
+
 #include <caf/execution_unit.hpp>
 #include <caf/resumable.hpp>
 
@@ -30,7 +32,10 @@ scheduler::scheduler(caf::actor_system& system, executor& e)
 }
 
 void scheduler::start() {
-  timer_ = std::thread{[this] { clock_.run_dispatch_loop(); }};
+  timer_ = std::thread{[this] {
+    waiter::no_blocking guard{"nothing that runs on CAF's clock may block"};
+    clock_.run_dispatch_loop();
+  }};
   abstract_coordinator::start();
 }
 

@@ -90,6 +90,10 @@ bool waiter::wait(std::optional<time_point> limit) {
   return in_time;
 }
 
+bool waiter::may_block() {
+  return blocking_forbidden == nullptr;
+}
+
 void waiter::check_may_block() {
   if (blocking_forbidden != nullptr)
     throw usage_error{blocking_forbidden};

@@ -35,6 +35,9 @@ public:
   /// Throws usage_error on a thread that must not block: the loop's, and inside of `direct` functions.
   static void check_may_block();
 
+  /// Whether `check_may_block` would throw nothing.
+  static bool may_block();
+
   /// Has every thread's current or next wait throw `interrupted`, once. Returns whether a thread was waiting. Any thread.
   static bool interrupt_all();
 

@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 std::atomic<cluster*> the_cluster{nullptr};
 cluster* worker_cluster = nullptr; // outlives the static objects: a task may call std::exit while others run
 
-constexpr auto links_time = 5s;
+constexpr auto answer_time = 5s;
 
 } // namespace
 
@@ -129,36 +129,73 @@ std::vector<link_info> own_links(troupe::process& p) {
 
 } // namespace
 
-std::vector<link_info> cluster::links() const {
-  auto out = own_links(process_);
-  if (master_ == nullptr)
-    return out;
-  auto& self = const_cast<cluster&>(*this);
-  std::vector<future<std::vector<link_info>>> open;
-  for (auto id : process_.members().procs()) {
+namespace {
+
+// What every worker answers, in the order of their ids. Those that are gone, or don't answer in time, are left out.
+template <class F>
+auto ask_workers(cluster& self, const std::vector<proc_id>& all, F f) {
+  using answer = decltype(f());
+  std::vector<future<answer>> open;
+  for (auto id : all) {
     if (id == master_id)
       continue;
     try {
-      open.push_back(self.remotecall(id, direct([] { return here().links(); })));
+      open.push_back(self.remotecall(id, direct(f)));
     } catch (const error&) {
-      // it has just gone, and its links with it
+      // it has just gone
     }
   }
-  std::set<std::pair<proc_id, proc_id>> seen;
-  for (auto& l : out)
-    seen.emplace(l.a, l.b);
-  auto until = std::chrono::steady_clock::now() + links_time;
-  for (auto& f : open) {
+  std::vector<answer> out;
+  auto until = std::chrono::steady_clock::now() + answer_time;
+  for (auto& x : open) {
     try {
-      if (!f.wait_for(until - std::chrono::steady_clock::now()))
-        continue;
-      for (auto& l : f.fetch())
-        if (seen.emplace(l.a, l.b).second)
-          out.push_back(l);
+      if (x.wait_for(until - std::chrono::steady_clock::now()))
+        out.push_back(std::move(x).get());
     } catch (const process_exited&) {
       // as above
     }
   }
+  return out;
+}
+
+process_statistics own_statistics(troupe::process& p) {
+  process_statistics out;
+  out.id = p.net().id();
+  out.tasks = p.runtime()->tasks_begun();
+  for (auto& [id, n] : p.net().counts()) {
+    out.messages_sent += n.frames_sent;
+    out.messages_received += n.frames_received;
+    out.bytes_sent += n.bytes_sent;
+    out.bytes_received += n.bytes_received;
+    out.waits += n.waits;
+    if (n.frames_sent + n.frames_received > 0)
+      out.peers.push_back({id, n.waiting, n.waits, n.in_transit, n.unconsumed});
+  }
+  return out;
+}
+
+} // namespace
+
+std::vector<link_info> cluster::links() const {
+  auto out = own_links(process_);
+  if (master_ == nullptr)
+    return out;
+  std::set<std::pair<proc_id, proc_id>> seen;
+  for (auto& l : out)
+    seen.emplace(l.a, l.b);
+  for (auto& links : ask_workers(const_cast<cluster&>(*this), process_.members().procs(), [] { return here().links(); }))
+    for (auto& l : links)
+      if (seen.emplace(l.a, l.b).second)
+        out.push_back(l);
+  return out;
+}
+
+std::vector<process_statistics> cluster::statistics() const {
+  std::vector<process_statistics> out{own_statistics(process_)};
+  if (master_ == nullptr)
+    return out;
+  for (auto& s : ask_workers(const_cast<cluster&>(*this), process_.members().procs(), [] { return here().statistics(); }))
+    out.push_back(std::move(s.front()));
   return out;
 }
 

@@ -112,6 +112,10 @@ public:
   /// The direct links: on the master all of the cluster, each once (asks every worker and blocks, 5 s at most); on a worker its own.
   std::vector<link_info> links() const;
 
+  /// What each process has sent, received and run, and who waits for whom, in the order of their ids: on the master of the whole
+  /// cluster (asks every worker and blocks, 5 s at most; one that doesn't answer is left out); on a worker its own.
+  std::vector<process_statistics> statistics() const;
+
   /// What a process needs to know to become one of this cluster: 1 to 16 printable characters.
   std::string cookie() const;
   /// Master only, and only before the first worker: else throws usage_error.

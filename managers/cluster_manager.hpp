@@ -66,9 +66,15 @@ public:
   virtual void manage(proc_id, const worker_config&, manage_op) {
   }
 
-  /// Ends a worker that has been asked to leave and doesn't, or that was given up as lost. By default there is nothing that
-  /// can be done. Must not block.
+  /// Sees to it that a worker ends: it has been asked to leave this moment, and should be given the time to. By default there is
+  /// nothing that can be done. Must not block.
   virtual void kill(proc_id, const worker_config&) {
+  }
+
+  /// Ends a worker that has been declared lost, and may live or not: it can't be asked, and nothing that it does counts any more. By
+  /// default the same as kill. Must not block.
+  virtual void lost(proc_id id, const worker_config& config) {
+    kill(id, config);
   }
 
   /// Has `ended` called once when the worker's process has ended, with how, on any thread; returns whether it will be. By default it

@@ -2,12 +2,11 @@
 
 #include "troupe/actors/future_state.hpp"
 #include "troupe/managers/child_process.hpp"
-#include "troupe/transport/tcp.hpp"
+#include "troupe/managers/start_line.hpp"
 
 #include <array>
 #include <arpa/inet.h>
 #include <cerrno>
-#include <charconv>
 #include <climits>
 #include <csignal>
 #include <cstring>
@@ -22,9 +21,11 @@ namespace troupe {
 
 namespace {
 
+// One that has been told to end has this long before it is killed.
+constexpr std::chrono::seconds finalize_time{2};
+
 using namespace std::chrono_literals;
 
-constexpr std::string_view address_word = "troupe_worker:";
 constexpr int max_noise_lines = 1000;
 constexpr std::size_t max_tail = 4096;
 // How long the output of a process that has ended is waited for: another process may keep its pipe open.
@@ -36,25 +37,6 @@ std::string own_program() {
   if (n <= 0)
     throw std::system_error{errno, std::generic_category(), "troupe: cannot find this program's file"};
   return {path, static_cast<std::size_t>(n)};
-}
-
-// "troupe_worker:9003#127.0.0.1"
-std::optional<endpoint> parse_address(std::string_view line) {
-  if (!line.starts_with(address_word))
-    return std::nullopt;
-  line.remove_prefix(address_word.size());
-  endpoint out;
-  auto hash = line.find('#');
-  if (hash == std::string_view::npos)
-    return std::nullopt;
-  auto [end, error] = std::from_chars(line.data(), line.data() + hash, out.port);
-  if (error != std::errc{} || end != line.data() + hash || out.port == 0)
-    return std::nullopt;
-  out.address = line.substr(hash + 1);
-  in6_addr ignored;
-  if (::inet_pton(AF_INET, out.address.c_str(), &ignored) != 1 && ::inet_pton(AF_INET6, out.address.c_str(), &ignored) != 1)
-    return std::nullopt;
-  return out;
 }
 
 // To a process that may have ended already, which its end tells: SIGPIPE would end this one too.
@@ -252,7 +234,7 @@ void local_manager::take_line(const child_ptr& c, std::string_view line, bool is
     if (!announced)
       too_noisy = ++c->noise == max_noise_lines;
   }
-  if (auto where = announced || is_stderr ? std::nullopt : parse_address(line)) {
+  if (auto where = announced || is_stderr ? std::nullopt : parse_start_line(line)) {
     {
       std::lock_guard guard{c->mutex};
       c->announced = true;
@@ -338,7 +320,10 @@ void local_manager::manage(proc_id id, const worker_config& config, manage_op op
       context_.events->post([c] { c->process.signal(SIGINT); });
       break;
     case manage_op::finalize:
-      context_.events->post([c] { c->process.signal_group(SIGTERM); });
+      context_.events->post([c, events = context_.events] {
+        c->process.signal_group(SIGTERM);
+        events->call_after(finalize_time, [c] { c->process.signal_group(SIGKILL); }); // also if it is stopped
+      });
       break;
   }
 }
@@ -361,6 +346,11 @@ void local_manager::kill_all() {
   for (auto& weak : children_)
     if (auto c = weak.lock())
       c->process.signal_group(SIGKILL);
+}
+
+void local_manager::lost(proc_id, const worker_config& config) {
+  if (auto c = child_of(config))
+    context_.events->post([c] { c->process.signal_group(SIGKILL); });
 }
 
 void local_manager::kill(proc_id, const worker_config& config) {

@@ -37,6 +37,7 @@ public:
   void launch(const launch_options& options, launch_sink& sink) override;
   void manage(proc_id id, const worker_config& config, manage_op op) override;
   void kill(proc_id id, const worker_config& config) override;
+  void lost(proc_id id, const worker_config& config) override;
   bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   launch_options default_options() const override;
 

@@ -18,8 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// A worker whose link has ended has mostly ended itself: its manager says how within this time.
-constexpr auto cause_time = 1s;
 // A worker that has ended has mostly closed its link, on which its last frames come.
 constexpr auto link_time = 250ms;
 // Others hear of a change within this time, or hear of it later.
@@ -105,7 +103,8 @@ master::master(settings s)
   : settings_(std::move(s)),
     process_(settings_.cookie, master_id, random_number(),
              {[this](proc_id from, frame_view& f) { control(from, f); },
-              [this](proc_id id, const std::string& why) { link_down(id, why); }, [](const hello&) {}}) {
+              [this](proc_id id, const std::string& why) { link_down(id, why); },
+              [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}}) {
   process_.make_runtime(settings_.threads);
   process_.members().add(process_.self());
   process_.start();
@@ -341,14 +340,24 @@ void master::link_down(proc_id id, const std::string& why) {
   if (!w)
     return;
   w->link_end = why;
-  if (w->at == worker::stage::joining)
-    process_.events().call_after(link_time, [this, w] {
-      fail_set_up(w, launch_reason::died, "went away while it joined: " + *w->link_end);
-    });
-  else if (w->at == worker::stage::member && w->cause)
+  if (w->at == worker::stage::member && w->cause)
     lose(w);
-  else if (w->at == worker::stage::member)
-    process_.events().call_after(cause_time, [this, w] { lose(w); });
+}
+
+// Its link can't be had again. How its process ended may be known in a moment.
+void master::unreachable(proc_id id, const std::string& why) {
+  auto w = find(id);
+  if (!w)
+    return;
+  w->link_end = why;
+  if (w->at == worker::stage::leaving && !w->watched)
+    return left(w);
+  process_.events().call_after(w->watched ? link_time : 0ms, [this, w] {
+    if (w->at == worker::stage::joining)
+      fail_set_up(w, launch_reason::died, "went away while it joined: " + *w->link_end);
+    else
+      lose(w);
+  });
 }
 
 void master::process_ended(proc_id id, const exit_cause& cause) {
@@ -360,7 +369,7 @@ void master::process_ended(proc_id id, const exit_cause& cause) {
     case worker::stage::joining:
       return fail_set_up(w, launch_reason::died, cause.to_text() + " while it joined");
     case worker::stage::member:
-      if (w->link_end)
+      if (!process_.net().connected(id))
         return lose(w);
       process_.events().call_after(link_time, [this, w] { lose(w); });
       return;
@@ -382,7 +391,9 @@ void master::lose(const worker_ptr& w) {
   } else {
     cause.host = process_.members().info(w->id).value_or(process_info{}).host;
     cause.reason = "was lost: " + w->link_end.value_or("its link ended");
-    w->manager->kill(w->id, w->config);
+    if (process_.state_of(w->id) == 'T')
+      cause.reason += " (its process is stopped)";
+    w->manager->lost(w->id, w->config);
   }
   auto why = gone_error(w->id, cause);
   auto without_tail = cause;
@@ -547,6 +558,16 @@ void master::control(proc_id from, frame_view& f) {
       write(copy.out(), dialler);
       write(copy.out(), to);
       process_.net().send(dialler, copy, urgency::now);
+      return;
+    }
+    case frame_kind::doubt: {
+      // one worker can't reach another, not even by way of this process; if this one can't either, it will know soon enough
+      auto about = read<proc_id>(in);
+      auto why = read<std::string>(in);
+      in.expect_end();
+      if (auto w = find(about); w && find(from) && find(from)->at == worker::stage::member
+          && process_.net().heard_lately(about))
+        unreachable(about, "process " + std::to_string(from) + " can't reach it: " + why);
       return;
     }
     default:

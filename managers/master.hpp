@@ -78,6 +78,7 @@ private:
   void take_answer(proc_id from, const frame_view& f);
   void fail_set_up(const worker_ptr& w, launch_reason reason, const std::string& text);
   void link_down(proc_id id, const std::string& why);
+  void unreachable(proc_id id, const std::string& why);
   void process_ended(proc_id id, const exit_cause& cause);
   void lose(const worker_ptr& w);
   void begin_removal(const std::vector<proc_id>& ids, const std::shared_ptr<batch>& b);

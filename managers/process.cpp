@@ -7,8 +7,11 @@
 
 #include <climits>
 #include <cstdio>
+#include <fstream>
 #include <future>
+#include <iterator>
 #include <unistd.h>
+#include <utility>
 
 namespace troupe {
 
@@ -58,10 +61,13 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) 
     if (runtime_)
       runtime_->peer_up(peer, h);
   };
-  e.down = [this](proc_id peer, const std::string& why) { link_down(peer, why); };
+  e.down = [this](proc_id peer, const std::string& why) { role_.down(peer, why); };
+  e.lost = [this](proc_id peer, const std::string& why) { role_.lost(peer, why); };
+  e.held = [this](proc_id peer) { return state_of(peer) == 't'; };
+  e.dismissed = [this](const std::string& why) { role_.dismissed(why); };
   e.unreachable = [this](proc_id peer, const error_info& why) { link_missing(peer, why); };
   e.adopted = [this](const hello& h) { role_.adopted(h); };
-  e.refused = [](const std::string& why) { warn("a connection was refused: " + why); };
+  e.refused = [this](const refusal& r) { refused(r); };
   mesh_ = std::make_unique<mesh>(loop_, std::move(s), std::move(e));
 }
 
@@ -98,7 +104,10 @@ void process::start() {
 void process::stop() {
   if (!thread_.joinable())
     return;
-  run_in_loop([this] { mesh_->close(); });
+  run_in_loop([this] {
+    mesh_->close();
+    tell_refusals();
+  });
   loop_.stop();
   thread_.join();
 }
@@ -144,6 +153,19 @@ void process::apply(const membership_change& change) {
   }
 }
 
+void process::refused(const refusal& r) {
+  if (auto line = refusals_.add(r, loop_.now()))
+    warn(*line);
+  if (auto due = refusals_.due(); due && refusals_timer_ == 0)
+    refusals_timer_ = loop_.call_at(*due, [this] { tell_refusals(); });
+}
+
+void process::tell_refusals() {
+  loop_.cancel(std::exchange(refusals_timer_, 0));
+  if (auto line = refusals_.take(loop_.now()))
+    warn(*line);
+}
+
 void process::link_missing(proc_id id, const error_info& why) {
   auto fail = [this, id, why] {
     if (mesh_->gone(id))
@@ -159,20 +181,14 @@ void process::link_missing(proc_id id, const error_info& why) {
     fail();
 }
 
-void process::link_down(proc_id id, const std::string& why) {
-  if (mesh_->id() != master_id && id != master_id) {
-    loop_.call_after(verdict_time, [this, id, why] {
-      if (mesh_->gone(id) || !runtime_)
-        return;
-      auto info = make_error_info(error_kind::not_connected,
-                                  "the link from process " + std::to_string(mesh_->id()) + " to process " + std::to_string(id)
-                                    + " was lost (" + why + "); what was on its way is lost",
-                                  id);
-      info.pids = {mesh_->id(), id};
-      runtime_->peer_unreachable(id, info);
-    });
-  }
-  role_.down(id, why);
+char process::state_of(proc_id id) const {
+  auto greeting = mesh_->greeting(id);
+  if (!greeting || greeting->host != host_)
+    return 0;
+  std::ifstream status{"/proc/" + std::to_string(greeting->os_pid) + "/stat"};
+  std::string text{std::istreambuf_iterator<char>{status}, {}};
+  auto name_end = text.rfind(')'); // of the executable, which may hold anything
+  return name_end != std::string::npos && name_end + 2 < text.size() ? text[name_end + 2] : 0;
 }
 
 void process::warn(const std::string& text) {

@@ -4,6 +4,7 @@
 #include "troupe/managers/membership.hpp"
 #include "troupe/transport/loop.hpp"
 #include "troupe/transport/mesh.hpp"
+#include "troupe/transport/refusals.hpp"
 
 #include <chrono>
 #include <functional>
@@ -20,8 +21,12 @@ public:
   struct role {
     /// A control frame.
     std::function<void(proc_id, frame_view&)> control;
-    /// A link has ended.
+    /// A link has ended; it is opened again if the process lives.
     std::function<void(proc_id, const std::string& why)> down;
+    /// A process can't be reached any more.
+    std::function<void(proc_id, const std::string& why)> lost;
+    /// The cluster goes on without this process.
+    std::function<void(const std::string& why)> dismissed;
     /// A worker has got its id.
     std::function<void(const hello&)> adopted;
   };
@@ -41,6 +46,9 @@ public:
 
   loop& events() {
     return loop_;
+  }
+  const mesh& net() const {
+    return *mesh_;
   }
   mesh& net() {
     return *mesh_;
@@ -67,18 +75,25 @@ public:
   /// Runs a function on the loop's thread and waits for it. Not from the loop's thread.
   void run_in_loop(const std::function<void()>& f);
 
+  /// What a process on this machine is doing, as a letter of /proc/PID/stat: T for stopped by a signal, t by a debugger; 0 for one
+  /// that is elsewhere or that nothing is known of. Any thread.
+  char state_of(proc_id id) const;
+
   /// For the user, on stderr: one line.
   static void warn(const std::string& text);
 
 private:
+  void refused(const refusal& r);
+  void tell_refusals();
   void link_missing(proc_id id, const error_info& why);
-  void link_down(proc_id id, const std::string& why);
 
   std::string host_;
   role role_;
   endpoint where_;
   loop loop_;
   std::unique_ptr<mesh> mesh_;
+  refusal_log refusals_; // loop thread
+  loop::timer_id refusals_timer_ = 0;
   membership members_;
   std::unique_ptr<troupe::runtime> runtime_;
   std::thread thread_;

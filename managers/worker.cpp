@@ -3,6 +3,7 @@
 #include "troupe/actors/future_state.hpp"
 #include "troupe/managers/cluster.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 
 #include <cerrno>
@@ -83,7 +84,9 @@ public:
   worker_process(const worker_settings& s, std::string cookie)
     : settings_(s), process_(std::move(cookie), 0, 0,
                              {[this](proc_id from, frame_view& f) { control(from, f); },
-                              [this](proc_id id, const std::string& why) { link_down(id, why); }, [](const hello&) {}}) {
+                              [](proc_id, const std::string&) {},
+                              [this](proc_id id, const std::string& why) { lost(id, why); },
+                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {}}) {
   }
 
   int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
@@ -93,7 +96,7 @@ public:
     if (settings_.tied)
       watch_input();
     process_.start();
-    std::printf("troupe_worker:%d#%s\n", int{where.port}, where.address.c_str());
+    std::printf("%s\n", start_line(where).c_str());
     std::fflush(stdout);
     if (!joining_.wait(limit)) {
       process::warn("no master has contacted this worker in time: ending");
@@ -189,7 +192,7 @@ private:
         auto to = read<proc_id>(in);
         in.expect_end();
         if (dialler == process_.net().id())
-          process_.net().connect(to);
+          process_.net().redial(to);
         return;
       }
       case frame_kind::leave:
@@ -209,10 +212,26 @@ private:
     process_.net().send(master_id, f, urgency::now);
   }
 
-  void link_down(proc_id id, const std::string& why) {
-    if (id != master_id || leaving_.ready())
+  // Whether another worker still belongs to the cluster is the master's to say.
+  void lost(proc_id id, const std::string& why) {
+    if (leaving_.ready())
       return;
-    process::warn("worker " + std::to_string(process_.net().id()) + " has lost its master (" + why + "): ending");
+    if (id == master_id) {
+      process::warn("worker " + std::to_string(process_.net().id()) + " has lost its master (" + why + "): ending");
+      end_at_once(1);
+    }
+    frame_builder f;
+    f.start(frame_kind::doubt);
+    write(f.out(), id);
+    write(f.out(), why);
+    process_.net().send(master_id, f, urgency::now);
+  }
+
+  // Declared lost, and yet alive: what this process does must not be seen any more.
+  void dismissed(const std::string& why) {
+    if (leaving_.ready())
+      return;
+    process::warn("worker " + std::to_string(process_.net().id()) + ": the cluster goes on without this process (" + why + "): ending");
     end_at_once(1);
   }
 

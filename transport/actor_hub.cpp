@@ -20,6 +20,32 @@ void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf:
     asker->enqueue(nullptr, mid.response_id(), caf::make_message(std::move(why)), nullptr);
 }
 
+// Gives its sender's credit back when its receiver has handled it.
+class received_message final : public caf::mailbox_element {
+public:
+  received_message(caf::strong_actor_ptr&& sender, caf::message_id mid, forwarding_stack&& stages, caf::message&& content, credit paid)
+    : caf::mailbox_element(std::move(sender), mid, std::move(stages)), content_(std::move(content)), paid_(std::move(paid)) {
+  }
+
+  caf::type_erased_tuple& content() override {
+    return content_.vals() ? static_cast<caf::type_erased_tuple&>(content_.vals().unshared()) : nothing_;
+  }
+  const caf::type_erased_tuple& content() const override {
+    return const_cast<received_message*>(this)->content();
+  }
+  caf::message move_content_to_message() override {
+    return std::move(content_);
+  }
+  caf::message copy_content_to_message() const override {
+    return content_;
+  }
+
+private:
+  caf::message content_;
+  caf::empty_type_erased_tuple nothing_;
+  credit paid_;
+};
+
 void log_dropped(const std::string& what, const std::string& why) {
   std::fprintf(stderr, "troupe: %s was dropped: %s\n", what.c_str(), why.c_str());
 }
@@ -67,8 +93,10 @@ void remote_proxy::kill_proxy(caf::execution_unit* host, caf::error reason) {
 
 // -- the hub ----------------------------------------------------------------------------------------------------------
 
-actor_hub::actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere)
-  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), proxies_(system, *this) {
+std::atomic<std::uint64_t> actor_hub::last_serial_{0};
+
+actor_hub::actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, room_waiter wait_for_room)
+  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), wait_for_room_(std::move(wait_for_room)), proxies_(system, *this) {
 }
 
 actor_hub::~actor_hub() {
@@ -116,13 +144,13 @@ proc_id actor_hub::where_is(const caf::strong_actor_ptr& handle) const {
 void actor_hub::publish(const caf::strong_actor_ptr& local) {
   // an actor sends many messages in a row: the registry's lock is taken for the first of them
   struct last_published {
-    const actor_hub* hub = nullptr;
+    std::uint64_t hub = 0; // not its address, where a later one may lie
     caf::actor_id id = 0;
   };
   thread_local last_published last;
-  if (last.hub == this && last.id == local->id())
+  if (last.hub == serial_ && last.id == local->id())
     return;
-  last = {this, local->id()};
+  last = {serial_, local->id()};
   if (system_.registry().get(local->id()))
     return;
   system_.registry().put(local->id(), local);
@@ -247,7 +275,14 @@ void actor_hub::send_message(remote_proxy& to, caf::mailbox_element& what) {
   note_request(to, what);
   // who asks waits for the answer
   auto urgent = what.mid.is_request() || what.mid.is_response() ? urgency::now : urgency::batched;
-  if (auto gone = mesh_.send(to.where(), *f, urgent))
+  auto of = what.mid.is_response() ? flow::none : flow::messages;
+  bool full = false;
+  auto gone = mesh_.send(to.where(), *f, urgent, of, &full);
+  while (std::exchange(full, false)) {
+    auto waited = wait_for_room_(to.where(), of, f->out().buffer().size());
+    gone = mesh_.send(to.where(), *f, urgent, of, waited ? &full : nullptr);
+  }
+  if (gone)
     refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, gone->message));
 }
 
@@ -275,13 +310,13 @@ bool actor_hub::runs_user_code(const frame_view& f, const peer& p) {
   return needs_user_code(in, p.types);
 }
 
-void actor_hub::handle(proc_id from, const frame_view& f) {
+void actor_hub::handle(proc_id from, frame_view& f) {
   auto p = peer_of(from);
   {
     std::lock_guard guard{p->mutex};
     // what comes behind a frame that waits, waits too
     if (p->reading || runs_user_code(f, *p)) {
-      p->inbox.push_back(f);
+      p->inbox.push_back(std::move(f));
       if (!p->reading)
         elsewhere_([this, from, p] { read_inbox(from, p); });
       p->reading = true;
@@ -311,11 +346,11 @@ void actor_hub::read_inbox(proc_id from, const peer_ptr& p) {
   }
 }
 
-void actor_hub::read_frame(proc_id from, peer& p, const frame_view& f) {
+void actor_hub::read_frame(proc_id from, peer& p, frame_view& f) {
   reader in{f.payload, this};
   switch (f.header.kind) {
     case frame_kind::message:
-      return read_message(from, p, in);
+      return read_message(from, p, in, std::move(f.credit));
     case frame_kind::watch:
       return read_watch(from, in);
     case frame_kind::down:
@@ -331,7 +366,7 @@ void actor_hub::read_frame(proc_id from, peer& p, const frame_view& f) {
   }
 }
 
-void actor_hub::read_message(proc_id from, peer& p, reader in) {
+void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
   auto dest = in.get<caf::actor_id>();
   auto source = read(in);
   caf::message_id mid{in.get<std::uint64_t>()};
@@ -361,8 +396,9 @@ void actor_hub::read_message(proc_id from, peer& p, reader in) {
     refuse(source, mid, make_caf_error(caf::sec::request_receiver_down, "the actor has ended"));
     return;
   }
-  auto element = caf::make_mailbox_element(std::move(source), mid, std::move(stages), std::move(content));
-  receiver->get()->enqueue(std::move(element), nullptr);
+  receiver->get()->enqueue(caf::mailbox_element_ptr{new received_message(std::move(source), mid, std::move(stages),
+                                                                         std::move(content), std::move(paid))},
+                           nullptr);
 }
 
 void actor_hub::read_watch(proc_id from, reader in) {

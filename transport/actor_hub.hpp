@@ -52,14 +52,17 @@ public:
   /// Runs a function soon, on a thread where users' code may run, in no particular order.
   using runner = std::function<void(std::function<void()>)>;
 
-  actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere);
+  /// Waits until there is room for a message of so many bytes to a process; returns false where the calling thread must not wait.
+  using room_waiter = std::function<bool(proc_id to, flow of, std::size_t bytes)>;
+
+  actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, room_waiter wait_for_room);
   ~actor_hub() override;
 
   /// The name of a process of this cluster in CAF's terms. The same on every process.
   static caf::node_id node_of(std::uint64_t cluster, proc_id id);
 
   /// Takes a frame of one of the kinds from `message` on. Throws codec_error for one that can't be read.
-  void handle(proc_id from, const frame_view& f);
+  void handle(proc_id from, frame_view& f);
 
   void peer_up(proc_id id, const hello& h);
   /// Ends the proxies of a process, and answers what its actors were asked.
@@ -120,8 +123,8 @@ private:
 
   static bool runs_user_code(const frame_view& f, const peer& p);
   void read_inbox(proc_id from, const peer_ptr& p);
-  void read_frame(proc_id from, peer& p, const frame_view& f);
-  void read_message(proc_id from, peer& p, reader in);
+  void read_frame(proc_id from, peer& p, frame_view& f);
+  void read_message(proc_id from, peer& p, reader in, credit paid);
   void read_watch(proc_id from, reader in);
   void read_down(proc_id from, reader in);
   void read_link(proc_id from, reader in, bool on);
@@ -131,10 +134,14 @@ private:
   address read_address(reader& in);
   caf::strong_actor_ptr resolve(address a);
 
+  static std::atomic<std::uint64_t> last_serial_;
+
+  const std::uint64_t serial_ = ++last_serial_; // of the hubs of this process
   caf::actor_system& system_;
   loop& loop_;
   mesh& mesh_;
   runner elsewhere_;
+  room_waiter wait_for_room_;
   caf::proxy_registry proxies_;
   open_requests open_requests_;
   ended_actors ended_;

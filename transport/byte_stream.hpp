@@ -41,6 +41,12 @@ public:
   /// Ends both directions; neither function is called afterwards. Loop thread.
   virtual void close() = 0;
 
+  /// Whether the machine at the other end acknowledges what is sent, as far as can be told: false if it, or the way to it, is
+  /// gone; true if just its process doesn't react. Loop thread.
+  virtual bool peer_answers() const {
+    return true;
+  }
+
   /// "tcp", "mpi", …: what `links()` shows.
   virtual std::string kind() const = 0;
 

@@ -14,6 +14,10 @@ void reader::fail_length(std::uint64_t n, std::size_t element_size, std::size_t 
                     + std::to_string(left) + " bytes are left"};
 }
 
+void reader::fail_empty() {
+  throw codec_error{"elements that take no bytes would take more than " + std::to_string(max_empty_elements) + " bytes of memory"};
+}
+
 namespace detail {
 
 void advise_huge_pages(const void* data, std::size_t size) {

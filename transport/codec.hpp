@@ -129,6 +129,8 @@ public:
   static constexpr bool writes_state = true;
   /// How deep classes may lie in each other.
   static constexpr int max_depth = 500;
+  /// How many bytes of memory all elements that take no bytes themselves may have: their number is bounded by nothing else.
+  static constexpr std::size_t max_empty_elements = std::size_t{1} << 20;
 
   /// `in` must outlive the reader. Without `actors`, handles can't be read.
   explicit reader(std::span<const std::byte> in, actor_codec* actors = nullptr) : in_(in), actors_(actors) {
@@ -166,6 +168,13 @@ public:
     return in_.size();
   }
 
+  /// Counts an element of a sequence that took no bytes. Throws codec_error beyond max_empty_elements.
+  void count_empty_element(std::size_t size) {
+    empty_elements_ += size;
+    if (empty_elements_ > max_empty_elements)
+      fail_empty();
+  }
+
   /// Throws codec_error if anything is left.
   void expect_end() const {
     if (!in_.empty())
@@ -198,10 +207,12 @@ public:
 private:
   [[noreturn]] static void fail_short(std::size_t needed, std::size_t left);
   [[noreturn]] static void fail_length(std::uint64_t n, std::size_t element_size, std::size_t left);
+  [[noreturn]] static void fail_empty();
 
   std::span<const std::byte> in_;
   actor_codec* actors_;
   int depth_ = 0;
+  std::size_t empty_elements_ = 0; // bytes of memory
 };
 
 namespace detail {
@@ -421,15 +432,17 @@ template <class T>
 void read_sequence(reader& r, T& x) {
   using element = typename mutable_element<typename T::value_type>::type;
   auto n = r.get<std::uint64_t>();
-  // Elements without content take no bytes: their number is bounded by itself.
-  constexpr std::uint64_t max_empty = 1 << 20;
-  if (n > r.left() && n > max_empty)
+  // elements without content take no bytes, and may be more than are left
+  if (n > r.left() && n > reader::max_empty_elements)
     throw codec_error{"a sequence claims " + std::to_string(n) + " elements, " + std::to_string(r.left())
                       + " bytes are left"};
   x.clear();
   for (std::uint64_t i = 0; i < n; ++i) {
+    auto left = r.left();
     element e{};
     read_value(r, e);
+    if (r.left() == left)
+      r.count_empty_element(sizeof(element));
     if constexpr (requires { x.push_back(std::move(e)); })
       x.push_back(std::move(e));
     else

@@ -1,6 +1,8 @@
 #include "troupe/transport/connection.hpp"
 
 #include <cstring>
+#include <exception>
+#include <utility>
 
 namespace troupe {
 
@@ -12,18 +14,27 @@ constexpr std::size_t max_hello_size = 256 << 10;
 } // namespace
 
 void connection::start(loop& l, std::unique_ptr<byte_stream> stream, settings s) {
-  auto c = std::make_shared<connection>(l, std::move(stream), std::move(s));
-  auto limit = c->settings_.limit;
-  c->timer_ = l.call_after(limit, [c, limit] {
-    c->handshake_.abandon("sent nothing for " + std::to_string(limit.count()) + " ms");
-    c->fail(c->handshake_.failure().empty() ? "the peer didn't introduce itself within " + std::to_string(limit.count())
-                                                + " ms"
-                                            : c->handshake_.failure());
-  });
+  std::make_shared<connection>(l, std::move(stream), std::move(s))->start();
+}
+
+void connection::start() {
+  auto self = shared_from_this();
+  send(handshake_.take_output());
+  // most strangers have said what they have to say, and are never watched
+  on_readable();
+  if (done_)
+    return;
   // the loop's function keeps the connection; finish and fail end it
-  c->stream_->start(
-    l, [c] { c->on_readable(); }, [] {});
-  c->send(c->handshake_.take_output());
+  stream_->start(
+    loop_, [self] { self->on_readable(); }, [] {});
+  if (settings_.limit.count() != 0)
+    timer_ = loop_.call_after(settings_.limit, [self] { self->out_of_time(); });
+}
+
+void connection::out_of_time() {
+  auto limit = std::to_string(settings_.limit.count()) + " ms";
+  handshake_.abandon("sent nothing for " + limit);
+  fail(handshake_.failure().empty() ? "the peer didn't introduce itself within " + limit : handshake_.failure());
 }
 
 connection::connection(loop& l, std::unique_ptr<byte_stream> stream, settings s)
@@ -38,23 +49,36 @@ void connection::on_readable() {
     if (result.what == stream_result::status::would_block)
       return;
     if (result.what != stream_result::status::moved) {
-      auto how = result.what == stream_result::status::ended ? std::string{"closed the connection"}
-                                                             : "broke off: " + std::string{std::strerror(result.error)};
-      handshake_.abandon(how);
-      return fail(handshake_.failure().empty() ? "the peer " + how + " before it introduced itself" : handshake_.failure());
+      return abandon(result.what == stream_result::status::ended ? std::string{"closed the connection"}
+                                                                 : "broke off: " + std::string{std::strerror(result.error)});
     }
     take({space, result.bytes});
+    if (result.bytes < sizeof space)
+      return; // if there's more, the loop says so
   }
+}
+
+void connection::abandon(const std::string& what_peer_did) {
+  handshake_.abandon(what_peer_did);
+  fail(handshake_.failure().empty() ? "the peer " + what_peer_did + " before it introduced itself" : handshake_.failure());
 }
 
 void connection::take(std::span<const std::byte> in) {
   if (handshake_.state() == handshake::status::running) {
-    in = in.subspan(handshake_.feed(in));
+    try {
+      in = in.subspan(handshake_.feed(in));
+    } catch (const std::exception& e) { // OpenSSL can't
+      return fail(e.what());
+    }
     send(handshake_.take_output());
     if (handshake_.state() == handshake::status::failed)
       return fail(handshake_.failure());
-    if (handshake_.state() == handshake::status::done && settings_.role == handshake::role::dialler)
-      send_hello();
+    if (done_)
+      return; // the peer has gone while it was answered
+    if (handshake_.state() == handshake::status::done && settings_.proved)
+      settings_.proved();
+    if (handshake_.proved() && !std::exchange(introduced_, true))
+      send_hello(); // behind the proof: one round trip less
   }
   if (done_ || handshake_.state() != handshake::status::done)
     return;
@@ -68,7 +92,7 @@ void connection::take_hello() {
     return;
   std::memcpy(&h, input_.data(), sizeof h);
   auto wrong = check(h);
-  if (wrong.empty() && h.kind != frame_kind::hello && h.kind != frame_kind::refusal)
+  if (wrong.empty() && h.kind != frame_kind::hello && h.kind != frame_kind::refusal && h.kind != frame_kind::dismissal)
     wrong = "a " + to_string(h.kind) + " frame where a hello was expected";
   if (wrong.empty() && h.size > max_hello_size)
     wrong = "a hello of " + std::to_string(h.size) + " bytes, the limit is " + std::to_string(max_hello_size);
@@ -78,13 +102,17 @@ void connection::take_hello() {
     return;
   reader in{std::span{input_}.subspan(sizeof h, h.size)};
   try {
-    if (h.kind == frame_kind::refusal)
-      return fail("the peer refused: " + read<std::string>(in));
+    if (h.kind != frame_kind::hello) {
+      auto why = read<std::string>(in);
+      if (h.kind == frame_kind::dismissal && settings_.dismissed)
+        settings_.dismissed(why);
+      return fail("the peer refused: " + why);
+    }
     auto peer = read<hello>(in);
     in.expect_end();
-    if (auto why = settings_.check(peer); !why.empty()) {
-      send_refusal(why);
-      return fail(why);
+    if (auto v = settings_.check(peer); !v.why_not.empty()) {
+      send_refusal(v);
+      return fail(v.why_not);
     }
     if (settings_.role == handshake::role::acceptor)
       send_hello();
@@ -102,10 +130,10 @@ void connection::send_hello() {
   send(f.finish());
 }
 
-void connection::send_refusal(const std::string& why) {
+void connection::send_refusal(const verdict& v) {
   frame_builder f;
-  f.start(frame_kind::refusal);
-  write(f.out(), why);
+  f.start(v.dismissed ? frame_kind::dismissal : frame_kind::refusal);
+  write(f.out(), v.why_not);
   send(f.finish());
 }
 

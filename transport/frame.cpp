@@ -10,12 +10,12 @@ std::string to_string(frame_kind kind) {
       return "hello";
     case frame_kind::refusal:
       return "refusal";
-    case frame_kind::heartbeat:
-      return "heartbeat";
+    case frame_kind::status:
+      return "status";
     case frame_kind::goodbye:
       return "goodbye";
-    case frame_kind::acknowledgement:
-      return "acknowledgement";
+    case frame_kind::dismissal:
+      return "dismissal";
     case frame_kind::join:
       return "join";
     case frame_kind::joined:
@@ -28,6 +28,10 @@ std::string to_string(frame_kind kind) {
       return "leave";
     case frame_kind::dial:
       return "dial";
+    case frame_kind::doubt:
+      return "doubt";
+    case frame_kind::stalled:
+      return "stalled";
     case frame_kind::call:
       return "call";
     case frame_kind::reply:
@@ -46,6 +50,8 @@ std::string to_string(frame_kind kind) {
       return "unlink";
     case frame_kind::moved:
       return "moved";
+    case frame_kind::relay:
+      return "relay";
   }
   return "kind " + std::to_string(static_cast<unsigned>(kind));
 }
@@ -54,17 +60,50 @@ lane lane_of(frame_kind kind) {
   return kind < frame_kind::call ? lane::control : lane::ordinary;
 }
 
+namespace {
+
+// Mixes three words into one whose every bit depends on all of theirs: a few multiplications, which no frame feels. The
+// constants are those of the splitmix64 generator's finalizer (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+// Generators, OOPSLA 2014).
+std::uint32_t checksum_of(const frame_header& h) {
+  std::uint64_t words[3];
+  std::uint32_t rest;
+  std::memcpy(words, &h, sizeof words);
+  std::memcpy(&rest, reinterpret_cast<const char*>(&h) + sizeof words, sizeof rest);
+  std::uint64_t x = rest + 0x9e3779b97f4a7c15;
+  for (auto w : words) {
+    x = (x ^ w) * 0xbf58476d1ce4e5b9;
+    x ^= x >> 31;
+  }
+  x *= 0x94d049bb133111eb;
+  return static_cast<std::uint32_t>(x >> 32);
+}
+
+} // namespace
+
+void seal(frame_header& h) {
+  h.checksum = checksum_of(h);
+}
+
 std::string check(const frame_header& h) {
+  if (h.checksum != checksum_of(h))
+    return "bytes that are no frame's header";
   if (static_cast<std::size_t>(h.in_lane) >= lane_count)
     return "a frame in lane " + std::to_string(static_cast<unsigned>(h.in_lane)) + ", there are "
            + std::to_string(lane_count);
   if (h.size > max_frame_size)
     return "a frame that claims " + std::to_string(h.size) + " bytes, more than the limit of "
            + std::to_string(max_frame_size);
-  if (h.flags != 0)
-    return "a frame with flags " + std::to_string(h.flags) + ", none is known";
-  if (h.stream != 0)
-    return "a chunk of stream " + std::to_string(h.stream) + ", which this version doesn't send";
+  using namespace frame_flags;
+  constexpr std::uint16_t known = flow_mask | first_chunk | more_chunks | later_chunk;
+  if ((h.flags & ~known) != 0 || (h.flags & flow_mask) >= flow_count)
+    return "a frame with flags " + std::to_string(h.flags) + ", of which some aren't known";
+  if (h.chunk() && (h.in_lane != lane::bulk || (h.flags & (first_chunk | later_chunk)) == (first_chunk | later_chunk)))
+    return "a chunk with flags " + std::to_string(h.flags) + " in lane " + std::to_string(static_cast<unsigned>(h.in_lane));
+  if (!h.chunk() && (h.flags & more_chunks) != 0)
+    return "a frame with flags " + std::to_string(h.flags) + " that is no chunk";
+  if (h.number == 0 && h.in_lane != lane::control)
+    return "a frame without a number in lane " + std::to_string(static_cast<unsigned>(h.in_lane));
   return {};
 }
 
@@ -82,6 +121,7 @@ byte_buffer& frame_builder::finish() {
   h.size = data_.size() - sizeof h;
   h.kind = kind_;
   h.in_lane = lane_of(kind_);
+  seal(h);
   std::memcpy(data_.data(), &h, sizeof h);
   return data_;
 }

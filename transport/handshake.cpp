@@ -63,7 +63,7 @@ handshake::nonce random_nonce() {
 } // namespace
 
 handshake::handshake(role r, std::string_view cookie, std::uint32_t version, std::optional<nonce> fixed_nonce)
-  : role_{r}, version_{version}, cookie_{cookie}, own_nonce_{fixed_nonce ? *fixed_nonce : random_nonce()} {
+  : role_{r}, version_{version}, cookie_{cookie}, own_nonce_{fixed_nonce} {
   if (cookie_.empty())
     throw std::invalid_argument("a handshake needs a cookie, and this one is empty");
   if (role_ == role::dialler)
@@ -119,7 +119,7 @@ void handshake::check_preamble() {
   if (got.size() < preamble_size)
     return;
   std::copy(got.begin() + nonce_at, got.end(), peer_nonce_.begin());
-  if (peer_nonce_ == own_nonce_)
+  if (peer_nonce_ == own_nonce())
     return fail(failure_kind::reflected, "the peer sent this process's own random number back, "
                                          "expected one of its own");
   peer_preamble_seen_ = true;
@@ -140,22 +140,28 @@ void handshake::check_proof() {
   forget_cookie();
 }
 
+const handshake::nonce& handshake::own_nonce() {
+  if (!own_nonce_)
+    own_nonce_ = random_nonce();
+  return *own_nonce_;
+}
+
 void handshake::send_preamble() {
   append(output_, std::as_bytes(std::span{magic}));
   append_little_endian(output_, version_);
   append(output_, std::as_bytes(std::span{&byte_order_mark, 1}));
-  append(output_, own_nonce_);
+  append(output_, own_nonce());
 }
 
 void handshake::send_proof() { append(output_, proof_of(role_)); }
 
-std::array<std::byte, handshake::proof_size> handshake::proof_of(role who) const {
+std::array<std::byte, handshake::proof_size> handshake::proof_of(role who) {
   // The label keeps one side's proof from being good as the other's.
   const std::string_view label = who == role::dialler ? "troupe dialler" : "troupe acceptor";
   std::vector<std::byte> message;
   append(message, std::as_bytes(std::span{label}));
-  append(message, who == role_ ? own_nonce_ : peer_nonce_);
-  append(message, who == role_ ? peer_nonce_ : own_nonce_);
+  append(message, who == role_ ? own_nonce() : peer_nonce_);
+  append(message, who == role_ ? peer_nonce_ : own_nonce());
   std::array<std::byte, proof_size> proof;
   if (HMAC(EVP_sha256(), cookie_.data(), static_cast<int>(cookie_.size()),
            reinterpret_cast<const unsigned char*>(message.data()), message.size(),

@@ -39,7 +39,7 @@ public:
   static constexpr std::size_t proof_size = 32;
   using nonce = std::array<std::byte, 32>;
 
-  /// A dialler's preamble is ready in `take_output()` at once. The cookie is copied; the copy is wiped as
+  /// A dialler's preamble is ready in `take_output()` at once; an acceptor makes its nonce when it has seen a valid one. The cookie is copied; the copy is wiped as
   /// soon as the handshake is decided, at the latest at destruction. `version` and `fixed_nonce` are for
   /// tests: a nonce that is used twice makes old proofs valid again. Throws std::invalid_argument for an
   /// empty cookie, std::runtime_error without random numbers.
@@ -50,8 +50,8 @@ public:
   handshake& operator=(const handshake&) = delete;
 
   /// Takes what the peer sent, in pieces of any size, and returns how many bytes of it belonged to the
-  /// handshake: once `done`, the rest are the first frames. Takes nothing unless `running`. What there is to
-  /// answer waits in `take_output()` afterwards, also when it failed: it tells the peer why (another version,
+  /// handshake: once `done`, the rest are the first frames. Takes nothing unless `running`. Throws
+  /// std::runtime_error where OpenSSL fails. What there is to answer waits in `take_output()` afterwards, also when it failed: it tells the peer why (another version,
   /// another byte order), so send it before the connection is closed.
   std::size_t feed(std::span<const std::byte> in);
 
@@ -62,6 +62,10 @@ public:
   /// after "the peer", as in "closed the connection" or "sent nothing for 5 s"; the text tells how far it had
   /// come.
   void abandon(std::string_view what_peer_did);
+
+  /// Whether the dialler's proof has been made: its owner may send what the acceptor is to read next, without waiting for
+  /// the acceptor's.
+  bool proved() const { return role_ == role::dialler && peer_preamble_seen_ && state_ != status::failed; }
 
   status state() const { return state_; }
   failure_kind failure_reason() const { return failure_kind_; }
@@ -74,9 +78,10 @@ private:
   std::size_t wanted() const { return peer_preamble_seen_ ? proof_size : preamble_size; }
   void check_preamble();
   void check_proof();
+  const nonce& own_nonce();
   void send_preamble();
   void send_proof();
-  std::array<std::byte, proof_size> proof_of(role who) const;
+  std::array<std::byte, proof_size> proof_of(role who);
   void fail(failure_kind kind, std::string text);
   void forget_cookie();
 
@@ -86,7 +91,7 @@ private:
   bool peer_preamble_seen_ = false;
   std::uint32_t version_;
   std::string cookie_;
-  nonce own_nonce_;
+  std::optional<nonce> own_nonce_; // an acceptor's is made when it is needed
   nonce peer_nonce_{};
   std::array<std::byte, preamble_size> received_{}; // the peer's preamble, then its proof
   std::size_t received_size_ = 0;

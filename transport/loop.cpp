@@ -22,7 +22,8 @@ std::uint64_t key(int fd, std::uint32_t generation) {
 
 } // namespace
 
-loop::loop() : epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+loop::loop(clock_source time)
+  : time_(std::move(time)), epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   if (!epoll_ || !bell_)
     throw_errno("troupe: cannot make an event loop");
   epoll_event e{};
@@ -98,9 +99,9 @@ void loop::drain_bell() {
   static_cast<void>(!::read(bell_.get(), &count, sizeof count)); // empty is fine
 }
 
-void loop::run_posted() {
+bool loop::run_posted() {
   if (!rung_.exchange(false))
-    return;
+    return false;
   std::vector<task> batch;
   {
     std::lock_guard guard{posted_mutex_};
@@ -108,17 +109,21 @@ void loop::run_posted() {
   }
   for (auto& what : batch)
     what();
+  return !batch.empty();
 }
 
-void loop::run_timers() {
+bool loop::run_timers() {
   auto t = now();
+  bool any = false;
   while (!timers_.empty() && timers_.begin()->first.first <= t) {
     auto first = timers_.begin();
     auto what = std::move(first->second);
     timer_times_.erase(first->first.second);
     timers_.erase(first);
     what();
+    any = true;
   }
+  return any;
 }
 
 int loop::timeout_ms() const {
@@ -132,7 +137,8 @@ int loop::timeout_ms() const {
   return ms > INT_MAX ? INT_MAX : static_cast<int>(ms);
 }
 
-void loop::wait_for_events(int timeout) {
+bool loop::wait_for_events(int timeout) {
+  bool any = false;
   epoll_event events[64];
   auto n = epoll_wait(epoll_.get(), events, 64, timeout);
   if (n < 0 && errno != EINTR)
@@ -150,7 +156,9 @@ void loop::wait_for_events(int timeout) {
       continue;
     auto on_event = found->second.on_event;
     (*on_event)(events[i].events);
+    any = true;
   }
+  return any;
 }
 
 void loop::run() {
@@ -162,6 +170,21 @@ void loop::run() {
   }
   run_posted();
   driver_ = std::thread::id{};
+}
+
+bool loop::step() {
+  driver_ = std::this_thread::get_id();
+  bool any = wait_for_events(0);
+  any = run_timers() || any;
+  any = run_posted() || any;
+  driver_ = std::thread::id{};
+  return any;
+}
+
+std::optional<loop::clock::time_point> loop::next_timer() const {
+  if (timers_.empty())
+    return std::nullopt;
+  return timers_.begin()->first.first;
 }
 
 void loop::stop() {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -28,7 +29,10 @@ public:
   using watcher = std::function<void(std::uint32_t)>;
   using timer_id = std::uint64_t;
 
-  loop();
+  /// Where the time comes from, for tests: the steady clock, unless another is given. With another one, drive it by `step`.
+  using clock_source = std::function<clock::time_point()>;
+
+  explicit loop(clock_source time = {});
   ~loop();
   loop(const loop&) = delete;
   loop& operator=(const loop&) = delete;
@@ -53,6 +57,10 @@ public:
 
   /// Handles events until `stop`.
   void run();
+  /// Handles what there is to do now, without waiting; returns whether there was anything. For tests, in place of `run`.
+  bool step();
+  /// When the next timer is due.
+  std::optional<clock::time_point> next_timer() const;
   /// Lets `run` return soon. What has been posted before is still run.
   void stop();
 
@@ -60,8 +68,8 @@ public:
     return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
 
-  static clock::time_point now() {
-    return clock::now();
+  clock::time_point now() const {
+    return time_ ? time_() : clock::now();
   }
 
 private:
@@ -70,12 +78,13 @@ private:
     std::shared_ptr<watcher> on_event;
   };
 
-  void run_posted();
-  void run_timers();
+  bool run_posted();
+  bool run_timers();
   int timeout_ms() const;
-  void wait_for_events(int timeout);
+  bool wait_for_events(int timeout);
   void drain_bell();
 
+  clock_source time_;
   unique_fd epoll_;
   unique_fd bell_;
   std::unordered_map<int, watched> watched_;

@@ -1,9 +1,12 @@
 #pragma once
 
 #include "troupe/transport/connection.hpp"
+#include "troupe/transport/door.hpp"
 #include "troupe/transport/error.hpp"
-#include "troupe/transport/link.hpp"
-#include "troupe/transport/tcp.hpp"
+#include "troupe/transport/failure_detector.hpp"
+#include "troupe/transport/relay.hpp"
+#include "troupe/transport/session.hpp"
+#include "troupe/transport/transport.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -26,13 +29,18 @@ struct link_status {
   std::uint64_t bytes = 0;
 };
 
-/// The processes that this one knows, and its links to them. A frame for a process that has no link yet waits while one
-/// is opened: of two processes the one with the higher id dials, asked to by way of the master if need be, so that two
-/// never dial each other at once. The master dials every worker, which is how a worker gets its id.
+/// The processes that this one knows, a session with each that it has to do with, and the links that carry them. A frame for a process that
+/// has no link yet waits while one is opened: of two processes the one with the higher id dials, asked to by way of the
+/// master if need be, so that two never dial each other at once. The master dials every worker, which is how a worker
+/// gets its id.
 ///
-/// `send` may be called from any thread, everything else on the loop's thread unless it says so.
-/// Locking: `table_mutex_` guards the table, each peer's mutex the peer; a link's lock may be taken under a peer's.
-class mesh : public link::observer {
+/// A link that ends is opened again, and the session goes on. Between workers, where no direct link can be had, it goes on by way
+/// of the master, until there is one. A process that can't be reached for too long is reported as lost: that is for the
+/// master to decide.
+///
+/// `send`, `when_room` and what says so may be called from any thread, everything else on the loop's thread.
+/// Locking: `table_mutex_` guards the table, each peer's mutex what it holds; no other lock is taken under them.
+class mesh : public session::observer {
 public:
   struct settings {
     std::string cookie;
@@ -41,25 +49,46 @@ public:
     std::uint64_t cluster = 0;
     std::string host;
     std::string build_id;
-    /// How long opening a link may take.
+    /// How long opening the first link to a process may take.
     std::chrono::milliseconds connect_limit{10000};
+    /// How long a session may be without a link. The end that doesn't dial waits longer by half.
+    std::chrono::milliseconds resume_limit{4000};
+    /// How long, if the link was given up because the peer was silent.
+    std::chrono::milliseconds silent_resume_limit{1300};
+    /// How long a session of two workers may be without a link, relayed or not, before one of them reports the other as lost,
+    /// again and again: longer than it takes the master to find out that it has lost one of them, which is the usual reason.
+    std::chrono::milliseconds worker_resume_limit{15000};
+    /// After this time without a direct link, a relayed one is opened.
+    std::chrono::milliseconds relay_after{300};
+    /// How long a worker bears a master that is silent but has not gone.
+    std::chrono::milliseconds master_patience{60000};
+    failure_detector::settings detector;
+    session::limits limits;
     /// See hello::types.
     std::vector<std::uint64_t> types;
+    /// TCP if null.
+    std::shared_ptr<transport> net;
   };
 
   /// What the mesh tells its owner, on the loop's thread. All must be set before the first link opens.
   struct events {
     std::function<void(proc_id from, frame_view&)> frame;
-    /// A link is open.
+    /// The first link to a process is open.
     std::function<void(proc_id, const hello&)> up;
-    /// An open link has ended. Whether the process lives is for others to say.
+    /// A link has ended. It is opened again if the process lives.
     std::function<void(proc_id, const std::string& why)> down;
-    /// A link that was needed can't be had; what waited for it is dropped.
+    /// A process can't be reached any more. Its session is kept until it is marked as gone.
+    std::function<void(proc_id, const std::string& why)> lost;
+    /// A process that there never was a link to can't be reached; what waited for it is dropped.
     std::function<void(proc_id, const error_info&)> unreachable;
     /// A worker has got its id.
     std::function<void(const hello&)> adopted;
+    /// The cluster goes on without this process.
+    std::function<void(const std::string& why)> dismissed;
+    /// Whether a process that is silent is held by a debugger, and to be waited for. May be empty.
+    std::function<bool(proc_id)> held;
     /// Somebody who wasn't let in, for the log.
-    std::function<void(const std::string&)> refused;
+    std::function<void(const refusal&)> refused;
   };
 
   mesh(loop& l, settings s, events e);
@@ -94,12 +123,19 @@ public:
   /// Opens the link to a known process now. Does nothing if there is one.
   void connect(proc_id id);
 
-  /// From now on sending to it gives this error. Ends its link; what waited for it is dropped.
+  /// Another process says that it has no link to this one any more, and that this one is to dial.
+  void redial(proc_id id);
+
+  /// From now on sending to it gives this error. Ends its session; what waited for it is dropped.
   void mark_gone(proc_id id, error_info why);
 
   /// Sends, or returns why that is impossible: the process is gone or was never known. A worker may not have heard yet of
-  /// a process that it is asked to send to: what it sends waits for that, no longer than for a link. Any thread.
-  std::optional<error_info> send(proc_id to, frame_builder& f, urgency u);
+  /// a process that it is asked to send to: what it sends waits for that, no longer than for a link. With `full`, the
+  /// frame isn't taken when there is no room for it, which it tells; see when_room. Any thread.
+  std::optional<error_info> send(proc_id to, frame_builder& f, urgency u, flow of = flow::none, bool* full = nullptr);
+
+  /// Calls `ready` once there is room again for a frame of this flow and size (0: a small one) to a process, or it is gone. Any thread, on any thread.
+  void when_room(proc_id to, flow of, std::function<void()> ready, std::size_t bytes = 0);
 
   /// Whether there is, or was, such a process as far as this one knows. Any thread.
   bool knows(proc_id id) const;
@@ -107,57 +143,111 @@ public:
   /// Why a process is gone, if it is. Any thread.
   std::optional<error_info> gone(proc_id id) const;
 
-  /// The message types that a process knows, by its own numbers; null while there's no link. Any thread.
+  /// The message types that a process knows, by its own numbers; null before the first link. Any thread.
   std::shared_ptr<const hello> greeting(proc_id id) const;
 
-  /// The open links. Any thread.
+  /// Whether there is a link, relayed or not, at this moment. Any thread.
+  bool connected(proc_id id) const;
+
+  /// For how long nothing has come from a process; zero if there's no link.
+  loop::clock::duration silence(proc_id id) const;
+
+  /// Whether there is a link to a process, and it was heard as lately as it should have been.
+  bool heard_lately(proc_id id) const;
+
+  /// The open direct links. Any thread.
   std::vector<link_status> links() const;
 
-  /// Ends all links and stops listening.
+  /// What has been sent to each process and received from it. Any thread.
+  std::vector<std::pair<proc_id, session::counts>> counts() const;
+
+  /// Ends all sessions and stops listening.
   void close();
 
 private:
   struct peer {
-    explicit peer(proc_id id) : id(id) {
+    peer(proc_id id, loop& l, mesh& m) : id(id), talk(std::make_shared<session>(l, id, m, m.settings_.limits)) {
     }
     const proc_id id;
+    const std::shared_ptr<session> talk;
+    std::atomic<bool> is_gone{false};
+    std::atomic<bool> wanted{false};      // a link has been asked for
+    std::atomic<bool> established{false}; // has had a link; changed by the loop's thread
     mutable std::mutex mutex;
-    endpoint where;
     bool known = false; // belongs to the cluster, or did
-    bool opening = false;
-    std::shared_ptr<link> open;
     std::shared_ptr<const hello> greeting;
-    std::vector<byte_buffer> waiting;
     std::optional<error_info> gone;
-    loop::timer_id timer = 0;
+
+    // loop thread
+    endpoint where;
+    std::optional<failure_detector> detector;
+    std::optional<loop::clock::time_point> broken_since;
+    loop::clock::time_point opened{}; // the present link
+    std::string why_broken;
+    bool dialling = false;
+    bool relaying = false;
+    bool left = false; // has said goodbye
+    bool starved = false;
+    int failures = 0;   // of dialling, one after the other
+    int violations = 0; // of the protocol, lately
+    loop::clock::time_point last_violation{};
+    loop::timer_id retry = 0;
+    loop::timer_id limit = 0;
+    loop::timer_id bridge = 0;
   };
   using peer_ptr = std::shared_ptr<peer>;
+  using dialled = std::function<void(std::string why_not, bool refused)>;
 
   peer_ptr find(proc_id id) const;
   peer_ptr find_or_make(proc_id id);
+  std::vector<peer_ptr> all() const;
   hello introduce(proc_id to) const;
-  std::string check_dialler(const hello& h) const;
-  void accept(std::unique_ptr<byte_stream> stream);
+  verdict check_dialler(const hello& h);
+  verdict admit(const hello& h);
+  void open_door();
+  void accept_relay(std::unique_ptr<byte_stream> stream);
+  bool dials(const peer& p) const;
+  bool relay_possible(const peer& p) const;
+
+  void connect(const peer_ptr& p);
   void dial(const peer_ptr& p);
+  void dial_failed(const peer_ptr& p, const std::string& why, bool refused);
+  void dial_relay(const peer_ptr& p, const std::string& why);
+  void bridge(const peer_ptr& p);
+  void limit_reached(const peer_ptr& p);
+  bool heard_lately(const peer& p) const;
+  void retry_later(const peer_ptr& p);
   void ask_to_dial(const peer_ptr& p);
-  void dial_with(const peer_ptr& p, const endpoint& where, std::chrono::milliseconds limit,
-                 std::function<void(std::string)> done);
+  void dial_with(const peer_ptr& p, const endpoint& where, std::chrono::milliseconds limit, dialled done);
+  void shake_hands(const peer_ptr& p, std::unique_ptr<byte_stream> stream, std::chrono::milliseconds limit, dialled done);
   void open(const peer_ptr& p, std::unique_ptr<established> e);
+  void link_lost(const peer_ptr& p, const std::string& why, bool silent);
   void give_up(const peer_ptr& p, const std::string& why);
+  void lose(const peer_ptr& p, const std::string& why);
   error_info unreachable_error(const peer& p, const std::string& why) const;
 
-  void frame_arrived(link& from, frame_view& f) override;
-  void link_ended(link& which, const std::string& why) override;
+  void beat();
+  void listen_for(const peer_ptr& p, loop::clock::time_point now);
+  void watch_for_circles();
+  void look_for_circles();
+  void take_stalled(proc_id from, const frame_view& f);
+
+  void frame_arrived(session& from, frame_view& f) override;
+  void link_ended(session& which, const std::string& why, bool violated) override;
 
   loop& loop_;
   settings settings_;
   events events_;
   std::atomic<proc_id> id_;
   std::atomic<std::uint64_t> cluster_;
-  std::unique_ptr<tcp_listener> listener_;
+  std::unique_ptr<door> door_;
+  relays relays_;
   mutable std::shared_mutex table_mutex_;
   std::map<proc_id, peer_ptr> peers_;
-  std::map<link*, proc_id> ids_; // loop thread
+  loop::timer_id beat_timer_ = 0;
+  loop::clock::time_point last_beat_{};
+  loop::timer_id circles_timer_ = 0;
+  std::atomic<bool> watching_for_circles_{false};
   bool closed_ = false;
 };
 

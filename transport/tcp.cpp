@@ -121,6 +121,14 @@ public:
     ::shutdown(socket_.get(), SHUT_RDWR);
   }
 
+  bool peer_answers() const override {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+      return true;
+    return info.tcpi_unacked == 0 || info.tcpi_last_ack_recv < 2000; // ms
+  }
+
   std::string kind() const override {
     return "tcp";
   }
@@ -145,7 +153,7 @@ unique_fd open_socket(int family) {
 
 bool try_listen(int fd, const endpoint& where) {
   auto a = make_address(where);
-  return ::bind(fd, a.get(), a.size) == 0 && ::listen(fd, 128) == 0;
+  return ::bind(fd, a.get(), a.size) == 0 && ::listen(fd, SOMAXCONN) == 0;
 }
 
 // A connection that is being made. Owns itself through the functions that the loop holds.
@@ -175,14 +183,14 @@ struct dialling : std::enable_shared_from_this<dialling> {
 
   void finish(int error) {
     if (error != 0)
-      return fail("cannot connect to " + to_.to_text() + ": " + std::strerror(error));
+      return fail("cannot connect to " + to_.to_text() + ": " + std::strerror(error), error == ECONNREFUSED);
     clean_up();
-    done_(std::make_unique<tcp_stream>(loop_, std::move(socket_), to_), {});
+    done_({std::make_unique<tcp_stream>(loop_, std::move(socket_), to_), {}, false});
   }
 
-  void fail(std::string why) {
+  void fail(std::string why, bool refused = false) {
     clean_up();
-    done_(nullptr, std::move(why));
+    done_({nullptr, std::move(why), refused});
   }
 
   void clean_up() {
@@ -229,6 +237,7 @@ tcp_listener::tcp_listener(loop& l, const std::string& address, std::uint16_t po
     if (!listening)
       throw std::system_error{errno, std::generic_category(), "troupe: cannot listen at " + address};
   }
+  set_no_delay(socket_.get()); // what is accepted inherits it
   socket_address bound;
   getsockname(socket_.get(), bound.get(), &bound.size);
   where_ = to_endpoint(bound);
@@ -250,7 +259,6 @@ void tcp_listener::accept_some() {
         pause();
       return; // otherwise nobody is waiting, or the one who was has left
     }
-    set_no_delay(s.get());
     on_accept_(std::make_unique<tcp_stream>(loop_, std::move(s), to_endpoint(peer)));
   }
 }
@@ -268,6 +276,15 @@ void tcp_dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial
   } catch (const std::exception& e) {
     d->fail(e.what());
   }
+}
+
+endpoint tcp_transport::listen(loop& l, const endpoint& at, acceptor on_accept) {
+  listener_ = std::make_unique<tcp_listener>(l, at.address, at.port, std::move(on_accept));
+  return listener_->where();
+}
+
+void tcp_transport::dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) {
+  tcp_dial(l, to, limit, std::move(done));
 }
 
 } // namespace troupe

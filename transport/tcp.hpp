@@ -2,6 +2,7 @@
 
 #include "troupe/transport/byte_stream.hpp"
 #include "troupe/transport/loop.hpp"
+#include "troupe/transport/transport.hpp"
 #include "troupe/transport/unique_fd.hpp"
 
 #include <chrono>
@@ -13,24 +14,10 @@
 
 namespace troupe {
 
-/// Where a process listens.
-struct endpoint {
-  std::string address;
-  std::uint16_t port = 0;
-
-  /// "127.0.0.1:9003", "[::1]:9003"
-  std::string to_text() const;
-
-  template <class Inspector>
-  friend typename Inspector::result_type inspect(Inspector& f, endpoint& x) {
-    return f(x.address, x.port);
-  }
-};
-
 /// Accepts connections and hands their streams over. Loop thread only.
 class tcp_listener {
 public:
-  using acceptor = std::function<void(std::unique_ptr<byte_stream>)>;
+  using acceptor = transport::acceptor;
 
   /// Listens at a numeric address. Port 0: the first free one from 9000 + (OS pid mod 1000) on. Throws usage_error for what
   /// is no address, std::system_error if it can't be listened at; both name it.
@@ -54,10 +41,17 @@ private:
   endpoint where_;
 };
 
-/// Gets the stream, or null and why not.
-using dial_handler = std::function<void(std::unique_ptr<byte_stream>, std::string)>;
-
 /// Connects to a numeric address; `done` is called once, on the loop's thread, before `limit` has passed. Loop thread.
 void tcp_dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done);
+
+/// TCP, without Nagle's delay.
+class tcp_transport final : public transport {
+public:
+  endpoint listen(loop& l, const endpoint& at, acceptor on_accept) override;
+  void dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) override;
+
+private:
+  std::unique_ptr<tcp_listener> listener_;
+};
 
 } // namespace troupe

@@ -1,5 +1,6 @@
 #include "bench/bare_modes.hpp"
 
+#include "bench/bare_door.hpp"
 #include "bench/raw_peer.hpp"
 
 #include <atomic>
@@ -63,6 +64,10 @@ int run_bare(int argc, char** argv) {
       return print_line("here\n") ? wait_for_end() : 1;
     if (mode == "peer")
       return serve_raw_peer(number(argc, argv));
+    if (mode == "door")
+      return serve_bare_door();
+    if (mode == "strangers")
+      return serve_strangers(number(argc, argv));
     if (mode == "spin" && number(argc, argv) >= 0 && number(argc, argv) < CPU_SETSIZE)
       return spin(number(argc, argv));
     std::fprintf(stderr, "bench: --bare is for the program's own use\n");

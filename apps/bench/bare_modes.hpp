@@ -8,6 +8,8 @@ bool is_bare(int argc, char** argv);
 /// Runs such a process; returns its exit status.
 ///   line        prints a line and waits for the end of its stdin
 ///   peer PORT   the other end of a raw_peer
+///   door        prints the port at which it listens, and hangs up on everyone who dials
+///   strangers N dial the port that the latest line of stdin says, N times a second
 ///   spin CPU    prints a line and keeps a CPU from sleeping, with the lowest priority there is, until its
 ///               parent ends
 int run_bare(int argc, char** argv);

@@ -73,6 +73,10 @@ void add_circumstances(bench::figure& f, troupe::cluster& c, const program_optio
 }
 
 int measure(troupe::cluster& c, const program_options& o) {
+  // stdout is for the figures
+  c.on_output([](troupe::proc_id worker, std::string_view line) {
+    std::fprintf(stderr, "worker %d: %.*s\n", static_cast<int>(worker), static_cast<int>(line.size()), line.data());
+  });
   const auto given = c.nprocs() - 1;
   const auto awake = o.spin ? std::make_unique<bench::spinners>() : nullptr;
   bench::table table{stderr};

@@ -43,6 +43,11 @@ figure measure_actor_rtt(troupe::cluster& c, const options& o);
 // rates.cpp: per second
 figure measure_call_rate(troupe::cluster& c, const options& o);
 figure measure_message_rate(troupe::cluster& c, const options& o);
+/// Seconds for so many calls at once, divided among `callers` threads, until all results are back.
+double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers);
+
+// strangers.cpp: %
+figure measure_strangers(troupe::cluster& c, const options& o);
 
 // arrays.cpp: GB/s
 figure measure_array_bandwidth(troupe::cluster& c, const options& o);

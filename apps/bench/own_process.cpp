@@ -125,6 +125,12 @@ std::string own_process::read_line() {
   }
 }
 
+void own_process::write_line(std::string line) {
+  line += '\n';
+  if (::write(in_, line.data(), line.size()) != static_cast<::ssize_t>(line.size()))
+    throw std::system_error(errno, std::generic_category(), "cannot write to " + name_of(pid_));
+}
+
 void own_process::finish() {
   close_fd(in_);
   int status = 0;

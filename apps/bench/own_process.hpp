@@ -24,6 +24,9 @@ public:
   /// before, or after a minute.
   std::string read_line();
 
+  /// Throws std::system_error when it has ended.
+  void write_line(std::string line);
+
   /// Closes its stdin and blocks until it has ended. Throws std::runtime_error unless that was with status 0.
   void finish();
 

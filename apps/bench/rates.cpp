@@ -43,19 +43,6 @@ void call_and_collect(troupe::cluster& c, const std::vector<troupe::proc_id>& wo
       throw std::runtime_error("a call came back with another's result");
 }
 
-// Seconds for `calls` calls, divided among `callers` threads.
-double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers) {
-  const auto share = [&] { call_and_collect(c, workers, calls / callers); };
-  return seconds_of([&] {
-    std::vector<std::future<void>> threads;
-    for (int i = 1; i < callers; ++i)
-      threads.push_back(std::async(std::launch::async, share));
-    share();
-    for (auto& t : threads)
-      t.get();
-  });
-}
-
 struct receiver_state {
   caf::actor sender;
   std::uint64_t expected = 0;
@@ -97,6 +84,18 @@ caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& 
 }
 
 } // namespace
+
+double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers) {
+  const auto share = [&] { call_and_collect(c, workers, calls / callers); };
+  return seconds_of([&] {
+    std::vector<std::future<void>> threads;
+    for (int i = 1; i < callers; ++i)
+      threads.push_back(std::async(std::launch::async, share));
+    share();
+    for (auto& t : threads)
+      t.get();
+  });
+}
 
 figure measure_call_rate(troupe::cluster& c, const options& o) {
   const auto workers = c.workers();

@@ -1,14 +1,13 @@
 #include "bench/raw_peer.hpp"
 
+#include "bench/loopback.hpp"
+
 #include <cerrno>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <vector>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,18 +24,6 @@ struct message {
   std::uint64_t padding[2];
 };
 static_assert(sizeof(message) == 32);
-
-[[noreturn]] void throw_errno(const char* what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
-
-::sockaddr_in loopback(int port) {
-  ::sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  a.sin_port = htons(static_cast<std::uint16_t>(port));
-  return a;
-}
 
 void no_delay(int fd) {
   const int on = 1;
@@ -78,23 +65,10 @@ void receive_or_throw(int fd, std::span<std::byte> bytes, raw_peer::wait how) {
 } // namespace
 
 struct raw_peer::listener {
-  int fd;
+  int fd = listen_on_loopback(1);
 
-  listener() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const auto address = loopback(0);
-    if (fd < 0 || ::bind(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0
-        || ::listen(fd, 1) != 0)
-      throw_errno("cannot listen on a bare socket");
-  }
   ~listener() { ::close(fd); }
-
-  std::string port() const {
-    ::sockaddr_in a{};
-    ::socklen_t size = sizeof a;
-    if (::getsockname(fd, reinterpret_cast<::sockaddr*>(&a), &size) != 0)
-      throw_errno("cannot tell a bare socket's port");
-    return std::to_string(ntohs(a.sin_port));
-  }
+  std::string port() const { return std::to_string(port_of(fd)); }
 };
 
 raw_peer::raw_peer()

@@ -52,7 +52,7 @@ void check_fields(const nlohmann::json& line, const std::vector<const char*>& na
 BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
-  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "array_bw",
+  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "array_bw",
                           "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }
@@ -91,11 +91,11 @@ BOOST_AUTO_TEST_CASE(several_are_measured_in_the_order_of_the_list_and_repeated)
 }
 
 BOOST_AUTO_TEST_CASE(all_others_run_too) {
-  const auto out = run_bench("rtt_direct_us call_rate array_bw startup_4_s worker_pss_mb idle_cpu_pct "
+  const auto out = run_bench("rtt_direct_us call_rate strangers_pct array_bw startup_4_s worker_pss_mb idle_cpu_pct "
                              "--seconds 0.05 --callers 2");
   BOOST_TEST(out.status == 0);
   const auto lines = out.lines();
-  BOOST_TEST(lines.size() == 6U);
+  BOOST_TEST(lines.size() == 7U);
   for (const auto& line : lines) {
     check_fields(line, {"n", "cpus", "workers"});
     BOOST_TEST(line["value"].is_number());

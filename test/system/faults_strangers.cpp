@@ -3,7 +3,10 @@
 
 #include "troupe/transport/handshake.hpp"
 
+#include <cstring>
 #include <random>
+
+#include <sys/resource.h>
 
 using namespace faults;
 
@@ -39,7 +42,7 @@ struct cluster {
   void check_all_answer() {
     const auto name = std::to_string(++rounds);
     BOOST_REQUIRE(::write(r.in().get(), (name + "\n").data(), name.size() + 1) > 0);
-    r.wait_for("answers to " + name + ": 4\n", 2s);
+    r.wait_for("answers to " + name + ": 4\n");
   }
 
   void end() {
@@ -52,11 +55,14 @@ struct cluster {
 };
 
 // Dials with the handshake that masters dial with. Returns whether the worker has shown that it knows the
-// cookie.
-bool shake_hands(const troupe::unique_fd& s, const std::string& cookie) {
+// cookie; `record` gets what was sent.
+bool shake_hands(const troupe::unique_fd& s, const std::string& cookie, std::string* record = nullptr) {
   troupe::handshake h{troupe::handshake::role::dialler, cookie};
   for (;;) {
-    write_all(s, text_of(h.take_output()));
+    const auto said = h.take_output();
+    write_all(s, text_of(said));
+    if (record != nullptr)
+      *record += text_of(said);
     if (h.state() != troupe::handshake::status::running)
       return h.state() == troupe::handshake::status::done;
     std::byte buffer[1024];
@@ -130,6 +136,135 @@ BOOST_AUTO_TEST_CASE(who_hangs_up_early_harms_nobody) {
   c.end();
 }
 
+// CK-07, CK-10
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_a_stranger_is_told) {
+  cluster c;
+  const auto cookie = c.r.value("cookie");
+  const auto preamble = [&](std::uint32_t version) {
+    troupe::handshake h{troupe::handshake::role::dialler, cookie, version};
+    return std::string{text_of(h.take_output())};
+  };
+  const auto check = [&](const std::string& said, std::string_view told) {
+    const auto s = dial(c.port(2));
+    write_all(s, said);
+    BOOST_TEST(is_hung_up(s, 5s));
+    c.r.wait_for(told);
+  };
+  check(preamble(0), "the peer speaks protocol version 0, this process speaks version 1\n");
+  auto swapped = preamble(1);
+  std::reverse(swapped.begin() + 12, swapped.begin() + 16);
+  check(swapped, "the peer's machine has another byte order");
+
+  std::string record; // of a handshake that went well
+  BOOST_TEST(shake_hands(dial(c.port(2)), cookie, &record));
+  BOOST_TEST(record.size() == 80u);
+  check(record, "the peer doesn't know this cluster's cookie\n");
+
+  const auto mirror = dial(c.port(2));
+  write_all(mirror, preamble(1));
+  char answer[48];
+  BOOST_REQUIRE(::recv(mirror.get(), answer, sizeof answer, MSG_WAITALL) == 48);
+  write_all(mirror, {answer, sizeof answer});
+  BOOST_TEST(is_hung_up(mirror, 5s));
+  c.check_all_answer();
+  c.end();
+}
+
+namespace {
+
+// A fourth each that say nothing, send junk, half a preamble, and what somebody who was let in had sent.
+std::vector<troupe::unique_fd> mixed_strangers(const cluster& c, int n) {
+  std::string record;
+  BOOST_TEST(shake_hands(dial(c.port(2)), c.r.value("cookie"), &record));
+  const std::string said[] = {"", random_bytes(64), record.substr(0, 24), record};
+  std::vector<troupe::unique_fd> all;
+  for (int i = 0; i < n; ++i) {
+    all.push_back(dial(c.port(2 + i % 2)));
+    write_all(all.back(), said[i / 2 % 4]);
+  }
+  return all;
+}
+
+std::size_t descriptors(::pid_t pid) {
+  std::error_code ignored;
+  const std::filesystem::directory_iterator all{"/proc/" + std::to_string(pid) + "/fd", ignored};
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+void limit_descriptors(::pid_t pid, std::size_t n) {
+  ::rlimit limit{};
+  BOOST_REQUIRE(::prlimit(pid, RLIMIT_NOFILE, nullptr, &limit) == 0);
+  limit.rlim_cur = n;
+  BOOST_REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &limit, nullptr) == 0);
+}
+
+} // namespace
+
+// CK-07, CK-08
+BOOST_AUTO_TEST_CASE(two_hundred_strangers_at_once_harm_nobody_and_are_told_in_few_lines) {
+  cluster c;
+  c.check_all_answer();
+  for (int i = 0; i < 5; ++i) {
+    const auto strangers = mixed_strangers(c, 200);
+    c.check_all_answer();
+  }
+  c.r.in().reset();
+  const auto e = c.r.end();
+  BOOST_TEST(e.state.status == 0);
+  for (auto head : {"From worker 2:\ttroupe: ", "From worker 3:\ttroupe: "}) {
+    BOOST_TEST(count(e.out, std::string{head} + "a connection was refused: ") == 5);
+    BOOST_TEST(contains(e.out, head));
+    BOOST_TEST(count(e.out, head) <= 5 + 6, e.out); // one more line for each ten seconds
+  }
+  check_says(e.out, {" more connections were refused: ", " sent junk", " don't know the cookie", " from 127.0.0.1"});
+  BOOST_TEST(count(e.out + e.err, c.r.value("cookie")) == 1); // which the program itself prints
+  c.r.check_nothing_left();
+}
+
+// CK-09
+BOOST_AUTO_TEST_CASE(no_more_than_256_strangers_wait) {
+  cluster c;
+  c.check_all_answer();
+  const auto before = descriptors(c.pid(2));
+  std::vector<troupe::unique_fd> idle;
+  for (int i = 0; i < 300; ++i)
+    idle.push_back(dial(c.port(2)));
+  const auto dropped = [&] {
+    return std::count_if(idle.begin(), idle.end(), [](auto& s) { return is_hung_up(s, 1ms); });
+  };
+  BOOST_TEST(eventually([&] { return dropped() >= 300 - 256; }, 5s)); // the others have 10 s
+  BOOST_TEST(descriptors(c.pid(2)) <= before + 256);
+  c.check_all_answer();
+  c.end();
+}
+
+// CK-09
+BOOST_AUTO_TEST_CASE(strangers_leave_a_worker_descriptors_to_dial_with) {
+  cluster c;
+  limit_descriptors(c.pid(3), 64);
+  std::vector<troupe::unique_fd> idle;
+  for (int i = 0; i < 100; ++i)
+    idle.push_back(dial(c.port(3)));
+  c.check_all_answer(); // worker 3 dials worker 2 for that
+  BOOST_TEST(descriptors(c.pid(3)) < 64u);
+  c.end();
+}
+
+// CK-09
+BOOST_AUTO_TEST_CASE(a_worker_without_descriptors_goes_on_and_recovers) {
+  cluster c;
+  c.check_all_answer();
+  limit_descriptors(c.pid(2), descriptors(c.pid(2)) + 2);
+  std::vector<troupe::unique_fd> idle;
+  for (int i = 0; i < 100; ++i)
+    idle.push_back(dial(c.port(2)));
+  c.check_all_answer();
+  idle.clear();
+  BOOST_TEST(shake_hands(dial(c.port(2)), c.r.value("cookie")));
+  c.check_all_answer();
+  c.end();
+}
+
 // CK-08, CK-09
 BOOST_AUTO_TEST_CASE(idle_strangers_harm_nobody_and_are_hung_up_on) {
   cluster c;
@@ -138,6 +273,17 @@ BOOST_AUTO_TEST_CASE(idle_strangers_harm_nobody_and_are_hung_up_on) {
     idle.push_back(dial(c.port(2)));
   for (int i = 0; i < 5; ++i)
     c.check_all_answer();
+  // one that sends a byte now and then gets no more time
+  const auto slow = dial(c.port(2));
+  troupe::handshake own{troupe::handshake::role::dialler, "whatever"};
+  const auto preamble = own.take_output();
+  const auto begin = clock::now();
+  std::size_t sent = 0;
+  do
+    write_all(slow, text_of(preamble).substr(sent++, 1));
+  while (sent < preamble.size() && !is_hung_up(slow, 300ms));
+  BOOST_TEST(sent < preamble.size());
+  BOOST_TEST((clock::now() - begin >= 9s));
   BOOST_TEST(is_hung_up(idle.front(), 15s));
   BOOST_TEST(is_hung_up(idle.back(), 2s));
   c.check_all_answer();

@@ -45,8 +45,11 @@ using namespace std::chrono_literals;
 using troupe::here;
 using troupe::proc_id;
 
-/// How long a case may take before the program is ended.
-inline constexpr auto case_limit = 60s;
+/// How long a case may take before the program is ended. A test whose cases take longer sets it in a `setup`.
+inline std::chrono::seconds case_limit = 60s;
+
+/// Says on stderr what hangs, before the program is ended.
+inline std::function<std::string()> describe_hang;
 
 /// For what has to happen, but not at once.
 inline constexpr auto patience = 20s;
@@ -282,6 +285,29 @@ struct setup {
   }
 };
 
+/// Other processes that descend from this run, by pid.
+inline std::map<int, std::string> processes_of_run();
+
+/// What this process and those of its run are at: their state, and what each thread waits for in the kernel.
+inline std::string describe_processes() {
+  std::string out;
+  auto all = processes_of_run();
+  all[::getpid()] = "this program";
+  for (auto& [pid, command] : all) {
+    out += "process " + std::to_string(pid) + ", " + command + ":";
+    std::error_code ignored;
+    for (auto& task :
+         std::filesystem::directory_iterator{"/proc/" + std::to_string(pid) + "/task", ignored}) {
+      const auto stat = read_file(task.path() / "stat");
+      const auto state = stat.rfind(')') + 2;
+      out +=
+        ' ' + (state < stat.size() ? stat.substr(state, 1) : "?") + '/' + read_file(task.path() / "wchan");
+    }
+    out += '\n';
+  }
+  return out;
+}
+
 /// Ends the program when a case takes too long: its workers end with it.
 class watchdog final : public boost::unit_test::test_observer {
 public:
@@ -319,8 +345,9 @@ private:
         changed_.wait(lock);
       } else if (changed_.wait_until(lock, until_) == std::cv_status::timeout
                  && std::chrono::steady_clock::now() >= until_ && !case_.empty() && !stopped_) {
-        std::fprintf(stderr, "%s: still running after %lld s, ending the program\n", case_.c_str(),
-                     static_cast<long long>(std::chrono::seconds{case_limit}.count()));
+        ::dprintf(stderr_, "%s: still running after %lld s, ending the program\n%s%s", case_.c_str(),
+                  static_cast<long long>(case_limit.count()), describe_hang ? describe_hang().c_str() : "",
+                  describe_processes().c_str());
         std::fflush(nullptr);
         ::_exit(3);
       }
@@ -332,10 +359,10 @@ private:
   std::string case_;
   std::chrono::steady_clock::time_point until_;
   bool stopped_ = false;
+  int stderr_ = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3); // a case may have put something else in its place
   std::thread thread_;
 };
 
-/// Other processes that descend from this run, by pid.
 inline std::map<int, std::string> processes_of_run() {
   const auto mark = std::string{run_variable} + "=" + std::getenv(run_variable);
   std::map<int, std::string> out;

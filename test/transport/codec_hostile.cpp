@@ -232,6 +232,18 @@ BOOST_AUTO_TEST_CASE(a_length_deep_inside_is_not_believed_either) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(elements_that_take_no_bytes_are_bounded_in_all) {
+  // 8 bytes each in memory, of 1 MiB
+  BOOST_TEST(why_not_decoded<std::vector<std::nullptr_t>>(encoded(std::uint64_t{1 << 17})) == "");
+  constexpr auto why = "elements that take no bytes would take more than 1048576 bytes of memory";
+  BOOST_TEST(why_not_decoded<std::vector<std::nullptr_t>>(encoded(std::uint64_t{(1 << 17) + 1})) == why);
+  std::vector<std::vector<std::monostate>> many(4, std::vector<std::monostate>(1 << 18));
+  BOOST_TEST(why_not_decoded<decltype(many)>(encoded(many)) == "");
+  many.resize(5);
+  many.back().resize(1);
+  BOOST_TEST(why_not_decoded<decltype(many)>(encoded(many)) == why);
+}
+
 BOOST_AUTO_TEST_CASE(bytes_that_are_left_over_are_noticed) {
   auto in = encoded(example());
   in.push_back(std::byte{0});

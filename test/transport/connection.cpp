@@ -36,7 +36,8 @@ struct outcome {
   int ends = 0;
   std::unique_ptr<troupe::established> got;
   std::string why;
-  std::string asked; // "check ", "introduce "
+  std::string asked; // "check ", "introduce ", "dismissed "
+  std::string dismissed_with;
   hello offered;
 };
 
@@ -49,6 +50,7 @@ hello example_hello(troupe::proc_id from, troupe::proc_id to) {
   h.os_pid = 1000 + from;
   h.build_id = "build";
   h.types = {1, ~std::uint64_t{0}, 3};
+  h.received = {static_cast<std::uint64_t>(from), 1000, ~std::uint64_t{0}};
   return h;
 }
 
@@ -57,7 +59,8 @@ class side {
 public:
   std::chrono::milliseconds limit = patient;
   std::string cookie = "right cookie";
-  std::string refuse_with;
+  troupe::verdict refuse_with;
+  bool hears_dismissal = true;
   hello own = example_hello(1, 2);
   std::shared_ptr<int> token = std::make_shared<int>(0); // what the connection's functions hold
 
@@ -85,6 +88,13 @@ public:
         o->why = why;
       });
     };
+    if (hears_dismissal)
+      s.dismissed = [this, token = token](const std::string& why) {
+        result_.change([&](auto& o) {
+          o->asked += o->ends == 0 ? "dismissed " : "dismissed after its end ";
+          o->dismissed_with = why;
+        });
+      };
     auto stream = std::make_shared<std::unique_ptr<troupe::byte_stream>>(std::make_unique<pair_stream>(std::move(socket), limits));
     l.run([&] { connection::start(l.get(), std::move(*stream), std::move(s)); });
   }
@@ -166,6 +176,8 @@ bytes hello_frame(const bytes& payload, frame_kind kind = frame_kind::hello, std
   h.size = claimed.value_or(payload.size());
   h.kind = kind;
   h.in_lane = troupe::lane_of(kind);
+  h.number = h.in_lane == troupe::lane::control ? 0 : 1;
+  troupe::seal(h);
   bytes out(sizeof h + payload.size());
   std::memcpy(out.data(), &h, sizeof h);
   std::copy(payload.begin(), payload.end(), out.begin() + sizeof h);
@@ -188,6 +200,7 @@ BOOST_AUTO_TEST_CASE(two_that_know_the_cookie_learn_who_the_other_is) {
   BOOST_TEST(got->peer.os_pid == 1002);
   BOOST_TEST(got->peer.build_id == "build");
   BOOST_TEST((got->peer.types == std::vector<std::uint64_t>{1, ~std::uint64_t{0}, 3}));
+  BOOST_TEST((got->peer.received == std::array<std::uint64_t, 3>{2, 1000, ~std::uint64_t{0}}));
   BOOST_TEST(got->leftover.empty());
   BOOST_REQUIRE(m.a.result().got);
   BOOST_TEST(m.a.result().got->peer.from == 1);
@@ -214,23 +227,40 @@ BOOST_AUTO_TEST_CASE(another_cookie_is_refused_before_anything_is_decoded) { // 
   BOOST_TEST(!m.a.result().got);
   BOOST_TEST(!m.d.result().got);
   BOOST_TEST(m.a.result().asked == "");
-  BOOST_TEST(m.d.result().asked == "");
+  BOOST_TEST(m.d.result().asked == "introduce "); // behind its proof; nobody has read it
 }
 
 BOOST_AUTO_TEST_CASE(who_is_not_welcome_is_told_why) {
   meeting m;
-  m.a.refuse_with = "this is process 2, not 5";
+  m.a.refuse_with = {"this is process 2, not 5"};
   m.start();
   BOOST_TEST(m.d.why() == "other end: the peer refused: this is process 2, not 5");
   BOOST_TEST(m.a.why() == "other end: this is process 2, not 5");
   BOOST_TEST(m.a.result().asked == "check "); // and is not told who refuses
+  BOOST_TEST(m.d.result().asked == "introduce "); // it isn't lost for that
   BOOST_TEST(!m.d.result().got);
   BOOST_TEST(!m.a.result().got);
 }
 
+BOOST_AUTO_TEST_CASE(who_has_been_declared_lost_is_told_so) {
+  for (bool hears : {true, false}) {
+    meeting m;
+    m.d.hears_dismissal = hears;
+    m.a.refuse_with = {"process 1 has been declared lost: its host is off", true};
+    m.start();
+    BOOST_TEST(m.d.why() == "other end: the peer refused: process 1 has been declared lost: its host is off");
+    BOOST_TEST(m.d.result().asked == (hears ? "introduce dismissed " : "introduce "));
+    BOOST_TEST(m.d.result().dismissed_with == (hears ? "process 1 has been declared lost: its host is off" : ""));
+    BOOST_TEST(m.a.why() == "other end: process 1 has been declared lost: its host is off");
+    BOOST_TEST(m.a.result().asked == "check ");
+    BOOST_TEST(!m.d.result().got);
+    BOOST_TEST(!m.a.result().got);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_dialler_leaves_when_another_answers) {
   meeting m;
-  m.d.refuse_with = "process 9 answered in place of 2";
+  m.d.refuse_with = {"process 9 answered in place of 2"};
   m.start();
   BOOST_TEST(m.d.why() == "other end: process 9 answered in place of 2");
   BOOST_TEST(!m.d.result().got);
@@ -321,6 +351,10 @@ BOOST_AUTO_TEST_CASE(what_is_no_hello_is_refused_with_what_came) {
   BOOST_TEST(contains(answer_to(hello_frame(long_one)), "a hello that can't be read: 1 bytes are left over"));
   BOOST_TEST(contains(answer_to(hello_frame(bytes(100, std::byte{0xff}))), "a hello that can't be read: "));
   BOOST_TEST(contains(answer_to(hello_frame({}, frame_kind::refusal)), "a hello that can't be read: "));
+  BOOST_TEST(contains(answer_to(bytes(64, std::byte{0x20})), "bytes that are no frame's header"));
+  auto unsealed = hello_frame(good);
+  unsealed[sizeof(frame_header) - 1] ^= std::byte{1};
+  BOOST_TEST(contains(answer_to(unsealed), "bytes that are no frame's header"));
   BOOST_TEST(answer_to(hello_frame(test::encoded("go away"s), frame_kind::refusal)) == "other end: the peer refused: go away");
 }
 
@@ -349,7 +383,7 @@ BOOST_AUTO_TEST_CASE(frames_that_come_with_the_hello_are_handed_over) {
 BOOST_AUTO_TEST_CASE(a_connection_that_has_ended_is_released) {
   for (bool welcome : {true, false}) {
     meeting m;
-    m.a.refuse_with = welcome ? "" : "no";
+    m.a.refuse_with = {welcome ? "" : "no"};
     m.start();
     m.d.why();
     m.a.why();

@@ -46,7 +46,7 @@ struct pipe_ends {
 BOOST_AUTO_TEST_CASE(timers_run_in_the_order_of_their_moments_then_of_their_making) {
   loop l;
   std::string order;
-  auto t = loop::now() + 5ms;
+  auto t = l.now() + 5ms;
   l.call_at(t + 2ms, [&] { order += 'e'; });
   l.call_at(t, [&] { order += 'b'; });
   l.call_at(t + 1ms, [&] { order += 'd'; });
@@ -62,9 +62,9 @@ BOOST_AUTO_TEST_CASE(a_timer_never_runs_before_its_moment) {
   int early = 0;
   int run = 0;
   for (int i = 0; i < 50; ++i) {
-    auto when = loop::now() + std::chrono::microseconds{i * 137};
+    auto when = l.now() + std::chrono::microseconds{i * 137};
     l.call_at(when, [&, when] {
-      early += loop::now() < when;
+      early += l.now() < when;
       if (++run == 50)
         l.stop();
     });
@@ -73,10 +73,66 @@ BOOST_AUTO_TEST_CASE(a_timer_never_runs_before_its_moment) {
   BOOST_TEST(early == 0);
 }
 
+BOOST_AUTO_TEST_CASE(timers_follow_the_clock_that_the_loop_was_given) {
+  auto t = loop::clock::time_point{} + 5h;
+  loop l{[&] { return t; }};
+  BOOST_TEST((l.now() == t));
+  std::string ran;
+  l.call_after(10min, [&] { ran += 'b'; });
+  l.call_at(t + 5min, [&] {
+    ran += 'a';
+    l.call_after(6min, [&] { ran += 'c'; });
+  });
+  l.call_at(t - 1s, [&] { ran += '0'; });
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "0");
+  BOOST_TEST(!l.step());
+  BOOST_REQUIRE(l.next_timer());
+  BOOST_TEST((*l.next_timer() == t + 5min));
+  t += 5min - 1ns;
+  BOOST_TEST(!l.step());
+  t += 1ns;
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "0a");
+  t -= 1h; // what goes back brings nothing back, and runs nothing
+  BOOST_TEST(!l.step());
+  t += 3h;
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "0abc");
+  BOOST_TEST(!l.next_timer());
+}
+
+BOOST_AUTO_TEST_CASE(a_step_handles_what_there_is_and_does_not_wait) {
+  loop l;
+  pipe_ends p;
+  std::string ran;
+  bool in_thread = false;
+  l.watch(p.read.get(), EPOLLIN, [&](std::uint32_t) {
+    in_thread = l.in_loop_thread();
+    ran += p.drain();
+  });
+  l.call_after(1h, [&] { ran += 'x'; });
+  BOOST_TEST(!l.step());
+  p.fill("ab");
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "a");
+  BOOST_TEST(in_thread);
+  BOOST_TEST(!l.in_loop_thread());
+  l.post([&] {
+    ran += 'p';
+    l.post([&] { ran += 'q'; });
+  });
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "abp");
+  BOOST_TEST(l.step());
+  BOOST_TEST(ran == "abpq");
+  BOOST_TEST(!l.step()); // the bell that had rung is none
+}
+
 BOOST_AUTO_TEST_CASE(a_cancelled_timer_does_not_run) {
   loop l;
   std::string ran;
-  auto t = loop::now();
+  auto t = l.now();
   loop::timer_id self = 0, second = 0, later = 0;
   auto first = l.call_at(t, [&] {
     ran += 'a';

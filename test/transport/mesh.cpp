@@ -5,6 +5,7 @@
 #include "transport/loop_thread.hpp"
 
 #include "troupe/transport/mesh.hpp"
+#include "troupe/transport/tcp.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -44,6 +45,8 @@ struct happened {
   std::vector<received> frames;
   std::vector<proc_id> up;
   std::map<proc_id, std::string> down;
+  std::map<proc_id, std::string> lost;
+  std::vector<std::string> dismissed;
   std::vector<std::pair<proc_id, error_info>> unreachable;
   std::vector<hello> adopted;
   std::vector<std::string> refused;
@@ -73,8 +76,10 @@ public:
     e.up = [this](proc_id id, const hello&) { seen.change([&](auto& h) { h.up.push_back(id); }); };
     e.down = [this](proc_id id, const std::string& why) { seen.change([&](auto& h) { h.down[id] = why; }); };
     e.unreachable = [this](proc_id id, const error_info& why) { seen.change([&](auto& h) { h.unreachable.emplace_back(id, why); }); };
+    e.lost = [this](proc_id id, const std::string& why) { seen.change([&](auto& h) { h.lost[id] = why; }); };
+    e.dismissed = [this](const std::string& why) { seen.change([&](auto& h) { h.dismissed.push_back(why); }); };
     e.adopted = [this](const hello& x) { seen.change([&](auto& h) { h.adopted.push_back(x); }); };
-    e.refused = [this](const std::string& why) { seen.change([&](auto& h) { h.refused.push_back(why); }); };
+    e.refused = [this](const troupe::refusal& r) { seen.change([&](auto& h) { h.refused.push_back(r.text); }); };
     net = std::make_unique<mesh>(loop.get(), std::move(s), std::move(e));
     where = loop.run([&] { return net->listen("127.0.0.1", 0); });
   }
@@ -256,7 +261,7 @@ BOOST_AUTO_TEST_CASE(frames_pass_both_ways_over_the_link_and_are_counted) {
   BOOST_TEST(links[0].peer == 2);
   BOOST_TEST(links[0].kind == "tcp");
   BOOST_TEST(links[0].frames == 20u);
-  BOOST_TEST(links[0].bytes == 20 * (32 + 8 + 11u));
+  BOOST_TEST(links[0].bytes >= 20 * (32 + 8 + 11u)); // and what is about the link
 }
 
 BOOST_AUTO_TEST_CASE(a_worker_that_cannot_be_reached_is_reported_with_the_reason) {
@@ -331,7 +336,7 @@ BOOST_AUTO_TEST_CASE(strangers_that_are_mute_or_talk_junk_are_dropped_while_link
   for (auto& fd : mute)
     BOOST_TEST(::recv(fd.get(), &c, 1, 0) == 0); // after the limit
   BOOST_REQUIRE(worker.seen.wait([](auto& h) { return h.refused.size() == 101; }));
-  BOOST_TEST(contains(worker.wait_for_refused(), "sent nothing for 150 ms"));
+  BOOST_TEST(contains(worker.wait_for_refused(), "its 150 ms were over"));
   BOOST_TEST((linked(worker) == std::vector<proc_id>{1}));
 }
 
@@ -346,7 +351,6 @@ BOOST_AUTO_TEST_CASE(who_has_no_business_here_is_told_why) {
   node nine{9};
   BOOST_TEST(contains(told(nine, 4, c.two.where), "the peer refused: this is process 2, not 4"));
   BOOST_TEST(contains(told(c.two, 3, c.three.where), "the peer refused: process 2 must be dialled, it must not dial process 3"));
-  BOOST_TEST(contains(told(c.one, 2, c.two.where), "the peer refused: there is a link to process 1 already"));
   node fresh{0};
   BOOST_TEST(contains(told(nine, 4, fresh.where), "the peer refused: this worker waits for its master, process 9 is not one"));
   BOOST_TEST(fresh.net->id() == 0);
@@ -435,7 +439,7 @@ BOOST_AUTO_TEST_CASE(two_that_call_each_other_at_once_get_one_link) { // TP-09
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_link_that_was_lost_is_opened_again_by_the_next_frame) { // TP-16
+BOOST_AUTO_TEST_CASE(a_link_that_is_cut_is_opened_again_and_nothing_is_lost) { // TP-16
   cluster_of_three c;
   auto before = connections();
   c.three.send(2, "first");
@@ -443,18 +447,61 @@ BOOST_AUTO_TEST_CASE(a_link_that_was_lost_is_opened_again_by_the_next_frame) { /
   for (int fd : connections())
     if (before.count(fd) == 0)
       ::shutdown(fd, SHUT_RDWR);
+  BOOST_TEST(!c.two.send(3, "by the lower"));
+  BOOST_TEST(!c.three.send(2, "by the higher"));
   BOOST_REQUIRE(c.two.wait_for_down(3));
   BOOST_REQUIRE(c.three.wait_for_down(2));
-  BOOST_TEST(c.two.seen.get().down[3] == "the connection was closed");
-  BOOST_TEST((linked(c.two) == std::vector<proc_id>{1}));
-  BOOST_TEST(!c.two.send(3, "by the lower"));
   BOOST_REQUIRE(c.three.wait_for_frames(1));
-  BOOST_TEST(!c.three.send(2, "by the higher"));
   BOOST_REQUIRE(c.two.wait_for_frames(2));
   BOOST_TEST(c.two.seen.get().frames[1].text == "by the higher");
-  BOOST_TEST((linked(c.two) == master_and_three));
-  BOOST_TEST(c.two.seen.get().unreachable.empty());
-  BOOST_TEST(c.three.seen.get().unreachable.empty());
+  for (auto n : {&c.two, &c.three}) {
+    auto h = n->seen.get();
+    BOOST_TEST(h.up.size() == 2u); // once for each process, not for each link
+    BOOST_TEST(h.unreachable.empty());
+    BOOST_TEST(h.lost.empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_link_that_is_cut_is_back_after_two_round_trips_and_the_connect) {
+  cluster_of_three c;
+  auto before = connections();
+  c.three.send(2, "first");
+  BOOST_REQUIRE(c.two.wait_for_frames(1));
+  std::vector<double> micros;
+  for (std::size_t i = 0; i < 100; ++i) {
+    auto begin = std::chrono::steady_clock::now();
+    for (int fd : connections())
+      if (before.count(fd) == 0)
+        ::shutdown(fd, SHUT_RDWR);
+    c.three.send(2, "again");
+    BOOST_REQUIRE(c.two.wait_for_frames(i + 2));
+    micros.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count());
+  }
+  std::sort(micros.begin(), micros.end());
+  BOOST_TEST_MESSAGE("recovery from a cut link: median " << micros[50] << " us, with threads that wake each other");
+  BOOST_TEST(c.two.seen.get().frames.size() == 101u);
+  BOOST_TEST(connections().size() == before.size() + 2); // nothing is left of the old ones
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_go_directly_goes_by_way_of_the_master) {
+  cluster_of_three c;
+  troupe::endpoint closed;
+  {
+    node gone{0};
+    closed = gone.where;
+  }
+  c.three.add(2, closed);
+  BOOST_TEST(!c.three.send(2, "x"));
+  BOOST_REQUIRE(c.two.wait_for_frames(1));
+  BOOST_TEST(!c.two.send(3, "y"));
+  BOOST_REQUIRE(c.three.wait_for_frames(1));
+  BOOST_TEST((linked(c.two) == std::vector<proc_id>{1})); // direct links only
+  c.three.add(2, c.two.where);
+  while (linked(c.three) != master_and_two) // as soon as there can be one, it is used
+    std::this_thread::sleep_for(1ms);
+  BOOST_TEST(!c.three.send(2, "directly"));
+  BOOST_REQUIRE(c.two.wait_for_frames(2));
+  BOOST_TEST(c.two.seen.get().frames[1].text == "directly");
 }
 
 BOOST_AUTO_TEST_CASE(connecting_to_who_is_linked_already_changes_nothing) {
@@ -481,6 +528,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_is_dialled_in_vain_is_reported_with_both_ends
     node gone{0};
     closed = gone.where;
   }
+  c.one.loop.run([&] { c.one.net->mark_gone(2, troupe::make_error_info(error_kind::process_exited, "gone", 2)); }); // no relay
   c.three.add(2, closed);
   BOOST_TEST(!c.three.send(2, "x"));
   auto why = c.three.wait_for_unreachable();

@@ -22,12 +22,15 @@
 
 namespace test {
 
-/// One end of a pair of sockets of this process, which moves no more than so many bytes at a time.
+/// One end of a pair of sockets of this process, which moves no more than so many bytes at a time, and may lose what is written
+/// beyond some place, as a link does that is cut.
 class pair_stream final : public troupe::byte_stream {
 public:
   struct limits {
     std::size_t read = SIZE_MAX;
     std::size_t write = SIZE_MAX;
+    /// So many bytes that are written reach the other end. Those after them seem to.
+    std::size_t delivered = SIZE_MAX;
   };
 
   pair_stream(troupe::unique_fd socket, limits l) : socket_(std::move(socket)), limits_(l) {
@@ -59,7 +62,11 @@ public:
     if (writers_.fetch_add(1) != 0)
       overlapping_writes = true;
     std::vector<iovec> some;
-    auto left = limits_.write;
+    auto left = std::min(limits_.write, limits_.delivered - delivered_);
+    if (left == 0) {
+      writers_.fetch_sub(1);
+      return {troupe::stream_result::status::moved, size_of(pieces), 0};
+    }
     for (auto& piece : pieces) {
       some.push_back({piece.iov_base, std::min(piece.iov_len, left)});
       left -= some.back().iov_len;
@@ -70,6 +77,7 @@ public:
     m.msg_iov = some.data();
     m.msg_iovlen = some.size();
     auto result = result_of(::sendmsg(socket_.get(), &m, MSG_NOSIGNAL));
+    delivered_ += result.bytes;
     writers_.fetch_sub(1);
     return result;
   }
@@ -99,6 +107,13 @@ public:
   static inline std::atomic<bool> overlapping_writes{false};
 
 private:
+  static std::size_t size_of(std::span<const iovec> pieces) {
+    std::size_t n = 0;
+    for (auto& piece : pieces)
+      n += piece.iov_len;
+    return n;
+  }
+
   static troupe::stream_result result_of(ssize_t n) {
     using status = troupe::stream_result::status;
     if (n > 0)
@@ -112,6 +127,7 @@ private:
 
   troupe::unique_fd socket_;
   limits limits_;
+  std::size_t delivered_ = 0;
   troupe::loop* loop_ = nullptr;
   std::atomic<int> writers_{0};
 };

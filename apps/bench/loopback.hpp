@@ -1,0 +1,20 @@
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace bench {
+
+/// Bare TCP sockets of this host. Throws std::system_error for what errno says.
+[[noreturn]] void throw_errno(const char* what);
+
+/// 127.0.0.1:`port`
+::sockaddr_in loopback(int port);
+
+/// A blocking socket that listens on a free port, with room for so many that aren't accepted yet. Throws std::system_error.
+int listen_on_loopback(int backlog);
+
+/// Where it listens. Throws std::system_error.
+int port_of(int listener);
+
+} // namespace bench

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "troupe/transport/tcp.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace troupe {
+
+/// The line, without its end, by which a worker tells whoever started it where it listens: "troupe_worker:9003#127.0.0.1".
+std::string start_line(const endpoint& where);
+
+/// What such a line tells. Nothing if it is any other line: one without a port from 1 to 65535 in decimal, without a numeric
+/// IPv4 or IPv6 address, or with something before or behind them.
+std::optional<endpoint> parse_start_line(std::string_view line);
+
+} // namespace troupe

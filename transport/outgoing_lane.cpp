@@ -1,0 +1,187 @@
+#include "troupe/transport/outgoing_lane.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace troupe {
+
+namespace {
+
+constexpr std::size_t batch_size = 64 << 10;
+
+frame_header header_at(const byte_buffer& data, std::size_t offset) {
+  frame_header h;
+  std::memcpy(&h, data.data() + offset, sizeof h);
+  return h;
+}
+
+} // namespace
+
+// -- segment ----------------------------------------------------------------------------------------------------------
+
+std::uint64_t segment::cut(frame_header h) {
+  const std::uint64_t total = h.size;
+  const auto count = (total + chunk_size - 1) / chunk_size;
+  chunk_headers_.resize(count * sizeof h + sizeof total);
+  auto at = chunk_headers_.data();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    auto c = h;
+    c.number = h.number + i;
+    c.size = std::min<std::uint64_t>(chunk_size, total - i * chunk_size) + (i == 0 ? sizeof total : 0);
+    c.flags |= i == 0 ? frame_flags::first_chunk : frame_flags::later_chunk;
+    if (i + 1 < count)
+      c.flags |= frame_flags::more_chunks;
+    seal(c);
+    std::memcpy(at, &c, sizeof c);
+    at += sizeof c;
+    if (i == 0) {
+      std::memcpy(at, &total, sizeof total);
+      at += sizeof total;
+    }
+  }
+  first = h.number;
+  last = h.number + count - 1;
+  return count;
+}
+
+std::size_t segment::chunk_at(std::size_t offset) const {
+  return offset < sizeof(std::uint64_t) ? 0 : (offset - sizeof(std::uint64_t)) / (sizeof(frame_header) + chunk_size);
+}
+
+std::size_t segment::next_end(std::size_t offset) const {
+  return chunk_headers_.empty() ? size() : std::min(size(), chunk_begin(chunk_at(offset) + 1));
+}
+
+std::size_t segment::offset_of(std::uint64_t number) const {
+  if (number <= first)
+    return 0;
+  if (!chunk_headers_.empty())
+    return std::min(size(), chunk_begin(number - first));
+  std::size_t offset = 0;
+  while (offset < data.size()) {
+    auto h = header_at(data, offset);
+    if (h.number >= number)
+      break;
+    offset += sizeof h + h.size;
+  }
+  return offset;
+}
+
+std::size_t segment::pieces(std::size_t from, std::size_t to, iovec* out, std::size_t most) const {
+  auto bytes = const_cast<std::byte*>(data.data());
+  if (chunk_headers_.empty()) {
+    if (most == 0 || from == to)
+      return 0;
+    out[0] = {bytes + from, to - from};
+    return 1;
+  }
+  std::size_t n = 0;
+  auto headers = const_cast<std::byte*>(chunk_headers_.data());
+  for (auto i = chunk_at(from); n < most && from < to; ++i) {
+    const auto begin = chunk_begin(i);
+    const auto header_size = sizeof(frame_header) + (i == 0 ? sizeof(std::uint64_t) : 0);
+    const auto end = std::min(to, chunk_begin(i + 1));
+    if (from < begin + header_size) {
+      const auto stop = std::min(end, begin + header_size);
+      const auto header = i * sizeof(frame_header) + (i == 0 ? 0 : sizeof(std::uint64_t));
+      out[n++] = {headers + header + (from - begin), stop - from};
+      from = stop;
+    }
+    if (n < most && from < end) {
+      const auto payload = sizeof(frame_header) + i * chunk_size;
+      out[n++] = {bytes + payload + (from - begin - header_size), end - from};
+      from = end;
+    }
+  }
+  return n;
+}
+
+// -- outgoing_lane ----------------------------------------------------------------------------------------------------
+
+std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
+  h.number = last_number_ + 1;
+  if (frame.size() < large_frame) {
+    seal(h);
+    std::memcpy(frame.data(), &h, sizeof h);
+    auto& batch = open_batch(frame.size(), true);
+    batch.last = last_number_ = h.number;
+    auto at = batch.data.size();
+    batch.data.resize(at + frame.size());
+    std::memcpy(batch.data.data() + at, frame.data(), frame.size());
+    return last_number_;
+  }
+  auto s = std::make_unique<segment>();
+  seal(h);
+  std::memcpy(frame.data(), &h, sizeof h);
+  s->data = std::move(frame);
+  frame = byte_buffer{};
+  s->first = s->last = h.number;
+  last_number_ += h.in_lane == lane::bulk && h.size > segment::chunk_size ? s->cut(h) : 1;
+  queue_.push_back(std::move(s));
+  return last_number_;
+}
+
+void outgoing_lane::append_unnumbered(const byte_buffer& frame) {
+  auto& batch = open_batch(frame.size(), false);
+  auto at = batch.data.size();
+  batch.data.resize(at + frame.size());
+  std::memcpy(batch.data.data() + at, frame.data(), frame.size());
+}
+
+// The last segment if it is a batch of this sort that nobody has begun to send, and has room; otherwise a new one.
+segment& outgoing_lane::open_batch(std::size_t more, bool numbered) {
+  if (has_unsent()) {
+    auto& back = *queue_.back();
+    if (back.open && back.taken == 0 && back.numbered() == numbered && back.data.size() + more <= batch_size) {
+      if (back.data.capacity() < batch_size)
+        back.data.reserve(batch_size); // the second frame makes it a batch: idle sessions stay small
+      return back;
+    }
+  }
+  auto s = std::make_unique<segment>();
+  s->first = last_number_ + 1;
+  s->last = last_number_;
+  s->open = true;
+  queue_.push_back(std::move(s));
+  return *queue_.back();
+}
+
+std::uint64_t outgoing_lane::retire_front(std::vector<std::unique_ptr<segment>>& retired) {
+  auto bytes = queue_.front()->size();
+  retired.push_back(std::move(queue_.front()));
+  queue_.pop_front();
+  if (next_ > 0)
+    --next_;
+  return bytes;
+}
+
+std::uint64_t outgoing_lane::acknowledge(std::uint64_t number, std::vector<std::unique_ptr<segment>>& retired) {
+  std::uint64_t bytes = 0;
+  while (!queue_.empty() && queue_.front()->last <= number && queue_.front()->written == queue_.front()->size())
+    bytes += retire_front(retired);
+  return bytes;
+}
+
+std::uint64_t outgoing_lane::rewind(std::uint64_t received, std::vector<std::unique_ptr<segment>>& retired) {
+  std::uint64_t bytes = 0;
+  for (auto& s : queue_) {
+    if (s->last <= received || !s->numbered()) {
+      bytes += s->size();
+      retired.push_back(std::move(s));
+      continue;
+    }
+    s->open = s->open && s->taken == 0;
+    s->taken = s->written = s->offset_of(received + 1);
+  }
+  std::erase(queue_, nullptr);
+  next_ = 0;
+  return bytes;
+}
+
+void outgoing_lane::clear(std::vector<std::unique_ptr<segment>>& retired) {
+  while (!queue_.empty())
+    retire_front(retired);
+  next_ = 0;
+}
+
+} // namespace troupe

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "troupe/transport/byte_stream.hpp"
+#include "troupe/transport/loop.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace troupe {
+
+/// Where a process can be reached. What the address means is its transport's business; for TCP it is a numeric IP
+/// address.
+struct endpoint {
+  std::string address;
+  std::uint16_t port = 0;
+
+  /// "127.0.0.1:9003", "[::1]:9003"
+  std::string to_text() const;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, endpoint& x) {
+    return f(x.address, x.port);
+  }
+
+  friend bool operator==(const endpoint&, const endpoint&) = default;
+};
+
+/// What came of dialling.
+struct dial_result {
+  /// Null if it failed.
+  std::unique_ptr<byte_stream> stream;
+  std::string why_not;
+  /// Somebody is at that address, and says that nobody listens there.
+  bool refused = false;
+};
+
+using dial_handler = std::function<void(dial_result)>;
+
+/// Opens and accepts byte streams of one kind. Loop thread only, but for construction. Destroying it stops listening, and drops
+/// what is being dialled.
+class transport {
+public:
+  using acceptor = std::function<void(std::unique_ptr<byte_stream>)>;
+
+  virtual ~transport() = default;
+
+  /// Lets others in from now on; returns where. Throws usage_error for what is no address, std::system_error if it can't be
+  /// listened at; both name it.
+  virtual endpoint listen(loop& l, const endpoint& at, acceptor on_accept) = 0;
+
+  /// Connects; `done` is called once, on the loop's thread, before `limit` has passed.
+  virtual void dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) = 0;
+};
+
+} // namespace troupe
