@@ -127,14 +127,14 @@ void connection::send_hello() {
   frame_builder f;
   f.start(frame_kind::hello);
   write(f.out(), settings_.introduce());
-  send(f.finish());
+  send(f.finish_sealed());
 }
 
 void connection::send_refusal(const verdict& v) {
   frame_builder f;
   f.start(v.dismissed ? frame_kind::dismissal : frame_kind::refusal);
   write(f.out(), v.why_not);
-  send(f.finish());
+  send(f.finish_sealed());
 }
 
 // A fresh stream takes what two processes say to introduce themselves at once: its buffers are empty and larger.

@@ -121,6 +121,13 @@ byte_buffer& frame_builder::finish() {
   h.size = data_.size() - sizeof h;
   h.kind = kind_;
   h.in_lane = lane_of(kind_);
+  std::memcpy(data_.data(), &h, sizeof h);
+  return data_;
+}
+
+byte_buffer& frame_builder::finish_sealed() {
+  frame_header h;
+  std::memcpy(&h, finish().data(), sizeof h);
   seal(h);
   std::memcpy(data_.data(), &h, sizeof h);
   return data_;

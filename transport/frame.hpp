@@ -175,8 +175,11 @@ public:
     return kind_;
   }
 
-  /// Header and payload, with the header's size set.
+  /// Header and payload, with the header's size set. The checksum is a session's business.
   byte_buffer& finish();
+
+  /// The same with its checksum, as it is sent where there's no session.
+  byte_buffer& finish_sealed();
 
 private:
   byte_buffer data_;

@@ -39,8 +39,8 @@ public:
   static constexpr std::size_t proof_size = 32;
   using nonce = std::array<std::byte, 32>;
 
-  /// A dialler's preamble is ready in `take_output()` at once; an acceptor makes its nonce when it has seen a valid one. The cookie is copied; the copy is wiped as
-  /// soon as the handshake is decided, at the latest at destruction. `version` and `fixed_nonce` are for
+  /// A dialler's preamble is ready in `take_output()` at once; an acceptor makes its nonce when it has seen a
+  /// valid one. The cookie is copied; the copy is wiped as soon as the handshake is decided, at the latest at destruction. `version` and `fixed_nonce` are for
   /// tests: a nonce that is used twice makes old proofs valid again. Throws std::invalid_argument for an
   /// empty cookie, std::runtime_error without random numbers.
   handshake(role r, std::string_view cookie, std::uint32_t version = protocol_version,
@@ -51,8 +51,9 @@ public:
 
   /// Takes what the peer sent, in pieces of any size, and returns how many bytes of it belonged to the
   /// handshake: once `done`, the rest are the first frames. Takes nothing unless `running`. Throws
-  /// std::runtime_error where OpenSSL fails. What there is to answer waits in `take_output()` afterwards, also when it failed: it tells the peer why (another version,
-  /// another byte order), so send it before the connection is closed.
+  /// std::runtime_error where OpenSSL fails. What there is to answer waits in `take_output()` afterwards, also
+  /// when it failed: it tells the peer why (another version, another byte order), so send it before the
+  /// connection is closed.
   std::size_t feed(std::span<const std::byte> in);
 
   /// Moves out what is to be sent next; empty when it's the peer's turn.

@@ -408,6 +408,7 @@ void mesh::beat() {
     if (!p->talk->attached() || !p->detector || p->is_gone)
       continue;
     p->talk->send_status();
+    p->talk->rest();
     if (slept)
       p->detector->excuse(now);
     else

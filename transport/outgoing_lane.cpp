@@ -8,6 +8,8 @@ namespace troupe {
 namespace {
 
 constexpr std::size_t batch_size = 64 << 10;
+// As much as may be on its way without an acknowledgement, more or less.
+constexpr std::size_t most_spare = 8;
 
 frame_header header_at(const byte_buffer& data, std::size_t offset) {
   frame_header h;
@@ -122,10 +124,13 @@ std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
 }
 
 void outgoing_lane::append_unnumbered(const byte_buffer& frame) {
+  auto h = header_at(frame, 0);
+  seal(h);
   auto& batch = open_batch(frame.size(), false);
   auto at = batch.data.size();
   batch.data.resize(at + frame.size());
   std::memcpy(batch.data.data() + at, frame.data(), frame.size());
+  std::memcpy(batch.data.data() + at, &h, sizeof h);
 }
 
 // The last segment if it is a batch of this sort that nobody has begun to send, and has room; otherwise a new one.
@@ -134,7 +139,7 @@ segment& outgoing_lane::open_batch(std::size_t more, bool numbered) {
     auto& back = *queue_.back();
     if (back.open && back.taken == 0 && back.numbered() == numbered && back.data.size() + more <= batch_size) {
       if (back.data.capacity() < batch_size)
-        back.data.reserve(batch_size); // the second frame makes it a batch: idle sessions stay small
+        make_room(back.data); // the second frame makes it a batch: idle sessions stay small
       return back;
     }
   }
@@ -144,6 +149,26 @@ segment& outgoing_lane::open_batch(std::size_t more, bool numbered) {
   s->open = true;
   queue_.push_back(std::move(s));
   return *queue_.back();
+}
+
+void outgoing_lane::make_room(byte_buffer& batch) {
+  if (spare_.empty()) {
+    batch.reserve(batch_size);
+    return;
+  }
+  auto roomy = std::move(spare_.back());
+  spare_.pop_back();
+  roomy.assign(batch.begin(), batch.end());
+  batch = std::move(roomy);
+}
+
+void outgoing_lane::recycle(segment& done) {
+  if (spare_.size() < most_spare && done.data.capacity() == batch_size)
+    spare_.push_back(std::move(done.data));
+}
+
+void outgoing_lane::shrink() {
+  spare_ = {};
 }
 
 std::uint64_t outgoing_lane::retire_front(std::vector<std::unique_ptr<segment>>& retired) {

@@ -93,11 +93,18 @@ public:
   std::uint64_t rewind(std::uint64_t received, std::vector<std::unique_ptr<segment>>& retired);
   void clear(std::vector<std::unique_ptr<segment>>& retired);
 
+  /// Keeps the memory of a segment that nobody uses any more for a batch to come, if it is fit for that and there is little of it.
+  void recycle(segment& done);
+  /// Frees what `recycle` has kept.
+  void shrink();
+
 private:
+  void make_room(byte_buffer& batch);
   segment& open_batch(std::size_t more, bool numbered);
   std::uint64_t retire_front(std::vector<std::unique_ptr<segment>>& retired);
 
   std::deque<std::unique_ptr<segment>> queue_;
+  std::vector<byte_buffer> spare_;
   std::size_t next_ = 0; // of queue_: the first that isn't wholly taken
   std::uint64_t last_number_ = 0;
 };

@@ -115,8 +115,8 @@ public:
   outcome push(byte_buffer& frame, urgency u, flow f, bool may_wait);
   /// Sends a frame about the link itself: unnumbered, and lost with the link. Any thread.
   void push_unnumbered(byte_buffer& frame);
-  /// Calls `ready` once when there is room again for a frame of that size, header included (0: a small one), or the session has ended; at once if that is so already. From any thread, on any
-  /// thread.
+  /// Calls `ready` once when there is room again for a frame of that size, header included (0: a small one), or the
+  /// session has ended; at once if that is so already. From any thread, on any thread.
   void when_room(flow f, std::function<void()> ready, std::size_t bytes = 0);
   /// A frame of this flow that arrived here has been dealt with: its sender may send as much more. Any thread.
   void consumed(flow f, std::uint64_t cost) {
@@ -131,6 +131,9 @@ public:
 
   /// Tells the peer what has been received and consumed, which is also a sign of life. Loop thread.
   void send_status();
+
+  /// Frees memory that is kept for traffic to come. Loop thread.
+  void rest();
 
   counts count() const;
   /// Whether somebody waits for credit, and the peer has dealt with nothing since the last call. Loop thread.
@@ -155,6 +158,12 @@ private:
     std::size_t to;
   };
 
+  static constexpr std::size_t index(lane l) {
+    return static_cast<std::size_t>(l);
+  }
+  static constexpr std::size_t index(flow f) {
+    return static_cast<std::size_t>(f);
+  }
   std::uint64_t in_flight(flow f) const;
   bool room(flow f, std::size_t bytes) const;
   void append(byte_buffer& frame, flow f);
@@ -165,9 +174,12 @@ private:
   void on_writable(std::uint64_t generation);
   void settle_acknowledged();
   std::vector<std::function<void()>> take_ready_waiters();
+  std::vector<std::unique_ptr<segment>> take_retired();
   bool keeps_behind_bulk(const byte_buffer& frame, const frame_header& h) const;
   void post_status();
 
+  void begin_input(std::span<const std::byte> leftover);
+  void drop_input();
   void on_readable(std::uint64_t generation);
   void read_some();
   void make_room();

@@ -48,7 +48,7 @@ frame_header header_of(std::string_view hex) {
 }
 
 std::string finished(frame_builder& f) {
-  return to_hex(f.finish());
+  return to_hex(f.finish_sealed());
 }
 
 // What a builder makes: no number yet, but a checksum.
