@@ -138,7 +138,7 @@ BOOST_AUTO_TEST_CASE(a_master_that_ends_takes_its_workers_along) {
     {"_exit", {.status = 9}, ""},
     {"abort", {.signal = SIGABRT}, ""},
   };
-  for (const std::string busy : {"", "spin", "nap", "actors"}) {
+  for (const std::string busy : {"", "spin", "nap", "actors", "flood"}) {
     for (auto& w : ways) {
       BOOST_TEST_CONTEXT(w.end << ", workers that are busy: " << busy) {
         run r{program("faults_endings"), arguments(3, w.end, busy)};
@@ -151,6 +151,19 @@ BOOST_AUTO_TEST_CASE(a_master_that_ends_takes_its_workers_along) {
       }
     }
   }
+}
+
+// One that is stopped can't leave: it is ended.
+BOOST_AUTO_TEST_CASE(a_master_ends_though_a_worker_is_stopped) {
+  run r{program("faults_endings"), arguments(3, "fetch", "")};
+  r.wait_for("ready: yes\n");
+  const auto stopped = r.number("pid of 3");
+  ::kill(stopped, SIGSTOP);
+  BOOST_TEST(eventually([&] { return is_stopped(stopped); }));
+  r.signal(SIGINT);
+  const auto end = r.end(4s); // they have 2 s to leave
+  BOOST_TEST((end.state == troupe::exit_state{.status = 130}), "it " << end.state.to_text());
+  r.check_nothing_left(2s);
 }
 
 // Tasks and frames that arrive while a worker leaves.

@@ -37,6 +37,12 @@ void chatter() {
     std::printf("line %d of a worker that talks\n", i);
 }
 
+// More than the next worker ever deals with: this one waits for room.
+void flood(troupe::proc_id next) {
+  while (true)
+    here().remote_do(next, [](const std::vector<char>&) { spin(60); }, std::vector<char>(10'000));
+}
+
 caf::behavior idle(caf::event_based_actor*) {
   return {[](int n) { return n; }};
 }
@@ -68,6 +74,8 @@ void keep_busy(troupe::cluster& c, const std::string& how) {
       c.remote_do<nap>(id);
     else if (how == "chatter")
       c.remote_do<chatter>(id);
+    else if (how == "flood")
+      c.remote_do<flood>(id, id == c.workers().back() ? c.workers().front() : id + 1);
     else if (how == "actors") {
       c.spawn<idle>(id);
       caf::anon_send(c.spawn<spinning>(id), 60);
