@@ -127,8 +127,10 @@ void session::close() {
   detach();
   {
     std::lock_guard guard{out_mutex_};
-    for (auto& l : out_)
+    for (auto& l : out_) {
       l.clear(retired_);
+      l.shrink();
+    }
     if (!writing_)
       retired_.clear();
     queued_ = {};
@@ -374,8 +376,9 @@ void session::when_room(flow f, std::function<void()> ready, std::size_t bytes) 
 
 // What nobody reads any more. Needs out_mutex_, and that nobody writes; to be freed without it.
 std::vector<std::unique_ptr<segment>> session::take_retired() {
-  for (auto& s : retired_)
-    out_[index(lane::ordinary)].recycle(*s);
+  if (!closed_)
+    for (auto& s : retired_)
+      out_[index(lane::ordinary)].recycle(*s);
   return std::exchange(retired_, {});
 }
 
