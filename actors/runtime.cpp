@@ -53,7 +53,7 @@ runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(s
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
   caf::net::middleman::load(config_, {&loop_, &mesh_, [this](std::function<void()> f) { executor_.submit(std::move(f)); },
-                                    [this](proc_id to, flow of, std::size_t bytes) { return wait_for_room(to, of, bytes); }});
+                                    [this](proc_id to, frame_builder& f, urgency u, flow of) { return send_waiting(to, f, u, of); }});
   system_ = std::make_unique<caf::actor_system>(config_);
   system_->await_actors_before_shutdown(false); // shut_down does it, with a limit
   hub_ = &system_->network_manager().hub();
@@ -302,17 +302,10 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
     auto gone = mesh_.send(to, f, u, of, waiter::may_block() ? &full : nullptr);
     if (!full)
       return gone;
-    wait_for_room(to, of, f.out().buffer().size());
+    auto room = std::make_shared<detail::future_state>();
+    mesh_.when_room(to, of, [room] { room->set_value({}); }, f.out().buffer().size());
+    room->wait();
   }
-}
-
-bool runtime::wait_for_room(proc_id to, flow of, std::size_t bytes) {
-  if (!waiter::may_block())
-    return false;
-  auto room = std::make_shared<detail::future_state>();
-  mesh_.when_room(to, of, [room] { room->set_value({}); }, bytes);
-  room->wait();
-  return true;
 }
 
 // -- end ------------------------------------------------------------------------------------------------------------------

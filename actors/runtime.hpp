@@ -96,7 +96,6 @@ private:
   void take_call(proc_id from, frame_view& f);
   void take_reply(frame_view& f);
   std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of);
-  bool wait_for_room(proc_id to, flow of, std::size_t bytes);
   void execute(incoming_call& c);
   void report(const incoming_call& c, const error_info& why);
   error_info describe_failure(const std::string& label);

@@ -47,9 +47,6 @@ public:
   loop& events() {
     return loop_;
   }
-  const mesh& net() const {
-    return *mesh_;
-  }
   mesh& net() {
     return *mesh_;
   }

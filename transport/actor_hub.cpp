@@ -95,8 +95,8 @@ void remote_proxy::kill_proxy(caf::execution_unit* host, caf::error reason) {
 
 std::atomic<std::uint64_t> actor_hub::last_serial_{0};
 
-actor_hub::actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, room_waiter wait_for_room)
-  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), wait_for_room_(std::move(wait_for_room)), proxies_(system, *this) {
+actor_hub::actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, sender send)
+  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), send_(std::move(send)), proxies_(system, *this) {
 }
 
 actor_hub::~actor_hub() {
@@ -276,13 +276,7 @@ void actor_hub::send_message(remote_proxy& to, caf::mailbox_element& what) {
   // who asks waits for the answer
   auto urgent = what.mid.is_request() || what.mid.is_response() ? urgency::now : urgency::batched;
   auto of = what.mid.is_response() ? flow::none : flow::messages;
-  bool full = false;
-  auto gone = mesh_.send(to.where(), *f, urgent, of, &full);
-  while (std::exchange(full, false)) {
-    auto waited = wait_for_room_(to.where(), of, f->out().buffer().size());
-    gone = mesh_.send(to.where(), *f, urgent, of, waited ? &full : nullptr);
-  }
-  if (gone)
+  if (auto gone = send_(to.where(), *f, urgent, of))
     refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, gone->message));
 }
 

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <unordered_map>
 #include <vector>
@@ -52,10 +53,10 @@ public:
   /// Runs a function soon, on a thread where users' code may run, in no particular order.
   using runner = std::function<void(std::function<void()>)>;
 
-  /// Waits until there is room for a message of so many bytes to a process; returns false where the calling thread must not wait.
-  using room_waiter = std::function<bool(proc_id to, flow of, std::size_t bytes)>;
+  /// Sends as mesh::send does, once there is room where the calling thread may wait for it.
+  using sender = std::function<std::optional<error_info>(proc_id to, frame_builder& f, urgency u, flow of)>;
 
-  actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, room_waiter wait_for_room);
+  actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, sender send);
   ~actor_hub() override;
 
   /// The name of a process of this cluster in CAF's terms. The same on every process.
@@ -115,7 +116,6 @@ private:
   peer_ptr peer_of(proc_id id);
   const caf::node_id& node(proc_id id);
 
-
   void send_message(remote_proxy& to, caf::mailbox_element& what);
   void encode(frame_builder& f, remote_proxy& to, caf::mailbox_element& what);
   void note_request(remote_proxy& to, const caf::mailbox_element& what);
@@ -141,7 +141,7 @@ private:
   loop& loop_;
   mesh& mesh_;
   runner elsewhere_;
-  room_waiter wait_for_room_;
+  sender send_;
   caf::proxy_registry proxies_;
   open_requests open_requests_;
   ended_actors ended_;

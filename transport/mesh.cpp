@@ -69,6 +69,12 @@ void mesh::add(proc_id id, const endpoint& where) {
   }
 }
 
+void mesh::stop_timers(peer& p) {
+  loop_.cancel(p.limit);
+  loop_.cancel(p.retry);
+  loop_.cancel(std::exchange(p.bridge, 0));
+}
+
 void mesh::mark_gone(proc_id id, error_info why) {
   auto p = find_or_make(id);
   auto text = why.message.substr(0, 16 << 10);
@@ -79,9 +85,7 @@ void mesh::mark_gone(proc_id id, error_info why) {
     p->gone = std::move(why);
   }
   p->is_gone = true;
-  loop_.cancel(p->limit);
-  loop_.cancel(p->retry);
-  loop_.cancel(std::exchange(p->bridge, 0));
+  stop_timers(*p);
   if (p->talk->attached() && !p->left) {
     frame_builder f;
     write(f.start(frame_kind::dismissal).out(), text);
@@ -151,11 +155,6 @@ bool mesh::connected(proc_id id) const {
   return p && p->talk->attached();
 }
 
-loop::clock::duration mesh::silence(proc_id id) const {
-  auto p = find(id);
-  return p && p->talk->attached() ? loop_.now() - p->talk->last_heard() : loop::clock::duration::zero();
-}
-
 bool mesh::heard_lately(const peer& p) const {
   return p.talk->attached() && loop_.now() - p.talk->last_heard() < 2 * settings_.detector.beat;
 }
@@ -193,9 +192,7 @@ void mesh::close() {
   loop_.cancel(beat_timer_);
   loop_.cancel(circles_timer_);
   for (auto& p : all()) {
-    loop_.cancel(p->limit);
-    loop_.cancel(p->retry);
-    loop_.cancel(std::exchange(p->bridge, 0));
+    stop_timers(*p);
     if (p->talk->attached()) {
       frame_builder f;
       f.start(frame_kind::goodbye);

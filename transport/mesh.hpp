@@ -150,9 +150,6 @@ public:
   /// Whether there is a link, relayed or not, at this moment. Any thread.
   bool connected(proc_id id) const;
 
-  /// For how long nothing has come from a process; zero if there's no link.
-  loop::clock::duration silence(proc_id id) const;
-
   /// Whether there is a link to a process, and it was heard as lately as it should have been.
   bool heard_lately(proc_id id) const;
 
@@ -218,6 +215,7 @@ private:
   void limit_reached(const peer_ptr& p);
   bool heard_lately(const peer& p) const;
   void retry_later(const peer_ptr& p);
+  void stop_timers(peer& p);
   void ask_to_dial(const peer_ptr& p);
   void dial_with(const peer_ptr& p, const endpoint& where, std::chrono::milliseconds limit, dialled done);
   void shake_hands(const peer_ptr& p, std::unique_ptr<byte_stream> stream, std::chrono::milliseconds limit, dialled done);

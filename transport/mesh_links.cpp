@@ -277,9 +277,7 @@ void mesh::open(const peer_ptr& p, std::unique_ptr<established> e) {
   // who opens a relayed link has given up the direct one, unless both were opened at once
   if (p->is_gone || closed_ || (relayed && heard_lately(*p) && p->talk->kind() != "relay"))
     return; // the stream ends with the link
-  loop_.cancel(p->limit);
-  loop_.cancel(p->retry);
-  loop_.cancel(std::exchange(p->bridge, 0));
+  stop_timers(*p);
   p->wanted = true;
   p->failures = 0;
   p->opened = loop_.now();
@@ -334,9 +332,7 @@ void mesh::give_up(const peer_ptr& p, const std::string& why) {
 }
 
 void mesh::lose(const peer_ptr& p, const std::string& why) {
-  loop_.cancel(p->limit);
-  loop_.cancel(p->retry);
-  loop_.cancel(std::exchange(p->bridge, 0));
+  stop_timers(*p);
   p->talk->detach();
   p->detector.reset();
   if (id() != master_id && p->id != master_id)

@@ -15,7 +15,7 @@ void middleman::init(actor_system_config&) {
   auto node = troupe::actor_hub::node_of(settings_.mesh->cluster(), settings_.mesh->id());
   system_.node_.swap(node);
   hub_ = std::make_unique<troupe::actor_hub>(system_, *settings_.loop, *settings_.mesh, settings_.elsewhere,
-                                              settings_.wait_for_room);
+                                              settings_.send);
 }
 
 void middleman::start() {

@@ -17,7 +17,7 @@ public:
     troupe::loop* loop;
     troupe::mesh* mesh;
     troupe::actor_hub::runner elsewhere;
-    troupe::actor_hub::room_waiter wait_for_room;
+    troupe::actor_hub::sender send;
   };
 
   /// Has the actor system that is made from `cfg` load the module. What `s` points to must outlive the system.

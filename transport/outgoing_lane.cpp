@@ -103,14 +103,8 @@ std::size_t segment::pieces(std::size_t from, std::size_t to, iovec* out, std::s
 std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
   h.number = last_number_ + 1;
   if (frame.size() < large_frame) {
-    seal(h);
-    std::memcpy(frame.data(), &h, sizeof h);
-    auto& batch = open_batch(frame.size(), true);
-    batch.last = last_number_ = h.number;
-    auto at = batch.data.size();
-    batch.data.resize(at + frame.size());
-    std::memcpy(batch.data.data() + at, frame.data(), frame.size());
-    return last_number_;
+    copy_into(true, frame, h);
+    return last_number_ = h.number;
   }
   auto s = std::make_unique<segment>();
   seal(h);
@@ -119,18 +113,25 @@ std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
   frame = byte_buffer{};
   s->first = s->last = h.number;
   last_number_ += h.in_lane == lane::bulk && h.size > segment::chunk_size ? s->cut(h) : 1;
+  bytes_ += s->size();
   queue_.push_back(std::move(s));
   return last_number_;
 }
 
 void outgoing_lane::append_unnumbered(const byte_buffer& frame) {
-  auto h = header_at(frame, 0);
+  copy_into(false, frame, header_at(frame, 0));
+}
+
+void outgoing_lane::copy_into(bool numbered, const byte_buffer& frame, frame_header h) {
   seal(h);
-  auto& batch = open_batch(frame.size(), false);
+  auto& batch = open_batch(frame.size(), numbered);
+  if (numbered)
+    batch.last = h.number;
   auto at = batch.data.size();
   batch.data.resize(at + frame.size());
   std::memcpy(batch.data.data() + at, frame.data(), frame.size());
   std::memcpy(batch.data.data() + at, &h, sizeof h);
+  bytes_ += frame.size();
 }
 
 // The last segment if it is a batch of this sort that nobody has begun to send, and has room; otherwise a new one.
@@ -177,6 +178,7 @@ std::uint64_t outgoing_lane::retire_front(std::vector<std::unique_ptr<segment>>&
   queue_.pop_front();
   if (next_ > 0)
     --next_;
+  bytes_ -= bytes;
   return bytes;
 }
 
@@ -200,6 +202,7 @@ std::uint64_t outgoing_lane::rewind(std::uint64_t received, std::vector<std::uni
   }
   std::erase(queue_, nullptr);
   next_ = 0;
+  bytes_ -= bytes;
   return bytes;
 }
 

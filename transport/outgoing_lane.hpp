@@ -78,6 +78,10 @@ public:
   bool has_unsent() const {
     return next_ < queue_.size();
   }
+  /// Bytes on the wire that haven't been acknowledged.
+  std::uint64_t bytes() const {
+    return bytes_;
+  }
   /// The segment that is to be sent next, from its `taken` on.
   segment& next() {
     return *queue_[next_];
@@ -99,6 +103,7 @@ public:
   void shrink();
 
 private:
+  void copy_into(bool numbered, const byte_buffer& frame, frame_header h);
   void make_room(byte_buffer& batch);
   segment& open_batch(std::size_t more, bool numbered);
   std::uint64_t retire_front(std::vector<std::unique_ptr<segment>>& retired);
@@ -107,6 +112,7 @@ private:
   std::vector<byte_buffer> spare_;
   std::size_t next_ = 0; // of queue_: the first that isn't wholly taken
   std::uint64_t last_number_ = 0;
+  std::uint64_t bytes_ = 0;
 };
 
 } // namespace troupe

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
 #include <thread>
 
 namespace troupe {
@@ -62,7 +61,7 @@ std::string session::attach(std::unique_ptr<byte_stream> stream, std::span<const
       // acknowledged by frames of the last link, as well
       auto received = std::max(received_by_peer[i], acknowledged_[i]);
       in_acknowledged_[i] = in_settled_[i] = acknowledged_[i] = received;
-      queued_[i] -= out_[i].rewind(received, retired_);
+      out_[i].rewind(received, retired_);
     }
     std::erase_if(bulk_order_, [&](auto& key) { return key.second <= acknowledged_[index(lane::bulk)]; });
     stream_ = fresh;
@@ -133,7 +132,6 @@ void session::close() {
     }
     if (!writing_)
       retired_.clear();
-    queued_ = {};
   }
   in_assembly_.reset();
   in_ = std::make_shared<byte_buffer>(); // of a peer that is gone, nothing but the counts is kept
@@ -149,7 +147,6 @@ void session::abandon() {
       l = outgoing_lane{};
     bulk_order_.clear();
     sent_ = {};
-    queued_ = {};
     waiters.swap(waiters_);
   }
   for (auto& w : waiters)
@@ -192,7 +189,7 @@ std::uint64_t session::in_flight(flow f) const {
 // What is small doesn't wait for what is large to get through.
 bool session::room(flow f, std::size_t bytes) const {
   auto l = bytes > segment::chunk_size + sizeof(frame_header) ? lane::bulk : lane::ordinary;
-  return closed_ || (queued_[index(l)] < most_.transit && (f == flow::none || in_flight(f) < most_.window));
+  return closed_ || (out_[index(l)].bytes() < most_.transit && (f == flow::none || in_flight(f) < most_.window));
 }
 
 session::outcome session::push(byte_buffer& frame, urgency u, flow f, bool may_wait) {
@@ -224,7 +221,6 @@ void session::push_unnumbered(byte_buffer& frame) {
   if (closed_ || !stream_)
     return;
   out_[index(lane::control)].append_unnumbered(frame);
-  queued_[index(lane::control)] += frame.size();
   lock.unlock();
   flush();
 }
@@ -248,16 +244,12 @@ void session::append(byte_buffer& frame, flow f) {
   if (large || (!bulk_order_.empty() && keeps_behind_bulk(frame, h)))
     h.in_lane = lane::bulk;
   auto& l = out_[index(h.in_lane)];
-  auto& queued = queued_[index(h.in_lane)];
-  queued += frame.size();
   h.acknowledged = received_[index(h.in_lane)].load(std::memory_order_relaxed);
   if (h.in_lane != lane::bulk) {
     l.append(frame, h);
     return;
   }
   auto key = order_key(h.kind, frame);
-  if (large) // the headers of the chunks are bytes on the wire, too
-    queued += (h.size + segment::chunk_size - 1) / segment::chunk_size * sizeof h + sizeof(std::uint64_t) - sizeof h;
   auto last = l.append(frame, h);
   if (key == no_order)
     return;
@@ -344,7 +336,7 @@ void session::flush() {
   writing_ = false;
   // what isn't counted, and what was acknowledged before this thread could note that it was written
   for (std::size_t i = 0; i < lane_count; ++i)
-    queued_[i] -= out_[i].acknowledge(acknowledged_[i], retired_);
+    out_[i].acknowledge(acknowledged_[i], retired_);
   retired = take_retired();
   auto ready = take_ready_waiters();
   lock.unlock();
@@ -416,7 +408,7 @@ void session::settle_acknowledged() {
         wrong = "an acknowledgement of frame " + std::to_string(in_acknowledged_[i]) + " of lane " + std::to_string(i)
                 + ", the last that was sent is " + std::to_string(out_[i].last_number());
       in_acknowledged_[i] = in_settled_[i] = acknowledged_[i] = std::min(in_acknowledged_[i], out_[i].last_number());
-      queued_[i] -= out_[i].acknowledge(acknowledged_[i], retired_);
+      out_[i].acknowledge(acknowledged_[i], retired_);
     }
     std::erase_if(bulk_order_, [&](auto& key) { return key.second <= acknowledged_[index(lane::bulk)]; });
     ready = take_ready_waiters();
@@ -483,8 +475,8 @@ session::counts session::count() const {
   std::lock_guard guard{out_mutex_};
   c.waits = waits_;
   c.waiting = waiters_.size();
-  for (auto n : queued_)
-    c.in_transit += n;
+  for (auto& l : out_)
+    c.in_transit += l.bytes();
   c.unconsumed = in_flight(flow::calls) + in_flight(flow::messages);
   return c;
 }

@@ -190,8 +190,8 @@ private:
   bool take_chunk(const frame_header& h);
   void begin_assembly(const frame_header& h, std::uint64_t total);
   void finish_chunk(const frame_header& h);
+  frame_view take_frame(const frame_header& h);
   void deliver(frame_view& f);
-  void skip_duplicate(const frame_header& h);
   std::size_t available() const {
     return in_end_ - in_begin_;
   }
@@ -213,7 +213,6 @@ private:
   std::vector<waiter> waiters_;
   numbers acknowledged_{}; // by the peer
   std::uint64_t waits_ = 0;
-  numbers queued_{};             // bytes that aren't acknowledged
   std::uint64_t generation_ = 0; // of links
   bool writing_ = false;
   bool blocked_ = false; // the stream takes no more for now

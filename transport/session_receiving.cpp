@@ -152,9 +152,8 @@ bool session::parse_one() {
   }
   if (available() < sizeof(frame_header) || in_chunk_left_ > 0)
     return false;
-  frame_view f;
-  std::memcpy(&f.header, in_->data() + in_begin_, sizeof f.header);
-  auto& h = f.header;
+  frame_header h;
+  std::memcpy(&h, in_->data() + in_begin_, sizeof h);
   if (auto wrong = check(h); !wrong.empty())
     return end(wrong, true), false;
   if (h.number == 0)
@@ -167,7 +166,7 @@ bool session::parse_one() {
     return end("frame " + std::to_string(h.number) + " of lane " + std::to_string(lane_index) + " came after frame "
                  + std::to_string(received), true), false;
   if (h.number <= received) {
-    skip_duplicate(h);
+    in_skip_ = sizeof h + h.size; // received before, over another link
     return true;
   }
   if (h.chunk())
@@ -179,16 +178,19 @@ bool session::parse_one() {
   if (available() - sizeof h < h.size)
     return false;
   last.store(h.number, std::memory_order_relaxed);
-  f.payload = {in_->data() + in_begin_ + sizeof h, static_cast<std::size_t>(h.size)};
-  f.owner = in_;
-  in_begin_ += sizeof h + static_cast<std::size_t>(h.size);
+  auto f = take_frame(h);
   deliver(f);
   return true;
 }
 
-// Received before, over another link.
-void session::skip_duplicate(const frame_header& h) {
-  in_skip_ = sizeof h + h.size;
+// The next frame, all of which is there.
+frame_view session::take_frame(const frame_header& h) {
+  frame_view f;
+  f.header = h;
+  f.payload = {in_->data() + in_begin_ + sizeof h, static_cast<std::size_t>(h.size)};
+  f.owner = in_;
+  in_begin_ += sizeof h + static_cast<std::size_t>(h.size);
+  return f;
 }
 
 void session::deliver(frame_view& f) {
@@ -208,11 +210,7 @@ bool session::take_unnumbered(const frame_header& h) {
     return end("a " + to_string(h.kind) + " frame of " + std::to_string(h.size) + " bytes", true), false;
   if (available() - sizeof h < h.size)
     return false;
-  frame_view f;
-  f.header = h;
-  f.payload = {in_->data() + in_begin_ + sizeof h, static_cast<std::size_t>(h.size)};
-  f.owner = in_;
-  in_begin_ += sizeof h + static_cast<std::size_t>(h.size);
+  auto f = take_frame(h);
   if (h.kind != frame_kind::status) {
     deliver(f);
     return true;

@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE actor_histories
 #include <boost/test/unit_test.hpp>
 
+#include "transport/seeds.hpp"
 #include "transport/virtual_cluster.hpp"
 
 #include "troupe/transport/message_types.hpp"
@@ -30,8 +31,10 @@ struct actor_process {
   explicit actor_process(process& p) {
     config.set("scheduler.policy", caf::atom("testing"));
     auto elsewhere = [&p](std::function<void()> f) { p.events->post(std::move(f)); };
-    auto no_waiting = [](proc_id, troupe::flow, std::size_t) { return false; };
-    caf::net::middleman::load(config, {p.events.get(), p.net.get(), elsewhere, no_waiting});
+    auto send = [&net = *p.net](proc_id to, troupe::frame_builder& f, troupe::urgency u, troupe::flow of) {
+      return net.send(to, f, u, of);
+    };
+    caf::net::middleman::load(config, {p.events.get(), p.net.get(), elsewhere, send});
     system = std::make_unique<caf::actor_system>(config);
     system->await_actors_before_shutdown(false);
   }
@@ -332,31 +335,16 @@ private:
   virtual_cluster cluster_;
 };
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  auto text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_CASE(requests_monitors_and_links_end_once_whatever_happens_to_the_links) {
-  const auto one = number_from_environment("TROUPE_HISTORY", 0);
-  const auto count = number_from_environment("TROUPE_HISTORIES", 100);
   std::size_t waits = 0;
-  int failed = 0;
-  for (auto seed = one != 0 ? one : 1; seed <= (one != 0 ? one : count) && failed < 10; ++seed) {
-    history h{seed, one != 0};
+  test::run_histories("test_transport_actor_histories", 100, [&](std::uint64_t seed, bool show) {
+    history h{seed, show};
     auto problems = h.run();
     waits += h.waits;
-    if (problems.empty())
-      continue;
-    ++failed;
-    std::ostringstream text;
-    text << "TROUPE_HISTORY=" << seed << " bin/test_transport_actor_histories";
-    for (auto& p : problems)
-      text << "\n    " << p;
-    BOOST_ERROR(text.str());
-  }
+    return problems;
+  });
   BOOST_TEST(waits > 0U);
 }
 

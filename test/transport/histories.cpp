@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE histories
 #include <boost/test/unit_test.hpp>
 
+#include "transport/seeds.hpp"
 #include "transport/virtual_cluster.hpp"
 
 #include <cstdlib>
@@ -553,11 +554,6 @@ private:
   std::vector<fate> fates_;
 };
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  auto text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 history::result run(std::uint64_t seed, bool show = false) {
   history h{seed, show};
   return h.run();
@@ -566,22 +562,12 @@ history::result run(std::uint64_t seed, bool show = false) {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(frames_arrive_once_and_in_order_whatever_happens_to_the_links) {
-  const auto one = number_from_environment("TROUPE_HISTORY", 0);
-  const auto count = number_from_environment("TROUPE_HISTORIES", 500);
   std::uint64_t frames = 0;
-  int failed = 0;
-  for (auto seed = one != 0 ? one : 1; seed <= (one != 0 ? one : count) && failed < 20; ++seed) {
-    auto r = run(seed, one != 0);
+  test::run_histories("test_transport_histories", 500, [&](std::uint64_t seed, bool show) {
+    auto r = run(seed, show);
     frames += r.frames;
-    if (r.problems.empty())
-      continue;
-    ++failed;
-    std::ostringstream text;
-    text << "TROUPE_HISTORY=" << seed << " bin/test_transport_histories";
-    for (auto& p : r.problems)
-      text << "\n    " << p;
-    BOOST_ERROR(text.str());
-  }
+    return r.problems;
+  });
   BOOST_TEST(frames > 0);
   BOOST_TEST_MESSAGE(frames << " frames");
 }

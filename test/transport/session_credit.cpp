@@ -38,6 +38,14 @@ int offer_all(session& s, flow f, std::size_t size = 744) {
   return n;
 }
 
+// b deals with nothing that arrives until `held` is cleared. The window is that of ten frames of 744 bytes.
+struct held_talk : talk {
+  explicit held_talk(session::limits most = {.window = 10000}) : talk{most} {
+    watch_b.on_frame = [this](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  }
+  std::vector<credit> held;
+};
+
 std::string message_to(std::uint64_t receiver, std::string text) {
   std::string out(sizeof receiver, '\0');
   std::memcpy(out.data(), &receiver, sizeof receiver);
@@ -49,9 +57,7 @@ std::string message_to(std::uint64_t receiver, std::string text) {
 // -- credit ---------------------------------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(those_who_may_wait_send_no_more_than_the_window) {
-  talk t{{.window = 10000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t;
   t.connect();
   BOOST_TEST(offer_all(*t.a, flow::calls) == 10); // cost_of(744) is 1000
   t.run();
@@ -78,9 +84,7 @@ BOOST_AUTO_TEST_CASE(one_frame_may_be_larger_than_the_window) {
 }
 
 BOOST_AUTO_TEST_CASE(there_is_room_again_when_the_receiver_has_dealt_with_it) {
-  talk t{{.window = 10000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t;
   t.connect();
   offer_all(*t.a, flow::calls);
   t.run();
@@ -93,16 +97,16 @@ BOOST_AUTO_TEST_CASE(there_is_room_again_when_the_receiver_has_dealt_with_it) {
   t.run();
   t.exchange_status();
   BOOST_TEST(ready == 100);
-  held.erase(held.begin() + 9, held.end()); // a tenth: too little to tell
+  t.held.erase(t.held.begin() + 9, t.held.end()); // a tenth: too little to tell
   t.run();
   BOOST_TEST(ready == 100);
-  held.erase(held.begin() + 7, held.end()); // more than a quarter
+  t.held.erase(t.held.begin() + 7, t.held.end()); // more than a quarter
   t.run();
   BOOST_TEST(ready == 102);
   BOOST_TEST(t.a->count().waiting == 0u);
   BOOST_TEST(t.a->count().unconsumed == 7000u);
   BOOST_TEST(offer_all(*t.a, flow::calls) == 3);
-  held.clear();
+  t.held.clear();
   t.run();
   BOOST_TEST(ready == 102); // once
 }
@@ -117,16 +121,14 @@ BOOST_AUTO_TEST_CASE(what_is_dealt_with_at_once_never_stops_its_sender) {
 }
 
 BOOST_AUTO_TEST_CASE(credit_survives_the_link) {
-  talk t{{.window = 10000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t;
   t.connect();
   offer_all(*t.a, flow::calls);
   t.run();
   t.cut();
   int ready = 0;
   t.a->when_room(flow::calls, [&] { ++ready; });
-  held.clear(); // nobody can be told
+  t.held.clear(); // nobody can be told
   t.run();
   BOOST_TEST((offer(*t.a, flow::calls) == full));
   t.connect();
@@ -137,18 +139,16 @@ BOOST_AUTO_TEST_CASE(credit_survives_the_link) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_sent_without_a_link_counts_and_what_comes_twice_counts_once) {
-  talk t{{.window = 10000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t;
   BOOST_TEST(offer_all(*t.a, flow::calls) == 10);
   t.connect({}, {.delivered = status_size});
   t.run();
   t.cut();
   t.connect_as({}, {}); // b's figures of its beginning
   t.run();
-  BOOST_TEST(held.size() == 10u);
+  BOOST_TEST(t.held.size() == 10u);
   BOOST_TEST(t.a->count().unconsumed == 10000u);
-  held.clear();
+  t.held.clear();
   t.exchange_status();
   BOOST_TEST(t.a->count().unconsumed == 0u);
 }
@@ -167,9 +167,7 @@ BOOST_AUTO_TEST_CASE(a_frame_that_cannot_be_read_gives_its_credit_back) {
 
 BOOST_AUTO_TEST_CASE(who_waits_is_told_of_the_end) {
   for (bool linked : {true, false}) {
-    talk t{{.window = 1000}};
-    std::vector<credit> held;
-    t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+    held_talk t{{.window = 1000}};
     t.connect();
     offer_all(*t.a, flow::calls);
     t.run();
@@ -187,7 +185,7 @@ BOOST_AUTO_TEST_CASE(who_waits_is_told_of_the_end) {
     BOOST_TEST(ready == 2);
     t.a->close();
     BOOST_TEST(ready == 2);
-    held.clear();
+    t.held.clear();
   }
 }
 
@@ -220,9 +218,7 @@ BOOST_AUTO_TEST_CASE(who_is_told_of_room_may_send_and_wait_again_at_once) {
 // -- the way out of a circle ----------------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(who_waits_while_nothing_is_dealt_with_is_starved) {
-  talk t{{.window = 10000, .transit = 100000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t{{.window = 10000, .transit = 100000}};
   t.connect();
   BOOST_TEST(!t.a->starved());
   offer_all(*t.a, flow::messages);
@@ -232,7 +228,7 @@ BOOST_AUTO_TEST_CASE(who_waits_while_nothing_is_dealt_with_is_starved) {
   t.a->when_room(flow::messages, [&] { ++ready; });
   BOOST_TEST(t.a->starved());
   BOOST_TEST(t.a->starved());
-  held.erase(held.begin() + 8, held.end());
+  t.held.erase(t.held.begin() + 8, t.held.end());
   t.exchange_status();
   BOOST_TEST(ready == 1);
   BOOST_TEST(!t.a->starved());
@@ -242,7 +238,7 @@ BOOST_AUTO_TEST_CASE(who_waits_while_nothing_is_dealt_with_is_starved) {
   // a peer that deals with something, if too little for who waits
   push(*t.a, frame_kind::message, pattern(5000, 1), urgency::now, flow::messages);
   t.run();
-  held.erase(held.begin());
+  t.held.erase(t.held.begin());
   t.exchange_status();
   BOOST_TEST(ready == 1);
   BOOST_TEST(!t.a->starved());
@@ -260,9 +256,7 @@ BOOST_AUTO_TEST_CASE(who_waits_for_a_slow_link_is_not_starved) {
 }
 
 BOOST_AUTO_TEST_CASE(a_receiver_may_grant_more_than_it_has_dealt_with) {
-  talk t{{.window = 10000}};
-  std::vector<credit> held;
-  t.watch_b.on_frame = [&](auto&, frame_view& f) { held.push_back(std::move(f.credit)); };
+  held_talk t;
   t.connect();
   offer_all(*t.a, flow::messages);
   int ready = 0;
@@ -279,7 +273,7 @@ BOOST_AUTO_TEST_CASE(a_receiver_may_grant_more_than_it_has_dealt_with) {
   t.connect();
   t.run();
   BOOST_TEST(offer_all(*t.a, flow::messages) == 10);
-  held.clear();
+  t.held.clear();
   t.exchange_status();
   BOOST_TEST(t.a->count().unconsumed == 0u);
 }
