@@ -1,8 +1,11 @@
 #include "troupe/actors/executor.hpp"
 
+#include "troupe/actors/driving.hpp"
+
 #include <cstdio>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 namespace troupe {
 
@@ -64,7 +67,10 @@ void executor::add_thread_if_needed() {
     return;
   if (idle_ > woken_) {
     ++woken_;
-    work_.notify_one();
+    if (std::exchange(driver_, false))
+      driver_told_ = true;
+    else
+      work_.notify_one();
     return;
   }
   auto self = threads_.emplace(threads_.end());
@@ -92,11 +98,29 @@ void executor::pass_turn_on() {
   add_thread_if_needed();
 }
 
+void executor::wait_for_work(std::unique_lock<std::mutex>& lock, patience& p) {
+  auto over = [this] { return woken_ > 0 || stopped_ || idle_ - woken_ > spare_threads; };
+  if (over())
+    return;
+  driving loop{p};
+  if (!driver_) {
+    driver_ = true;
+    driver_told_ = false;
+    lock.unlock();
+    loop.until([this] { return driver_told_.load(); });
+    lock.lock();
+    if (!driver_told_)
+      driver_ = false;
+  }
+  work_.wait(lock, over);
+}
+
 void executor::run_thread(std::list<std::thread>::iterator self) {
   std::unique_lock lock{mutex_};
+  patience p;
   // counted as idle and woken by who made it
   while (true) {
-    work_.wait(lock, [this] { return woken_ > 0 || stopped_ || idle_ - woken_ > spare_threads; });
+    wait_for_work(lock, p);
     if (stopped_ || woken_ == 0)
       break;
     --woken_;
@@ -141,6 +165,7 @@ void executor::stop(const std::function<void(job)>& drop) {
   {
     std::lock_guard guard{mutex_};
     stopped_ = true;
+    driver_told_ = true;
     dropped.swap(queue_);
     work_.notify_all();
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "troupe/transport/patience.hpp"
+
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -76,6 +78,7 @@ private:
   };
 
   void run_thread(std::list<std::thread>::iterator self);
+  void wait_for_work(std::unique_lock<std::mutex>& lock, patience& p);
   void add_thread_if_needed();
   void pass_turn_on();
   void give_turn();
@@ -92,6 +95,8 @@ private:
   std::list<std::thread> ended_; // to be joined; in them, `mutex_` isn't taken any more
   int idle_ = 0;    // threads that wait for work
   int woken_ = 0;   // of these, those that have been told of some
+  bool driver_ = false;              // one of those that wait, and haven't been told, drives the loop
+  std::atomic<bool> driver_told_{false}; // written under mutex_
   int running_ = 0; // threads within a job, those that wait there included
   bool stopped_ = false;
 };

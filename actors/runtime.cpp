@@ -1,6 +1,7 @@
 #include "troupe/actors/runtime.hpp"
 
 #include "troupe/actors/call.hpp"
+#include "troupe/actors/driving.hpp"
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/actors/scheduler.hpp"
 #include "troupe/actors/stack_trace.hpp"
@@ -64,11 +65,13 @@ runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(s
   hub_->publish(port_handle_);
   hub_->publish(node_handle_);
   the_runtime = this;
+  driving::set_loop(&loop_);
   detail::set_reader_of_errors(id());
 }
 
 runtime::~runtime() {
   detail::set_reader_of_errors(0);
+  driving::set_loop(nullptr);
   the_runtime = nullptr;
   port_handle_ = nullptr;
   node_handle_ = nullptr;

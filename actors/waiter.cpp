@@ -1,5 +1,6 @@
 #include "troupe/actors/waiter.hpp"
 
+#include "troupe/actors/driving.hpp"
 #include "troupe/actors/executor.hpp"
 #include "troupe/transport/error.hpp"
 
@@ -74,17 +75,19 @@ bool waiter::wait(std::optional<time_point> limit) {
       notified_ = false;
       return true;
     }
+    waiting_ = true;
   }
   executor::waiting without_turn;
-  std::unique_lock lock{mutex_};
-  asleep_ = true;
+  driving loop{patience_};
   auto ready = [this] { return notified_ || interrupted_; };
+  loop.until([&] { return ready() || (limit && std::chrono::steady_clock::now() >= *limit); });
+  std::unique_lock lock{mutex_};
   auto in_time = true;
   if (limit)
     in_time = changed_.wait_until(lock, *limit, ready);
   else
     changed_.wait(lock, ready);
-  asleep_ = false;
+  waiting_ = false;
   throw_if_interrupted();
   notified_ = false;
   return in_time;
@@ -106,7 +109,7 @@ bool waiter::interrupt_all() {
   for (auto w = all.first; w != nullptr; w = w->next_) {
     std::lock_guard guard{w->mutex_};
     w->interrupted_ = true;
-    any = any || w->asleep_;
+    any = any || w->waiting_;
     w->changed_.notify_one();
   }
   return any;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "troupe/transport/patience.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -28,7 +30,7 @@ public:
   /// Forgets notifications from before: call it before you put the waiter on a list.
   void reset();
 
-  /// Sleeps until `notify`, or until the limit. Returns false at the limit. Throws `interrupted` when the user has pressed
+  /// Sleeps until `notify`, or until the limit; drives the loop meanwhile, if that is worth it. Returns false at the limit. Throws `interrupted` when the user has pressed
   /// Ctrl-C, and usage_error on a thread that must not block.
   bool wait(std::optional<time_point> limit = std::nullopt);
 
@@ -64,9 +66,10 @@ private:
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool notified_ = false;
-  bool interrupted_ = false;
-  bool asleep_ = false;
+  std::atomic<bool> notified_{false}; // written under mutex_
+  std::atomic<bool> interrupted_{false};
+  bool waiting_ = false;
+  patience patience_;
   waiter* previous_ = nullptr; // in the list of all
   waiter* next_ = nullptr;
 };

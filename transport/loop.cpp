@@ -12,6 +12,12 @@ namespace troupe {
 
 namespace {
 
+constexpr int max_events = 64;
+// How long nobody drives, at most, when a thread has stopped driving and nothing has asked for the loop's own since.
+constexpr std::chrono::milliseconds parking_time{1};
+// A µs, in which one round that handles nothing ends.
+constexpr int tries = 200;
+
 [[noreturn]] void throw_errno(const char* what) {
   throw std::system_error{errno, std::generic_category(), what};
 }
@@ -87,11 +93,9 @@ void loop::post(task what) {
     std::lock_guard guard{posted_mutex_};
     posted_.push_back(std::move(what));
   }
-  // One ring is enough until the loop has looked: it clears the flag before it takes what was posted.
-  if (!rung_.exchange(true)) {
-    std::uint64_t one = 1;
-    static_cast<void>(!::write(bell_.get(), &one, sizeof one)); // full means that it already rings
-  }
+  // One is enough until somebody has looked, who clears the flag before taking what was posted.
+  if (!rung_.exchange(true) && watchful_ == 0)
+    wake();
 }
 
 void loop::drain_bell() {
@@ -137,12 +141,8 @@ int loop::timeout_ms() const {
   return ms > INT_MAX ? INT_MAX : static_cast<int>(ms);
 }
 
-bool loop::wait_for_events(int timeout) {
+bool loop::handle_events(const epoll_event* events, int n) {
   bool any = false;
-  epoll_event events[64];
-  auto n = epoll_wait(epoll_.get(), events, 64, timeout);
-  if (n < 0 && errno != EINTR)
-    throw_errno("troupe: cannot wait for events");
   for (int i = 0; i < n; ++i) {
     auto fd = static_cast<int>(static_cast<std::uint32_t>(events[i].data.u64));
     auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
@@ -161,23 +161,145 @@ bool loop::wait_for_events(int timeout) {
   return any;
 }
 
+// -- driving ----------------------------------------------------------------------------------------------------------
+
+bool loop::take() {
+  std::thread::id nobody;
+  return driver_.compare_exchange_strong(nobody, std::this_thread::get_id(), std::memory_order_acquire, std::memory_order_relaxed);
+}
+
+void loop::give_back() {
+  driver_.store(std::thread::id{}, std::memory_order_release);
+}
+
+bool loop::poll() {
+  epoll_event events[max_events];
+  bool any = handle_events(events, ::epoll_wait(epoll_.get(), events, max_events, 0));
+  any = run_timers() || any;
+  return run_posted() || any;
+}
+
 void loop::run() {
-  driver_ = std::this_thread::get_id();
+  ++watchful_;
+  patience_.begin(clock::now());
   while (!stop_) {
-    wait_for_events(timeout_ms());
-    run_timers();
-    run_posted();
+    if (!take()) {
+      park();
+      continue;
+    }
+    const auto any = poll();
+    const auto t = clock::now();
+    if (any) {
+      patience_.end(t);
+      patience_.begin(t);
+    } else if (!patience_.more(t, false)) {
+      sleep();
+      continue;
+    }
+    give_back();
+    if (wanted_)
+      park();
   }
+  while (!take())
+    std::this_thread::yield(); // whoever drives sees that the loop is to stop
+  --watchful_;
   run_posted();
-  driver_ = std::thread::id{};
+  give_back();
+}
+
+// Until the next event, timer or post.
+void loop::sleep() {
+  auto timeout = timeout_ms();
+  sleeps_until_ = timers_.empty() ? clock::time_point::max() : timers_.begin()->first.first;
+  const auto leases = leases_.load();
+  asleep_ = true;
+  give_back();
+  --watchful_;
+  if (rung_)
+    timeout = 0;
+  epoll_event events[max_events];
+  auto n = ::epoll_wait(epoll_.get(), events, max_events, timeout);
+  if (n < 0 && errno != EINTR)
+    throw_errno("troupe: cannot wait for events");
+  ++watchful_;
+  asleep_ = false;
+  const auto t = clock::now();
+  if (leases == leases_)
+    patience_.end(t);
+  patience_.begin(t);
+  // those that were there while another drove may have been handled; what hasn't been comes again
+  if (leases != leases_ || !take())
+    return;
+  handle_events(events, n);
+  run_timers();
+  run_posted();
+  give_back();
+}
+
+// Until nobody has driven for a while, or somebody asks for it.
+void loop::park() {
+  std::unique_lock lock{parking_mutex_};
+  parked_ = true;
+  --watchful_;
+  while (true) {
+    const auto leases = leases_.load();
+    if (called_back_ || stop_ || (rung_ && watchful_ == 0))
+      break;
+    parking_.wait_for(lock, parking_time, [this] { return called_back_ || stop_.load(); });
+    if (leases == leases_ && driver_.load() == std::thread::id{})
+      break;
+  }
+  called_back_ = false;
+  ++watchful_;
+  parked_ = false;
+  patience_.begin(clock::now());
+}
+
+void loop::wake() {
+  if (asleep_) {
+    std::uint64_t one = 1;
+    static_cast<void>(!::write(bell_.get(), &one, sizeof one)); // full means that it already rings
+  }
+  if (parked_) {
+    std::lock_guard guard{parking_mutex_};
+    called_back_ = true;
+    parking_.notify_one();
+  }
+}
+
+loop::lease::lease(loop& l) : loop_(l) {
+  if (l.stop_)
+    return;
+  has_it_ = l.take();
+  if (!has_it_) {
+    // the loop's own thread may be asking for events again and again
+    l.wanted_ = true;
+    for (int i = 0; i < tries && !has_it_; ++i)
+      has_it_ = l.take();
+    l.wanted_ = false;
+  }
+  if (has_it_) {
+    ++l.leases_;
+    ++l.watchful_;
+  }
+}
+
+loop::lease::~lease() {
+  if (!has_it_)
+    return;
+  auto& l = loop_;
+  const bool sooner = !l.timers_.empty() && l.timers_.begin()->first.first < l.sleeps_until_;
+  l.give_back();
+  const bool unseen = --l.watchful_ == 0 && l.rung_;
+  if (unseen || sooner || hand_over_ || l.hurried_ > 0)
+    l.wake();
 }
 
 bool loop::step() {
-  driver_ = std::this_thread::get_id();
-  bool any = wait_for_events(0);
-  any = run_timers() || any;
-  any = run_posted() || any;
-  driver_ = std::thread::id{};
+  if (!take())
+    return false;
+  auto any = poll();
+  give_back();
   return any;
 }
 
@@ -190,6 +312,7 @@ std::optional<loop::clock::time_point> loop::next_timer() const {
 void loop::stop() {
   stop_ = true;
   post([] {});
+  wake();
 }
 
 } // namespace troupe

@@ -1,9 +1,11 @@
 #pragma once
 
+#include "troupe/transport/patience.hpp"
 #include "troupe/transport/unique_fd.hpp"
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,13 +16,20 @@
 #include <unordered_map>
 #include <vector>
 
+struct epoll_event;
+
 namespace troupe {
 
-/// The event loop of a process: descriptors, timers and posted functions, handled one after the other by one thread.
+/// The event loop of a process: descriptors, timers and posted functions, handled one after the other by one thread at a
+/// time: the one that drives. Usually that is the loop's own, in `run`. A thread that waits for something that the loop will
+/// bring may drive in its place (`lease`), which spares both the waking of another thread.
 /// Nothing that it runs may block, and nothing that it runs may throw.
 ///
-/// `post`, `wake` and `stop` may be called from any thread; everything else only from the thread that drives the loop, or
-/// before it starts.
+/// `post`, `stop` and what is said to be so may be called from any thread; everything else only from the thread that
+/// drives the loop, or before it starts.
+///
+/// Locking: `driver_` is the right to drive, and guards what isn't atomic. Nobody who sleeps has it. A thread that is
+/// `watchful_` looks whether something was posted before it sleeps, or sees to it that another does.
 class loop {
 public:
   using clock = std::chrono::steady_clock;
@@ -64,9 +73,57 @@ public:
   /// Lets `run` return soon. What has been posted before is still run.
   void stop();
 
+  /// Whether the calling thread drives. Any thread.
   bool in_loop_thread() const {
     return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
+
+  /// Lets the calling thread drive while it lives, unless another does. Any thread but one that drives.
+  class lease {
+  public:
+    explicit lease(loop& l);
+    ~lease();
+    lease(const lease&) = delete;
+    lease& operator=(const lease&) = delete;
+
+    explicit operator bool() const {
+      return has_it_;
+    }
+    /// Handles what there is to do now; returns whether there was anything.
+    bool poll() {
+      return loop_.poll();
+    }
+    /// The loop has been told to stop: nothing will come any more.
+    bool stopping() const {
+      return loop_.stop_;
+    }
+    /// The thread is going to sleep: the loop's own goes on at once when the lease ends.
+    void hand_over() {
+      hand_over_ = true;
+    }
+
+  private:
+    loop& loop_;
+    bool has_it_ = false;
+    bool hand_over_ = false;
+  };
+
+  /// While it lives, a thread sleeps that would have driven, if another didn't: who stops driving sees to it that the loop's
+  /// own thread goes on at once, and not within the next millisecond or two. Any thread.
+  class hurry {
+  public:
+    explicit hurry(loop& l) : loop_(l) {
+      ++loop_.hurried_;
+    }
+    ~hurry() {
+      --loop_.hurried_;
+    }
+    hurry(const hurry&) = delete;
+    hurry& operator=(const hurry&) = delete;
+
+  private:
+    loop& loop_;
+  };
 
   clock::time_point now() const {
     return time_ ? time_() : clock::now();
@@ -78,10 +135,16 @@ private:
     std::shared_ptr<watcher> on_event;
   };
 
+  bool take();
+  void give_back();
+  bool poll();
+  void sleep();
+  void park();
+  void wake();
   bool run_posted();
   bool run_timers();
   int timeout_ms() const;
-  bool wait_for_events(int timeout);
+  bool handle_events(const epoll_event* events, int n);
   void drain_bell();
 
   clock_source time_;
@@ -92,7 +155,20 @@ private:
   std::map<std::pair<clock::time_point, timer_id>, task> timers_;
   std::unordered_map<timer_id, clock::time_point> timer_times_;
   timer_id next_timer_ = 1;
+  clock::time_point sleeps_until_{}; // the loop's own thread, if it does
+  patience patience_;
+
   std::atomic<std::thread::id> driver_{};
+  std::atomic<std::uint32_t> leases_{0}; // that there have been
+  std::atomic<int> watchful_{0};
+  std::atomic<int> hurried_{0};
+  std::atomic<bool> wanted_{false}; // somebody asks for a lease
+  std::atomic<bool> asleep_{false}; // the loop's own thread waits for events
+
+  std::mutex parking_mutex_; // guards called_back_; nothing else is locked while it is held
+  std::condition_variable parking_;
+  std::atomic<bool> parked_{false}; // the loop's own thread waits until nobody drives
+  bool called_back_ = false;
 
   std::mutex posted_mutex_; // guards posted_; nothing else is locked while it is held
   std::vector<task> posted_;

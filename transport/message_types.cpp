@@ -266,9 +266,10 @@ void codec<caf::node_id>::read(reader& r, caf::node_id& x) {
   if (text.empty())
     return;
   auto id = caf::make_uri(text);
-  if (!id)
+  if (id)
+    x = caf::make_node_id(*id);
+  if (!id || to_string(x) != text) // CAF reads some texts as others
     throw codec_error{"'" + text + "' is no process of this cluster"};
-  x = caf::make_node_id(*id);
 }
 
 void actor_codec::throw_outside() {

@@ -5,9 +5,11 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <cstring>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <system_error>
 #include <unistd.h>
@@ -126,7 +128,11 @@ public:
     socklen_t size = sizeof info;
     if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
       return true;
-    return info.tcpi_unacked == 0 || info.tcpi_last_ack_recv < 2000; // ms
+    // not tcpi_unacked, which leaves out what couldn't even be sent, because the network is gone here
+    int unacknowledged = 0;
+    if (::ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) != 0)
+      return true;
+    return unacknowledged == 0 || info.tcpi_last_ack_recv < 2000; // ms
   }
 
   std::string kind() const override {

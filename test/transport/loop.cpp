@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "transport/loop_thread.hpp"
+#include "transport/pipe_ends.hpp"
 
 #include "troupe/transport/loop.hpp"
 #include "troupe/transport/unique_fd.hpp"
@@ -18,30 +19,9 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using test::pipe_ends;
 using troupe::loop;
 using troupe::unique_fd;
-
-namespace {
-
-struct pipe_ends {
-  unique_fd read, write;
-  pipe_ends() {
-    int fds[2];
-    BOOST_REQUIRE(::pipe2(fds, O_CLOEXEC | O_NONBLOCK) == 0);
-    read = unique_fd{fds[0]};
-    write = unique_fd{fds[1]};
-  }
-  void fill(std::string_view text = "x") {
-    BOOST_REQUIRE(::write(write.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
-  }
-  char drain() {
-    char c = 0;
-    BOOST_REQUIRE(::read(read.get(), &c, 1) == 1);
-    return c;
-  }
-};
-
-} // namespace
 
 BOOST_AUTO_TEST_CASE(timers_run_in_the_order_of_their_moments_then_of_their_making) {
   loop l;

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+
+namespace troupe {
+
+/// Whether a thread that waits had better ask again and again before it sleeps: waking a thread takes longer than most
+/// answers. It is worth it where waits have been short of late, and only while nobody else wants the CPU: a thread that finds
+/// that it was kept from running says so to all of the process, and for a while none of them asks again.
+///
+/// One for each thread that waits; what they tell each other may be told from any thread.
+class patience {
+public:
+  using clock = std::chrono::steady_clock;
+
+  /// A wait begins; returns whether to ask.
+  bool begin(clock::time_point now);
+
+  /// Whether to ask once more. `busy`: the time since the last question went into an answer to another one.
+  bool more(clock::time_point now, bool busy);
+
+  /// What was waited for has come.
+  void end(clock::time_point now);
+
+private:
+  bool asks_ = false;
+  clock::time_point started_{};
+  clock::time_point asked_{};
+  clock::duration usual_{}; // how long waits last
+};
+
+} // namespace troupe
