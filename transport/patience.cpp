@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <sched.h>
 
 namespace troupe {
 
@@ -15,6 +16,9 @@ constexpr clock::duration longest_usual = 200us;
 // A single long wait says little about the next one.
 constexpr clock::duration longest_counted = 1ms;
 constexpr clock::duration least_asked = 30us;
+
+// The answer may have to come from a thread that has to run on this very CPU.
+constexpr clock::duration selfish_time = 25us;
 
 // A question takes about a µs. Who was away for as long as this had its CPU taken.
 constexpr clock::duration kept_away = 400us;
@@ -33,7 +37,7 @@ void others_want_cpu(clock::time_point now) {
   const auto until = cpus.until.load(std::memory_order_relaxed);
   const auto last = cpus.length.load(std::memory_order_relaxed);
   // soon after the last break it was too short
-  const auto length = until != 0 && t < until + 10 * last ? std::min(2 * last, clock::duration{longest_break}.count())
+  const auto length = until != 0 && t < until + 4 * last ? std::min(2 * last, clock::duration{longest_break}.count())
                                                            : clock::duration{first_break}.count();
   cpus.length.store(length, std::memory_order_relaxed);
   cpus.until.store(t + length, std::memory_order_relaxed);
@@ -42,7 +46,7 @@ void others_want_cpu(clock::time_point now) {
 } // namespace
 
 bool patience::begin(clock::time_point now) {
-  started_ = asked_ = now;
+  started_ = asked_ = polite_ = now;
   asks_ = usual_ <= longest_usual && now.time_since_epoch().count() >= cpus.until.load(std::memory_order_relaxed);
   return asks_;
 }
@@ -55,6 +59,10 @@ bool patience::more(clock::time_point now, bool busy) {
     return false;
   }
   asked_ = now;
+  if (now - polite_ >= selfish_time) {
+    polite_ = now;
+    ::sched_yield();
+  }
   return now - started_ < least_asked + 2 * usual_;
 }
 

@@ -5,8 +5,9 @@
 namespace troupe {
 
 /// Whether a thread that waits had better ask again and again before it sleeps: waking a thread takes longer than most
-/// answers. It is worth it where waits have been short of late, and only while nobody else wants the CPU: a thread that finds
-/// that it was kept from running says so to all of the process, and for a while none of them asks again.
+/// answers. It is worth it where waits have been short of late, and only while nobody else wants the CPU: now and then the thread
+/// lets others run, and one that finds that it was kept from running for long says so to all of the process: for a while
+/// none of its threads asks again.
 ///
 /// One for each thread that waits; what they tell each other may be told from any thread.
 class patience {
@@ -26,6 +27,7 @@ private:
   bool asks_ = false;
   clock::time_point started_{};
   clock::time_point asked_{};
+  clock::time_point polite_{}; // when others were last let run
   clock::duration usual_{}; // how long waits last
 };
 

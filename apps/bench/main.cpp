@@ -42,7 +42,7 @@ void add_options(troupe::app& app, program_options& o) {
 
 int list_metrics() {
   for (const auto& m : bench::all_metrics())
-    std::printf("%-14s %s\n", m.name, m.description);
+    std::printf("%-17s %s\n", m.name, m.description);
   return 0;
 }
 

@@ -49,6 +49,9 @@ double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& worker
 // strangers.cpp: %
 figure measure_strangers(troupe::cluster& c, const options& o);
 
+// computing.cpp: %
+figure measure_computing(troupe::cluster& c, const options& o);
+
 // arrays.cpp: GB/s
 figure measure_array_bandwidth(troupe::cluster& c, const options& o);
 
