@@ -1,5 +1,7 @@
 #pragma once
 
+#include "troupe/transport/bulk_memory.hpp"
+
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -8,7 +10,8 @@
 
 namespace troupe {
 
-/// Leaves elements uninitialized where a vector would zero them: memory that is about to be read into is touched once.
+/// Leaves elements uninitialized where a vector would zero them: memory that is about to be read into is touched once. What
+/// is large comes from bulk_memory.
 template <class T>
 struct uninitialized_allocator : std::allocator<T> {
   template <class U>
@@ -20,6 +23,17 @@ struct uninitialized_allocator : std::allocator<T> {
 
   template <class U>
   uninitialized_allocator(const uninitialized_allocator<U>&) noexcept {
+  }
+
+  T* allocate(std::size_t n) {
+    return n < bulk_memory::least / sizeof(T) ? std::allocator<T>::allocate(n) : static_cast<T*>(bulk_memory::allocate(n * sizeof(T)));
+  }
+
+  void deallocate(T* p, std::size_t n) noexcept {
+    if (n < bulk_memory::least / sizeof(T))
+      std::allocator<T>::deallocate(p, n);
+    else
+      bulk_memory::release(p, n * sizeof(T));
   }
 
   template <class U>

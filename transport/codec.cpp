@@ -1,7 +1,6 @@
 #include "troupe/transport/codec.hpp"
 
 #include <cstdint>
-#include <sys/mman.h>
 
 namespace troupe {
 
@@ -19,14 +18,6 @@ void reader::fail_empty() {
 }
 
 namespace detail {
-
-void advise_huge_pages(const void* data, std::size_t size) {
-  constexpr std::uintptr_t page = 4096;
-  auto first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) & ~(page - 1);
-  auto last = (reinterpret_cast<std::uintptr_t>(data) + size) & ~(page - 1);
-  if (first < last)
-    madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE); // advice: its failure changes nothing
-}
 
 void throw_pointer_in_value(const found_pointer& found, std::string_view what) {
   throw codec_error{std::string{what} + " holds an address of this process (in its " + found.region + ") at byte "

@@ -387,9 +387,6 @@ void write_block(writer& w, const T* data, std::size_t n) {
   w.raw(data, n * sizeof(T));
 }
 
-// Large memory that is touched for the first time costs eight times its copying; huge pages make that less.
-void advise_huge_pages(const void* data, std::size_t size);
-
 template <class C>
 void read_block(reader& r, C& x) {
   using element = element_t<C>;
@@ -399,7 +396,7 @@ void read_block(reader& r, C& x) {
     if (in.size() >= std::size_t{1} << 22) {
       x.clear();
       x.reserve(n);
-      advise_huge_pages(x.data(), in.size());
+      bulk_memory::advise_huge_pages(x.data(), in.size());
     }
   }
   x.resize(n);

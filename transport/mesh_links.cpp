@@ -2,6 +2,8 @@
 
 #include "troupe/transport/mesh.hpp"
 
+#include "troupe/transport/bulk_memory.hpp"
+
 #include <algorithm>
 #include <unistd.h>
 #include <utility>
@@ -400,6 +402,7 @@ void mesh::beat() {
   // Who has been asleep itself must not call others silent.
   const bool slept = now - last_beat_ > 2 * settings_.detector.beat;
   last_beat_ = now;
+  bulk_memory::trim();
   for (auto& p : all()) {
     if (!p->talk->attached() || !p->detector || p->is_gone)
       continue;
