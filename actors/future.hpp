@@ -38,9 +38,15 @@ public:
     return std::move(*value_);
   }
 
+  void seek_landing(reader& in) const override {
+    if constexpr (can_land<T>)
+      static_cast<void>(read<T>(in));
+  }
+
 private:
   void decode() {
     reader in{payload(), process_codec()};
+    in.set_landed(landed());
     try {
       value_.emplace(read<T>(in));
       in.expect_end();

@@ -55,6 +55,10 @@ public:
   /// Throws the error, if that is what it holds. Needs `ready`.
   void throw_if_failed() const;
 
+  /// Reads the beginning of a value, so that the reader may find a landing in it.
+  virtual void seek_landing(reader&) const {
+  }
+
   /// How many futures share it.
   std::atomic<int> shares{0};
 
@@ -66,6 +70,10 @@ protected:
   /// The encoded value; needs `ready` and no error. The bytes stay until `release_payload`.
   std::span<const std::byte> payload() const {
     return value_.payload;
+  }
+
+  landing* landed() const {
+    return value_.landed.get();
   }
 
   void release_payload() {

@@ -19,14 +19,27 @@ std::uint64_t reply_table::add(proc_id to, entry waiting) {
   return (std::uint64_t{s.generation} << 32) | index;
 }
 
-reply_table::entry reply_table::take(std::uint64_t number) {
-  auto index = static_cast<std::uint32_t>(number);
-  std::lock_guard guard{mutex_};
+// Needs mutex_. Null if the call isn't open.
+const reply_table::slot* reply_table::open_slot(std::uint64_t number) const {
+  const auto index = static_cast<std::uint32_t>(number);
   if (index >= slots_.size())
     return nullptr;
   auto& s = slots_[index];
-  if (s.to == 0 || s.generation != static_cast<std::uint32_t>(number >> 32))
+  return s.to != 0 && s.generation == static_cast<std::uint32_t>(number >> 32) ? &s : nullptr;
+}
+
+reply_table::entry reply_table::find(std::uint64_t number) const {
+  std::lock_guard guard{mutex_};
+  const auto s = open_slot(number);
+  return s != nullptr ? s->waiting : nullptr;
+}
+
+reply_table::entry reply_table::take(std::uint64_t number) {
+  const auto index = static_cast<std::uint32_t>(number);
+  std::lock_guard guard{mutex_};
+  if (open_slot(number) == nullptr)
     return nullptr;
+  auto& s = slots_[index];
   s.to = 0;
   if (++s.generation == 0)
     s.generation = 1;

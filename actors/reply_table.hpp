@@ -19,6 +19,9 @@ public:
   /// Returns the number of a new call, never 0 and never one of a call that is open or was recently.
   std::uint64_t add(proc_id to, entry waiting);
 
+  /// What waits for this answer; null if nobody does.
+  entry find(std::uint64_t number) const;
+
   /// Ends a call. Null if there's no such call: then the answer came twice, or too late.
   entry take(std::uint64_t number);
 
@@ -34,6 +37,8 @@ private:
     proc_id to = 0; // 0: free
     entry waiting;
   };
+
+  const slot* open_slot(std::uint64_t number) const;
 
   mutable std::mutex mutex_;
   std::vector<slot> slots_;

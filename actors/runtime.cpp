@@ -107,6 +107,30 @@ void runtime::frame_arrived(proc_id from, frame_view& f) {
     settings_.control(from, f);
 }
 
+std::unique_ptr<landing> runtime::frame_begins(const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total) {
+  reader in{beginning};
+  in.seek_landing(static_cast<std::size_t>(total - beginning.size()));
+  try {
+    if (h.kind == frame_kind::reply) {
+      const auto waiting = replies_.find(in.get<std::uint64_t>());
+      if (waiting && in.get<std::uint8_t>() == 0)
+        waiting->seek_landing(in);
+    } else if (h.kind == frame_kind::call) {
+      in.take(sizeof(std::uint64_t));
+      const auto task = detail::find_task(in.get<std::uint64_t>());
+      in.take(sizeof(std::uint8_t));
+      if (task != nullptr && task->seek_landing != nullptr)
+        task->seek_landing(in);
+    }
+  } catch (reader::landing_found& found) {
+    found.where->in_front = static_cast<std::size_t>(total) - found.where->size - found.where->behind;
+    return std::move(found.where);
+  } catch (const std::exception&) {
+    // it is read, and complained about, when it is there
+  }
+  return nullptr;
+}
+
 void runtime::peer_up(proc_id id, const hello& h) {
   hub_->peer_up(id, h);
 }
@@ -162,6 +186,7 @@ void runtime::execute(incoming_call& c) {
     out.put(c.number);
     out.put(std::uint8_t{0});
     reader in{c.frame.payload.subspan(c.arguments_at), hub_};
+    in.set_landed(c.frame.landed.get());
     c.task.run(in, out);
     if ((c.flags & detail::call_no_reply) == 0)
       send_reply(c.from, *f);

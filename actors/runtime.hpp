@@ -44,6 +44,8 @@ public:
   // -- what the mesh tells; loop thread ---------------------------------------------------------------------------------
 
   void frame_arrived(proc_id from, frame_view& f);
+  /// Where the block of a large call or answer is to lie, of which only the beginning has come.
+  std::unique_ptr<landing> frame_begins(const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total);
   void peer_up(proc_id id, const hello& h);
   /// A process is gone: its calls, requests and proxies end with `why`.
   void peer_lost(proc_id id, const error_info& why);

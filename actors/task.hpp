@@ -25,6 +25,9 @@ struct task_entry {
   task_function run = nullptr;
   /// For messages: the function's name or the type of the function object.
   std::string (*label)() = nullptr;
+  /// Reads the beginning of a function and its arguments, so that the reader may find a landing among them; null where that would
+  /// run anything of the user's.
+  void (*seek_landing)(reader& in) = nullptr;
 };
 
 bool add_task(task_entry entry);
@@ -125,7 +128,22 @@ struct task<F, parameters<Ps...>> {
     (write_argument<Ps>(out, std::forward<Args>(args)), ...);
   }
 
-  static inline const bool added = add_task({run, label});
+  static constexpr bool has_landing
+    = std::is_trivially_copyable_v<F> && !has_inspect<F> && (can_land<typename argument<Ps>::held> || ...)
+      && ((can_land<typename argument<Ps>::held> || number<typename argument<Ps>::held>) && ...);
+
+  static constexpr task_entry entry() {
+    task_entry e{run, label, nullptr};
+    if constexpr (has_landing)
+      e.seek_landing = [](reader& in) {
+        std::tuple<typename argument<Ps>::held...> held;
+        callable<F>::read(in);
+        std::apply([&](auto&... xs) { (troupe::read(in, xs), ...); }, held);
+      };
+    return e;
+  }
+
+  static inline const bool added = add_task(entry());
 
   static std::uint64_t id() {
     static_cast<void>(added); // being called registers it before main
@@ -168,14 +186,14 @@ template <auto F>
 bool name_task(const char* name) {
   using named = task_of<fn_t<F>>;
   static_cast<void>(named::added);
-  return add_named_task({named::run, named::label}, name);
+  return add_named_task(named::entry(), name);
 }
 
 template <class F>
 bool name_task(const char* name) {
   using named = task_of<F>;
   static_cast<void>(named::added);
-  return add_named_task({named::run, named::label}, name);
+  return add_named_task(named::entry(), name);
 }
 
 } // namespace troupe::detail

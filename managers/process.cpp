@@ -57,6 +57,9 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) 
     else
       role_.control(from, f);
   };
+  e.begins = [this](const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total) {
+    return runtime_ ? runtime_->frame_begins(h, beginning, total) : nullptr;
+  };
   e.up = [this](proc_id peer, const hello& h) {
     if (runtime_)
       runtime_->peer_up(peer, h);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/transport/byte_buffer.hpp"
+#include "troupe/transport/landing.hpp"
 #include "troupe/transport/pointer_check.hpp"
 
 #include <array>
@@ -168,6 +169,47 @@ public:
     return in_.size();
   }
 
+  // -- blocks that have landed elsewhere ----------------------------------------------------------------------------------
+
+  /// The block that belongs into the bytes lies there already, or is null. It must outlive the reader.
+  void set_landed(landing* block) {
+    landed_ = block;
+  }
+
+  /// `in` is only the beginning; so many bytes follow later. The reader stops, by throwing `landing_found`, at the first block
+  /// that is large, isn't wholly there, and can lie where it is to end up.
+  void seek_landing(std::size_t more) {
+    seeks_ = true;
+    more_ = more;
+  }
+
+  struct landing_found {
+    std::unique_ptr<landing> where;
+  };
+
+  /// If the next block has landed in a C of `n` elements, moves it to `x` and tells so.
+  template <class C>
+  bool take_landed(C& x, std::uint64_t n) {
+    if (landed_ == nullptr || in_.size() != landed_->behind || n * sizeof(typename C::value_type) != landed_->size
+        || landed_->type() != typeid(C))
+      return false;
+    x = std::move(static_cast<landing_in<C>*>(landed_)->value);
+    landed_ = nullptr;
+    return true;
+  }
+
+  /// For containers of blocks: stops here if their `n` elements are what is sought.
+  template <class C>
+  void offer_landing(std::uint64_t n) {
+    constexpr auto element = sizeof(typename C::value_type);
+    if (!seeks_ || n < landing::least / element || n > (in_.size() + more_) / element || n * element <= in_.size())
+      return;
+    auto where = std::make_unique<landing_in<C>>();
+    where->size = static_cast<std::size_t>(n) * element;
+    where->behind = in_.size() + more_ - where->size;
+    throw landing_found{std::move(where)};
+  }
+
   /// Counts an element of a sequence that took no bytes. Throws codec_error beyond max_empty_elements.
   void count_empty_element(std::size_t size) {
     empty_elements_ += size;
@@ -177,8 +219,8 @@ public:
 
   /// Throws codec_error if anything is left.
   void expect_end() const {
-    if (!in_.empty())
-      throw codec_error{std::to_string(in_.size()) + " bytes are left over"};
+    if (!in_.empty() || landed_ != nullptr)
+      throw codec_error{std::to_string(in_.size() + (landed_ != nullptr ? landed_->size : 0)) + " bytes are left over"};
   }
 
   actor_codec* actors() const {
@@ -213,6 +255,9 @@ private:
   actor_codec* actors_;
   int depth_ = 0;
   std::size_t empty_elements_ = 0; // bytes of memory
+  landing* landed_ = nullptr;
+  std::size_t more_ = 0;
+  bool seeks_ = false;
 };
 
 namespace detail {
@@ -387,9 +432,25 @@ void write_block(writer& w, const T* data, std::size_t n) {
   w.raw(data, n * sizeof(T));
 }
 
+// Containers whose memory a block may land in.
+template <class C>
+concept can_land = block<C> && requires(C& x) {
+  x.reserve(1);
+  x.resize(1);
+};
+
 template <class C>
 void read_block(reader& r, C& x) {
   using element = element_t<C>;
+  if constexpr (can_land<C>) {
+    reader ahead = r;
+    const auto claimed = ahead.get<std::uint64_t>();
+    ahead.offer_landing<C>(claimed);
+    if (ahead.take_landed(x, claimed)) {
+      r = ahead;
+      return;
+    }
+  }
   auto n = r.get_length(sizeof(element));
   auto in = r.take(n * sizeof(element));
   if constexpr (requires { x.reserve(n); }) {

@@ -142,11 +142,13 @@ private:
   std::uint64_t cost_ = 0;
 };
 
-/// A frame that has arrived: its payload lies in a buffer that is kept while `owner` lives.
+/// A frame that has arrived: its payload lies in a buffer that is kept while `owner` lives, but for a large block that may
+/// have `landed` where it is to end up. Set both with a reader.
 struct frame_view {
   frame_header header;
   std::span<const std::byte> payload;
   std::shared_ptr<const byte_buffer> owner;
+  std::unique_ptr<landing> landed;
   troupe::credit credit;
 };
 

@@ -227,6 +227,10 @@ void mesh::frame_arrived(session& from, frame_view& f) {
   }
 }
 
+std::unique_ptr<landing> mesh::frame_begins(session&, const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total) {
+  return events_.begins ? events_.begins(h, beginning, total) : nullptr;
+}
+
 // -- circles of processes that wait for each other's credit ---------------------------------------------------------------
 
 // Somebody waits for credit: look now and then whether that can ever end. Any thread.

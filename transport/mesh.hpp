@@ -73,6 +73,8 @@ public:
   /// What the mesh tells its owner, on the loop's thread. All must be set before the first link opens.
   struct events {
     std::function<void(proc_id from, frame_view&)> frame;
+    /// See session::observer::frame_begins. May be empty.
+    std::function<std::unique_ptr<landing>(const frame_header&, std::span<const std::byte> beginning, std::uint64_t total)> begins;
     /// The first link to a process is open.
     std::function<void(proc_id, const hello&)> up;
     /// A link has ended. It is opened again if the process lives.
@@ -232,6 +234,8 @@ private:
   void take_stalled(proc_id from, const frame_view& f);
 
   void frame_arrived(session& from, frame_view& f) override;
+  std::unique_ptr<landing> frame_begins(session& from, const frame_header& h, std::span<const std::byte> beginning,
+                                        std::uint64_t total) override;
   void link_ended(session& which, const std::string& why, bool violated) override;
 
   loop& loop_;

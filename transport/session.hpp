@@ -48,6 +48,12 @@ public:
     virtual ~observer() = default;
     /// Throwing ends the link with the exception's text as reason; the frame counts as received.
     virtual void frame_arrived(session& from, frame_view& f) = 0;
+    /// A large value begins to arrive: `beginning` of its `total` bytes. May say where a block of it is to lie; see
+    /// reader::seek_landing. Must not throw.
+    virtual std::unique_ptr<landing> frame_begins(session&, const frame_header&, std::span<const std::byte> beginning, std::uint64_t total) {
+      static_cast<void>(beginning), static_cast<void>(total);
+      return nullptr;
+    }
     /// The link has ended without `detach` or `close`. `violated`: the peer sent what it must not.
     virtual void link_ended(session& which, const std::string& why, bool violated) = 0;
   };
@@ -142,9 +148,14 @@ public:
 private:
   struct assembly {
     frame_header header;
-    std::shared_ptr<byte_buffer> buffer;
-    std::size_t filled = 0; // by whole chunks
+    std::size_t total = 0;
+    std::shared_ptr<byte_buffer> buffer; // but for the block that lands elsewhere
+    std::unique_ptr<landing> landed;
+    std::size_t filled = 0;  // by whole chunks
     std::size_t partial = 0; // of the next one
+
+    /// The memory of the next bytes, which may be fewer.
+    std::span<std::byte> space(std::size_t bytes);
   };
   struct waiter {
     flow of;
@@ -188,7 +199,7 @@ private:
   bool parse_one();
   bool take_unnumbered(const frame_header& h);
   bool take_chunk(const frame_header& h);
-  void begin_assembly(const frame_header& h, std::uint64_t total);
+  void begin_assembly(const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total);
   void finish_chunk(const frame_header& h);
   frame_view take_frame(const frame_header& h);
   void deliver(frame_view& f);

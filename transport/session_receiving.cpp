@@ -16,6 +16,8 @@ constexpr int reads_per_event = 8;
 constexpr std::uint64_t untold_limit = 256 << 10;
 // Control frames go whole: the list of all members is the largest.
 constexpr std::uint64_t max_control_size = 256 << 20;
+// What a large value begins with, as far as it is looked at before the rest has come.
+constexpr std::uint64_t least_beginning = 4096;
 // Frames about the link are small.
 constexpr std::uint64_t max_unnumbered_size = 64 << 10;
 
@@ -100,8 +102,7 @@ void session::read_some() {
     std::span<std::byte> space;
     try {
       if (in_chunk_left_ > 0) {
-        auto& a = *in_assembly_;
-        space = {a.buffer->data() + a.filled + a.partial, in_chunk_left_};
+        space = in_assembly_->space(in_chunk_left_);
       } else {
         make_room();
         space = {in_->data() + in_end_, in_->size() - in_end_};
@@ -250,7 +251,7 @@ bool session::take_chunk(const frame_header& h) {
   if (first) {
     if (part < sizeof total)
       return end("a first chunk of " + std::to_string(part) + " bytes", true), false;
-    if (available() - sizeof h < sizeof total)
+    if (available() - sizeof h < std::min<std::uint64_t>(h.size, least_beginning))
       return false;
     std::memcpy(&total, in_->data() + at, sizeof total);
     at += sizeof total;
@@ -263,20 +264,27 @@ bool session::take_chunk(const frame_header& h) {
       return end("a value that claims " + std::to_string(total) + " bytes, more than the limit of " + std::to_string(max_frame_size), true),
              false;
     try {
-      begin_assembly(h, total);
+      begin_assembly(h, {in_->data() + at, std::min<std::size_t>(part, in_end_ - at)}, total);
     } catch (const std::exception&) {
       return end("no memory for a value of " + std::to_string(total) + " bytes", true), false;
     }
   }
   auto& a = *in_assembly_;
-  const auto left = a.buffer->size() - a.filled;
+  const auto left = a.total - a.filled;
   const bool more = (h.flags & frame_flags::more_chunks) != 0;
   if (part == 0 || part > left || (part == left) == more)
     return end("a chunk of " + std::to_string(part) + " bytes where " + std::to_string(left) + " are missing", true), false;
-  auto here = std::min<std::size_t>(part, in_end_ - at);
-  std::memcpy(a.buffer->data() + a.filled, in_->data() + at, here);
+  const auto here = std::min<std::size_t>(part, in_end_ - at);
+  try {
+    while (a.partial < here) {
+      const auto to = a.space(here - a.partial);
+      std::memcpy(to.data(), in_->data() + at + a.partial, to.size());
+      a.partial += to.size();
+    }
+  } catch (const std::bad_alloc&) {
+    return end("no memory for the value that arrives", true), false;
+  }
   in_begin_ = at + here;
-  a.partial = here;
   if (here < part) {
     in_chunk_ = h;
     in_chunk_left_ = part - here;
@@ -286,28 +294,44 @@ bool session::take_chunk(const frame_header& h) {
   return true;
 }
 
-void session::begin_assembly(const frame_header& h, std::uint64_t total) {
+void session::begin_assembly(const frame_header& h, std::span<const std::byte> beginning, std::uint64_t total) {
   assembly a;
   a.header = h;
+  a.total = total;
+  a.landed = observer_.frame_begins(*this, h, beginning, total);
   a.buffer = std::make_shared<byte_buffer>();
-  a.buffer->resize(total);
+  a.buffer->resize(a.landed ? total - a.landed->size : total);
   in_assembly_ = std::move(a);
+}
+
+std::span<std::byte> session::assembly::space(std::size_t bytes) {
+  const auto at = filled + partial;
+  if (!landed)
+    return {buffer->data() + at, bytes};
+  const auto block_end = landed->in_front + landed->size;
+  if (at < landed->in_front)
+    return {buffer->data() + at, std::min(bytes, landed->in_front - at)};
+  if (at >= block_end)
+    return {buffer->data() + at - landed->size, bytes};
+  bytes = std::min(bytes, block_end - at);
+  return {landed->memory(at - landed->in_front, bytes), bytes};
 }
 
 void session::finish_chunk(const frame_header& h) {
   auto& a = *in_assembly_;
   a.filled += std::exchange(a.partial, 0);
   received_[index(lane::bulk)].store(h.number, std::memory_order_relaxed);
-  if (a.filled < a.buffer->size())
+  if (a.filled < a.total)
     return;
   auto whole = std::move(a);
   in_assembly_.reset();
   frame_view f;
   f.header = whole.header;
-  f.header.size = whole.buffer->size();
+  f.header.size = whole.total;
   f.header.flags &= frame_flags::flow_mask;
   f.payload = *whole.buffer;
   f.owner = whole.buffer;
+  f.landed = std::move(whole.landed);
   whole.buffer.reset();
   deliver(f);
 }
