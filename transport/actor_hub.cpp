@@ -1,5 +1,7 @@
 #include "troupe/transport/actor_hub.hpp"
 
+#include "troupe/transport/received_message.hpp"
+
 #include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
 
@@ -19,32 +21,6 @@ void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf:
   if (asker && mid.is_request())
     asker->enqueue(nullptr, mid.response_id(), caf::make_message(std::move(why)), nullptr);
 }
-
-// Gives its sender's credit back when its receiver has handled it.
-class received_message final : public caf::mailbox_element {
-public:
-  received_message(caf::strong_actor_ptr&& sender, caf::message_id mid, forwarding_stack&& stages, caf::message&& content, credit paid)
-    : caf::mailbox_element(std::move(sender), mid, std::move(stages)), content_(std::move(content)), paid_(std::move(paid)) {
-  }
-
-  caf::type_erased_tuple& content() override {
-    return content_.vals() ? static_cast<caf::type_erased_tuple&>(content_.vals().unshared()) : nothing_;
-  }
-  const caf::type_erased_tuple& content() const override {
-    return const_cast<received_message*>(this)->content();
-  }
-  caf::message move_content_to_message() override {
-    return std::move(content_);
-  }
-  caf::message copy_content_to_message() const override {
-    return content_;
-  }
-
-private:
-  caf::message content_;
-  caf::empty_type_erased_tuple nothing_;
-  credit paid_;
-};
 
 void log_dropped(const std::string& what, const std::string& why) {
   std::fprintf(stderr, "troupe: %s was dropped: %s\n", what.c_str(), why.c_str());
@@ -348,7 +324,7 @@ void actor_hub::read_frame(proc_id from, peer& p, frame_view& f) {
     case frame_kind::watch:
       return read_watch(from, in);
     case frame_kind::down:
-      return read_down(from, in);
+      return read_down(from, p, in);
     case frame_kind::link:
       return read_link(from, in, true);
     case frame_kind::unlink:
@@ -360,9 +336,18 @@ void actor_hub::read_frame(proc_id from, peer& p, frame_view& f) {
   }
 }
 
+// Many messages in a row come from one actor.
+caf::strong_actor_ptr actor_hub::sender_of(proc_id from, peer& p, address a) {
+  if (a.where != from)
+    return resolve(a);
+  if (!p.last_sender || a.id != p.last_sender->id())
+    p.last_sender = resolve(a);
+  return p.last_sender;
+}
+
 void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
   auto dest = in.get<caf::actor_id>();
-  auto source = read(in);
+  auto source = sender_of(from, p, read_address(in));
   caf::message_id mid{in.get<std::uint64_t>()};
   auto n = in.get<std::uint16_t>();
   caf::mailbox_element::forwarding_stack stages;
@@ -371,10 +356,9 @@ void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
   if (mid.is_response())
     open_requests_.answered(dest, mid);
   auto receiver = system_.registry().get(dest);
-  caf::message content;
+  caf::mailbox_element_ptr what;
   try {
-    content = read_elements(in, p.types);
-    in.expect_end();
+    what = received_message::read(in, p.types);
   } catch (const std::exception& e) {
     auto text = std::string{"a message from process "} + std::to_string(from) + " can't be decoded: " + e.what();
     auto problem = make_caf_error(caf::sec::invalid_argument, text);
@@ -390,9 +374,11 @@ void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
     refuse(source, mid, make_caf_error(caf::sec::request_receiver_down, "the actor has ended"));
     return;
   }
-  receiver->get()->enqueue(caf::mailbox_element_ptr{new received_message(std::move(source), mid, std::move(stages),
-                                                                         std::move(content), std::move(paid))},
-                           nullptr);
+  what->sender = std::move(source);
+  what->mid = mid;
+  what->stages = std::move(stages);
+  static_cast<received_message&>(*what).paid = std::move(paid);
+  receiver->get()->enqueue(std::move(what), nullptr);
 }
 
 void actor_hub::read_watch(proc_id from, reader in) {
@@ -414,11 +400,12 @@ void actor_hub::announce_end(proc_id to, caf::actor_id id, const caf::error& rea
   mesh_.send(to, f, urgency::batched);
 }
 
-void actor_hub::read_down(proc_id from, reader in) {
+void actor_hub::read_down(proc_id from, peer& p, reader in) {
   auto id = in.get<caf::actor_id>();
   caf::error reason;
   codec<caf::error>::read(in, reason);
   in.expect_end();
+  p.last_sender = nullptr;
   proxies_.erase(node(from), id, std::move(reason));
 }
 

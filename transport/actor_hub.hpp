@@ -99,19 +99,21 @@ public:
 private:
   friend class remote_proxy;
 
+  struct address {
+    proc_id where = 0;
+    caf::actor_id id = 0;
+  };
+
   // What is known of a process, and what it has sent that waits to be read where users' code may run.
   struct peer {
     std::vector<const message_type*> types; // loop thread writes before the first frame is handled
     std::mutex mutex;
     std::deque<frame_view> inbox;
     bool reading = false;
+    // where its messages are read
+    caf::strong_actor_ptr last_sender;
   };
   using peer_ptr = std::shared_ptr<peer>;
-
-  struct address {
-    proc_id where = 0;
-    caf::actor_id id = 0;
-  };
 
   peer_ptr peer_of(proc_id id);
   const caf::node_id& node(proc_id id);
@@ -124,9 +126,10 @@ private:
   static bool runs_user_code(const frame_view& f, const peer& p);
   void read_inbox(proc_id from, const peer_ptr& p);
   void read_frame(proc_id from, peer& p, frame_view& f);
+  caf::strong_actor_ptr sender_of(proc_id from, peer& p, address a);
   void read_message(proc_id from, peer& p, reader in, credit paid);
   void read_watch(proc_id from, reader in);
-  void read_down(proc_id from, reader in);
+  void read_down(proc_id from, peer& p, reader in);
   void read_link(proc_id from, reader in, bool on);
   void read_moved(reader in);
   void announce_end(proc_id to, caf::actor_id id, const caf::error& reason);

@@ -106,13 +106,6 @@ const message_type& require_type(const caf::rtti_pair& rtti) {
   return *type;
 }
 
-caf::message make_message_of(std::vector<caf::type_erased_value_ptr> elements) {
-  if (elements.empty())
-    return {};
-  auto data = caf::make_counted<caf::detail::dynamic_message_data>(std::move(elements));
-  return caf::message{caf::message::data_ptr{std::move(data)}};
-}
-
 } // namespace
 
 namespace detail {
@@ -132,6 +125,13 @@ bool add_message_type(message_type type) {
 }
 
 } // namespace detail
+
+caf::message make_message_of(std::vector<caf::type_erased_value_ptr> elements) {
+  if (elements.empty())
+    return {};
+  auto data = caf::make_counted<caf::detail::dynamic_message_data>(std::move(elements));
+  return caf::message{caf::message::data_ptr{std::move(data)}};
+}
 
 const std::vector<const message_type*>& known_message_types() {
   return tables().ordered;
@@ -171,9 +171,7 @@ void write_elements(writer& out, const caf::type_erased_tuple& elements) {
     require_type(elements.type(i)).save(out, elements.get(i));
 }
 
-namespace {
-
-const message_type& type_at(std::uint16_t number, const std::vector<const message_type*>& types) {
+const message_type& message_type_at(std::uint16_t number, const std::vector<const message_type*>& types) {
   if (number >= types.size())
     throw codec_error{"a message element of type " + std::to_string(number) + ", the peer told of "
                       + std::to_string(types.size())};
@@ -182,27 +180,12 @@ const message_type& type_at(std::uint16_t number, const std::vector<const messag
   return *types[number];
 }
 
-} // namespace
-
 bool needs_user_code(reader in, const std::vector<const message_type*>& types) {
   auto n = in.get<std::uint16_t>();
   for (std::uint16_t i = 0; i < n; ++i)
     if (auto number = in.get<std::uint16_t>(); number < types.size() && types[number] && types[number]->user_code)
       return true;
   return false;
-}
-
-caf::message read_elements(reader& in, const std::vector<const message_type*>& types) {
-  auto n = in.get<std::uint16_t>();
-  auto numbers = in.take(std::size_t{n} * sizeof(std::uint16_t));
-  std::vector<caf::type_erased_value_ptr> elements;
-  elements.reserve(n);
-  for (std::uint16_t i = 0; i < n; ++i) {
-    std::uint16_t number;
-    std::memcpy(&number, numbers.data() + i * sizeof number, sizeof number);
-    elements.push_back(type_at(number, types).load(in));
-  }
-  return make_message_of(std::move(elements));
 }
 
 void codec<caf::message>::write(writer& w, const caf::message& x) {

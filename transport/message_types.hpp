@@ -12,7 +12,9 @@
 #include <caf/type_nr.hpp>
 #include <caf/unit.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <typeinfo>
 #include <vector>
@@ -28,6 +30,16 @@ struct message_type {
   caf::rtti_pair rtti;
   void (*save)(writer&, const void* value);
   caf::type_erased_value_ptr (*load)(reader&);
+
+  // Values in memory of one's own.
+  std::size_t size;
+  std::size_t alignment;
+  /// Makes one from what a reader gets. Throws what reading throws; then there's none.
+  void (*read)(reader&, void* where);
+  void (*destroy)(void* value);
+  caf::type_erased_value_ptr (*take)(void* value);
+  caf::type_erased_value_ptr (*copy)(const void* value);
+
   /// Reading it may run a user's code.
   bool user_code;
 };
@@ -49,6 +61,13 @@ caf::type_erased_value_ptr load_element(reader& in) {
 }
 
 template <class T>
+void read_element(reader& in, void* where) {
+  std::unique_ptr<T, void (*)(T*)> made{::new (where) T(), [](T* x) { x->~T(); }};
+  read(in, *made);
+  static_cast<void>(made.release());
+}
+
+template <class T>
 bool register_message_type(bool user_code) {
   static_assert(std::is_default_constructible_v<T>, "a message type needs a default constructor");
   constexpr auto nr = caf::type_nr<T>::value;
@@ -58,6 +77,13 @@ bool register_message_type(bool user_code) {
   type.rtti = {nr, nr == 0 ? &typeid(T) : nullptr};
   type.save = save_element<T>;
   type.load = load_element<T>;
+  type.size = sizeof(T);
+  type.alignment = alignof(T);
+  static_assert(alignof(T) <= alignof(std::max_align_t), "message types can't ask for more than the usual alignment");
+  type.read = read_element<T>;
+  type.destroy = [](void* value) { static_cast<T*>(value)->~T(); };
+  type.take = [](void* value) { return caf::make_type_erased_value<T>(std::move(*static_cast<T*>(value))); };
+  type.copy = [](const void* value) { return caf::make_type_erased_value<T>(*static_cast<const T*>(value)); };
   type.user_code = user_code;
   return add_message_type(std::move(type));
 }
@@ -93,8 +119,10 @@ void write_elements(writer& out, const caf::type_erased_tuple& elements);
 /// Whether reading the elements that begin here would run a user's code.
 bool needs_user_code(reader in, const std::vector<const message_type*>& types);
 
-/// Reads what write_elements has written, by the writer's numbers.
-caf::message read_elements(reader& in, const std::vector<const message_type*>& types);
+/// The type of a peer's number. Throws codec_error if there's none here.
+const message_type& message_type_at(std::uint16_t number, const std::vector<const message_type*>& types);
+
+caf::message make_message_of(std::vector<caf::type_erased_value_ptr> elements);
 
 /// Messages within messages, and the contexts of errors, name their types instead.
 template <>

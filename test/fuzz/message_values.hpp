@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/transport/message_types.hpp"
+#include "troupe/transport/received_message.hpp"
 
 #include <caf/message.hpp>
 
@@ -40,6 +41,6 @@ struct troupe::codec<fuzz::elements> {
 
   static void read(reader& r, fuzz::elements& x) {
     static_cast<void>(needs_user_code(r, known_message_types()));
-    x.content = read_elements(r, known_message_types());
+    x.content = received_message::read(r, known_message_types())->move_content_to_message();
   }
 };
