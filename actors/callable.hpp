@@ -1,5 +1,6 @@
 #pragma once
 
+#include "troupe/actors/lent_memory.hpp"
 #include "troupe/transport/codec.hpp"
 #include "troupe/transport/error.hpp"
 
@@ -202,20 +203,49 @@ struct argument<P> {
   }
 };
 
+/// Writes a container that is worth referring to; it is given away.
+template <class C>
+void write_given_away(writer& out, C& x) {
+  if (x.size() * sizeof(typename C::value_type) < landing::least)
+    return write(out, static_cast<const C&>(x));
+  const auto kept = std::make_shared<const C>(std::move(x));
+  writer::referring scope{out, kept};
+  write(out, *kept);
+}
+
+/// Writes a container or span, which is lent if it is worth it.
+template <class C>
+void write_lent(writer& out, lent_memory& lent, const C& x) {
+  if (x.size() * sizeof(*x.data()) < landing::least)
+    return write_value(out, x);
+  writer::referring scope{out, lent.token()};
+  write_value(out, x);
+}
+
+/// `lent`: if the caller lends its memory, else null.
 template <class P, class A>
-void write_argument(writer& out, A&& a) {
+void write_argument(writer& out, lent_memory* lent, A&& a) {
   using wanted = std::remove_cvref_t<P>;
   using held = typename argument<P>::held;
-  if constexpr (std::same_as<std::remove_cvref_t<A>, held>) {
+  if constexpr (std::same_as<std::remove_cvref_t<A>, held> && can_land<held>) {
+    if (lent != nullptr)
+      write_lent(out, *lent, static_cast<const held&>(a));
+    else if constexpr (std::same_as<A, held>)
+      write_given_away(out, a);
+    else
+      write(out, static_cast<const held&>(a));
+  } else if constexpr (std::same_as<std::remove_cvref_t<A>, held>) {
     write(out, static_cast<const held&>(a));
   } else if constexpr (is_span<wanted>::value) {
     static_assert(std::is_convertible_v<A&&, wanted> || std::is_convertible_v<A&&, held>,
                   "an argument doesn't convert to the parameter's type");
     static_assert(sendable<held>, "values of this type can't be sent to another process");
-    if constexpr (std::is_convertible_v<A&&, wanted>)
-      write_value(out, wanted(a));
-    else
+    if constexpr (!std::is_convertible_v<A&&, wanted>)
       write_value(out, held(std::forward<A>(a)));
+    else if (lent != nullptr)
+      write_lent(out, *lent, wanted(a));
+    else
+      write_value(out, wanted(a));
   } else {
     static_assert(std::is_convertible_v<A&&, held> || std::is_convertible_v<A&&, wanted>,
                   "an argument doesn't convert to the parameter's type");

@@ -255,7 +255,7 @@ void runtime::send_reply(proc_id to, frame_builder& f) {
     send_waiting(to, f, executor_.backlog() ? urgency::batched : urgency::now, flow::none);
     return;
   }
-  auto owner = std::make_shared<byte_buffer>(std::move(f.finish()));
+  auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
   frame_view v;
   v.payload = std::span{*owner}.subspan(sizeof(frame_header));
   v.owner = owner;
@@ -307,7 +307,7 @@ void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::s
     std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
   }
   if (to == id()) {
-    auto owner = std::make_shared<byte_buffer>(std::move(f.finish()));
+    auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
     frame_view v;
     v.header.kind = frame_kind::call;
     v.payload = std::span{*owner}.subspan(sizeof(frame_header));
@@ -331,7 +331,7 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
     if (!full)
       return gone;
     auto room = std::make_shared<detail::future_state>();
-    mesh_.when_room(to, of, [room] { room->set_value({}); }, f.out().buffer().size());
+    mesh_.when_room(to, of, [room] { room->set_value({}); }, f.size());
     room->wait();
   }
 }
@@ -385,6 +385,15 @@ outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags,
 }
 
 outgoing_call::~outgoing_call() = default;
+
+void lent_memory::take_back() {
+  if (token_.use_count() == 1) {
+    const auto synchronized = token_; // the count is read without ordering, a copy has it
+    return;
+  }
+  if (auto rt = runtime::find())
+    rt->net().take_back(to_, token_);
+}
 
 writer& outgoing_call::out() {
   return (*frame_)->out();

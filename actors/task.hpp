@@ -115,17 +115,16 @@ struct task<F, parameters<Ps...>> {
       else
         encode(out, std::move(waiting).get());
     } else {
-      decltype(auto) x = call();
-      encode(out, x);
+      encode(out, call());
     }
   }
 
-  /// Encodes a call of f.
+  /// Encodes a call of f; see write_argument.
   template <class... Args>
-  static void write_call(writer& out, const F& f, Args&&... args) {
+  static void write_call(writer& out, [[maybe_unused]] lent_memory* lent, const F& f, Args&&... args) {
     static_assert(sizeof...(Args) == sizeof...(Ps), "the function takes another number of arguments");
     callable<F>::write(out, f);
-    (write_argument<Ps>(out, std::forward<Args>(args)), ...);
+    (write_argument<Ps>(out, lent, std::forward<Args>(args)), ...);
   }
 
   static constexpr bool has_landing
@@ -167,11 +166,15 @@ private:
     return f;
   }
 
+  // What the function has returned by value is given away.
   template <class R>
-  static void encode(writer& out, const R& x) {
+  static void encode(writer& out, R&& x) {
     auto begin = out.buffer().size();
     try {
-      write(out, static_cast<const result&>(x));
+      if constexpr (!std::is_reference_v<R> && can_land<R>)
+        write_given_away(out, x);
+      else
+        write(out, static_cast<const result&>(x));
     } catch (const std::exception& e) {
       out.buffer().resize(begin);
       throw_result_not_serializable(label(), e);

@@ -129,17 +129,19 @@ public:
   /// Calls F on a process and returns at once.
   template <class F, class... Args>
   auto remotecall(target where, F&& f, Args&&... args) {
-    return begin(0, false, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return begin(0, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   auto remotecall(target where, Args&&... args) {
-    return begin(0, false, where, fn<F>, std::forward<Args>(args)...);
+    return begin(0, nullptr, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F, and blocks until it has returned. Throws what it failed with. The future is ready.
   template <class F, class... Args>
   auto remotecall_wait(target where, F&& f, Args&&... args) {
-    auto out = begin(0, true, where, std::forward<F>(f), std::forward<Args>(args)...);
+    const auto to = resolve(where);
+    detail::lent_memory lent{to};
+    auto out = begin(0, &lent, to, std::forward<F>(f), std::forward<Args>(args)...);
     out.wait();
     return out;
   }
@@ -151,7 +153,9 @@ public:
   /// Calls F, and blocks until its result is here. Throws what it failed with. One message each way.
   template <class F, class... Args>
   auto remotecall_fetch(target where, F&& f, Args&&... args) {
-    return begin(0, true, where, std::forward<F>(f), std::forward<Args>(args)...).get();
+    const auto to = resolve(where);
+    detail::lent_memory lent{to};
+    return begin(0, &lent, to, std::forward<F>(f), std::forward<Args>(args)...).get();
   }
   template <auto F, class... Args>
   auto remotecall_fetch(target where, Args&&... args) {
@@ -161,7 +165,7 @@ public:
   /// Calls F; nobody hears of its end. An exception is printed on stderr there.
   template <class F, class... Args>
   void remote_do(target where, F&& f, Args&&... args) {
-    begin(detail::call_no_reply, false, where, std::forward<F>(f), std::forward<Args>(args)...);
+    begin(detail::call_no_reply, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   void remote_do(target where, Args&&... args) {
@@ -188,7 +192,7 @@ public:
   /// The same on these processes; on one that is listed twice it is called twice.
   template <class F, class... Args>
   void everywhere(const std::vector<proc_id>& ids, F&& f, Args&&... args) {
-    using result = decltype(begin(0, false, 1, f, args...));
+    using result = decltype(begin(0, nullptr, 1, f, args...));
     std::vector<result> open(ids.size());
     std::vector<std::exception_ptr> failed(ids.size());
     for (auto local : {false, true}) { // others can begin before this process does its part
@@ -196,7 +200,7 @@ public:
         if ((ids[i] == myid()) != local)
           continue;
         try {
-          open[i] = begin(0, false, ids[i], f, args...);
+          open[i] = begin(0, nullptr, ids[i], f, args...);
         } catch (...) {
           failed[i] = std::current_exception();
         }
@@ -264,14 +268,18 @@ private:
     }
   };
 
+  // `lent`: the caller is going to wait, and lends what it passes.
   template <class F, class... Args>
-  auto begin(std::uint8_t flags, bool now, target where, const F& f, Args&&... args) {
+  auto begin(std::uint8_t flags, detail::lent_memory* lent, target where, const F& f, Args&&... args) {
     // a function that is passed by its name comes as a pointer, and is told what to do by `callable`
     using how = form<std::decay_t<F>>;
     using task = detail::task_of<typename how::function, Args...>;
     using result = typename task::result;
     detail::outgoing_call call{resolve(where), task::id(), static_cast<std::uint8_t>(flags | how::flags), &task::label};
-    call.encode([&](writer& out) { task::write_call(out, how::get(f), std::forward<Args>(args)...); });
+    call.encode([&](writer& out) {
+      task::write_call(out, lent, how::get(f), std::forward<Args>(args)...);
+    });
+    const bool now = lent != nullptr;
     if ((flags & detail::call_no_reply) != 0) {
       call.send(nullptr, now);
       return future<result>{};

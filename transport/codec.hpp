@@ -77,6 +77,14 @@ private:
 template <class T>
 struct codec;
 
+/// A large block of a frame that isn't copied into its buffer: it stands before the buffer's byte `at`.
+struct outside_block {
+  std::size_t at = 0;
+  std::span<const std::byte> bytes;
+  /// The bytes stay as they are while it lives.
+  std::shared_ptr<const void> keeper;
+};
+
 /// Appends values to a buffer.
 class writer {
 public:
@@ -88,9 +96,38 @@ public:
   explicit writer(byte_buffer& out, actor_codec* actors = nullptr) : out_(out), actors_(actors) {
   }
 
+  /// Has `referring` work: blocks that aren't copied go there.
+  void set_outside(std::vector<outside_block>* blocks) {
+    outside_ = blocks;
+  }
+
+  /// While it lives, large blocks are referred to where they lie; `keeper` must keep them as they are.
+  class referring {
+  public:
+    referring(writer& w, std::shared_ptr<const void> keeper) : writer_(w) {
+      writer_.keeper_ = std::move(keeper);
+    }
+    ~referring() {
+      writer_.keeper_ = nullptr;
+    }
+    referring(const referring&) = delete;
+    referring& operator=(const referring&) = delete;
+
+  private:
+    writer& writer_;
+  };
+
   /// Writes each argument; what a user's `inspect` calls.
   template <class... Ts>
   codec_status operator()(Ts&&... xs);
+
+  /// The same as raw, for what may be large.
+  void block(const void* data, std::size_t size) {
+    if (keeper_ != nullptr && outside_ != nullptr && size >= landing::least)
+      outside_->push_back({out_.size(), {static_cast<const std::byte*>(data), size}, keeper_});
+    else
+      raw(data, size);
+  }
 
   void raw(const void* data, std::size_t size) {
     if (size == 0)
@@ -120,6 +157,8 @@ public:
 private:
   byte_buffer& out_;
   actor_codec* actors_;
+  std::vector<outside_block>* outside_ = nullptr;
+  std::shared_ptr<const void> keeper_;
 };
 
 /// Takes values from bytes. Nothing is allocated for a length that the bytes that are left can't fill.
@@ -429,7 +468,7 @@ void write_block(writer& w, const T* data, std::size_t n) {
   if constexpr (plain_class<T>)
     if (n > 0)
       refuse_pointers(data[0]);
-  w.raw(data, n * sizeof(T));
+  w.block(data, n * sizeof(T));
 }
 
 // Containers whose memory a block may land in.

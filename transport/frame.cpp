@@ -1,6 +1,7 @@
 #include "troupe/transport/frame.hpp"
 
 #include <cstring>
+#include <numeric>
 
 namespace troupe {
 
@@ -113,12 +114,25 @@ frame_builder& frame_builder::start(frame_kind kind) {
   if (data_.capacity() > std::size_t{1} << 20)
     data_ = byte_buffer{};
   data_.resize(sizeof(frame_header));
+  outside_.clear();
   return *this;
+}
+
+std::size_t frame_builder::size() const {
+  return std::accumulate(outside_.begin(), outside_.end(), data_.size(),
+                         [](std::size_t sum, auto& block) { return sum + block.bytes.size(); });
+}
+
+byte_buffer& frame_builder::finish_whole() {
+  for (auto i = outside_.rbegin(); i != outside_.rend(); ++i)
+    data_.insert(data_.begin() + static_cast<std::ptrdiff_t>(i->at), i->bytes.begin(), i->bytes.end());
+  outside_.clear();
+  return finish();
 }
 
 byte_buffer& frame_builder::finish() {
   frame_header h;
-  h.size = data_.size() - sizeof h;
+  h.size = size() - sizeof h;
   h.kind = kind_;
   h.in_lane = lane_of(kind_);
   std::memcpy(data_.data(), &h, sizeof h);
@@ -151,6 +165,7 @@ borrowed_builder::borrowed_builder(actor_codec* actors) {
 }
 
 borrowed_builder::~borrowed_builder() {
+  builder_->outside().clear();
   spare_builders.push_back(std::move(builder_));
 }
 

@@ -153,10 +153,11 @@ struct frame_view {
 };
 
 /// A frame under construction: write the payload, then hand it to a link. Small frames are copied into the link's
-/// batch, so one builder can be used again and again; large ones are handed over.
+/// batch, so one builder can be used again and again; large ones are handed over, and blocks of theirs may lie elsewhere.
 class frame_builder {
 public:
   explicit frame_builder(actor_codec* actors = nullptr) : writer_(data_, actors) {
+    writer_.set_outside(&outside_);
   }
 
   /// Writes handles from now on with another codec, or none.
@@ -177,14 +178,26 @@ public:
     return kind_;
   }
 
-  /// Header and payload, with the header's size set. The checksum is a session's business.
+  /// Header and payload but for what lies `outside`, with the header's size set, which counts all. The checksum is a session's
+  /// business.
   byte_buffer& finish();
+
+  std::vector<outside_block>& outside() {
+    return outside_;
+  }
+
+  /// Bytes of header and payload.
+  std::size_t size() const;
+
+  /// Header and payload in one piece.
+  byte_buffer& finish_whole();
 
   /// The same with its checksum, as it is sent where there's no session.
   byte_buffer& finish_sealed();
 
 private:
   byte_buffer data_;
+  std::vector<outside_block> outside_;
   writer writer_;
   frame_kind kind_ = frame_kind::hello;
 };

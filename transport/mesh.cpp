@@ -107,13 +107,18 @@ std::optional<error_info> mesh::send(proc_id to, frame_builder& f, urgency u, fl
   }
   if (p->is_gone)
     return gone(to);
-  if (p->talk->push(f.finish(), u, of, full != nullptr) == session::outcome::full) {
+  if (p->talk->push(f, u, of, full != nullptr) == session::outcome::full) {
     *full = true;
     return std::nullopt;
   }
   if (!p->talk->attached() && !p->wanted.exchange(true))
     loop_.post([this, p] { connect(p); });
   return std::nullopt;
+}
+
+void mesh::take_back(proc_id from, const std::shared_ptr<const void>& keeper) {
+  if (auto p = find(from))
+    p->talk->take_back(keeper);
 }
 
 void mesh::when_room(proc_id to, flow of, std::function<void()> ready, std::size_t bytes) {

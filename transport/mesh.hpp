@@ -136,6 +136,9 @@ public:
   /// frame isn't taken when there is no room for it, which it tells; see when_room. Any thread.
   std::optional<error_info> send(proc_id to, frame_builder& f, urgency u, flow of = flow::none, bool* full = nullptr);
 
+  /// See session::take_back. Any thread but the loop's.
+  void take_back(proc_id from, const std::shared_ptr<const void>& keeper);
+
   /// Calls `ready` once there is room again for a frame of this flow and size (0: a small one) to a process, or it is gone.
   /// Any thread, on any thread.
   void when_room(proc_id to, flow of, std::function<void()> ready, std::size_t bytes = 0);

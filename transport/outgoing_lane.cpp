@@ -23,6 +23,7 @@ frame_header header_at(const byte_buffer& data, std::size_t offset) {
 
 std::uint64_t segment::cut(frame_header h) {
   const std::uint64_t total = h.size;
+  payload_size_ = total;
   const auto count = (total + chunk_size - 1) / chunk_size;
   chunk_headers_.resize(count * sizeof h + sizeof total);
   auto at = chunk_headers_.data();
@@ -90,19 +91,51 @@ std::size_t segment::pieces(std::size_t from, std::size_t to, iovec* out, std::s
       from = stop;
     }
     if (n < most && from < end) {
-      const auto payload = sizeof(frame_header) + i * chunk_size;
-      out[n++] = {bytes + payload + (from - begin - header_size), end - from};
-      from = end;
+      const auto payload = i * chunk_size + (from - begin - header_size);
+      const auto added = payload_pieces(payload, payload + (end - from), out + n, most - n);
+      for (std::size_t k = n; k < n + added; ++k)
+        from += out[k].iov_len;
+      n += added;
     }
   }
   return n;
 }
 
+// The memory of [from, to) of the payload, at most `most` pieces.
+std::size_t segment::payload_pieces(std::size_t from, std::size_t to, iovec* out, std::size_t most) const {
+  std::size_t n = 0;
+  std::size_t begin = 0; // of the part that comes next, in the payload
+  const auto add = [&](const std::byte* part, std::size_t size) {
+    const auto first = std::max(from, begin), last = std::min(to, begin + size);
+    if (first < last && n < most)
+      out[n++] = {const_cast<std::byte*>(part) + (first - begin), last - first};
+    begin += size;
+  };
+  std::size_t at = sizeof(frame_header); // in data
+  for (auto& block : outside) {
+    add(data.data() + at, block.at - at);
+    add(block.bytes.data(), block.bytes.size());
+    at = block.at;
+  }
+  add(data.data() + at, data.size() - at);
+  return n;
+}
+
+void segment::own(const void* keeper) {
+  for (auto& block : outside) {
+    if (block.keeper.get() != keeper)
+      continue;
+    auto copy = std::make_shared<byte_buffer>(block.bytes.begin(), block.bytes.end());
+    block.bytes = *copy;
+    block.keeper = std::move(copy);
+  }
+}
+
 // -- outgoing_lane ----------------------------------------------------------------------------------------------------
 
-std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
+std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h, std::vector<outside_block> outside) {
   h.number = last_number_ + 1;
-  if (frame.size() < large_frame) {
+  if (frame.size() < large_frame && outside.empty()) {
     copy_into(true, frame, h);
     return last_number_ = h.number;
   }
@@ -110,6 +143,7 @@ std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h) {
   seal(h);
   std::memcpy(frame.data(), &h, sizeof h);
   s->data = std::move(frame);
+  s->outside = std::move(outside);
   frame = byte_buffer{};
   s->first = s->last = h.number;
   last_number_ += h.in_lane == lane::bulk && h.size > segment::chunk_size ? s->cut(h) : 1;
@@ -204,6 +238,11 @@ std::uint64_t outgoing_lane::rewind(std::uint64_t received, std::vector<std::uni
   next_ = 0;
   bytes_ -= bytes;
   return bytes;
+}
+
+void outgoing_lane::own(const void* keeper) {
+  for (auto& s : queue_)
+    s->own(keeper);
 }
 
 void outgoing_lane::clear(std::vector<std::unique_ptr<segment>>& retired) {

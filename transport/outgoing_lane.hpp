@@ -27,6 +27,8 @@ public:
   /// Whether more may be added: not once a link has had any of it, which may still be reading the memory.
   bool open = false;
   byte_buffer data;
+  /// Of a frame that goes as chunks.
+  std::vector<outside_block> outside;
 
   /// Otherwise it holds frames that aren't counted.
   bool numbered() const {
@@ -34,7 +36,7 @@ public:
   }
 
   std::size_t size() const {
-    return chunk_headers_.empty() ? data.size() : data.size() - sizeof(frame_header) + chunk_headers_.size();
+    return chunk_headers_.empty() ? data.size() : payload_size_ + chunk_headers_.size();
   }
 
   /// Makes it chunks of the frame that it holds; `h` is that frame's header, with the number of its first chunk. Returns how
@@ -50,13 +52,18 @@ public:
   /// The memory of [from, to), at most `most` pieces; returns how many.
   std::size_t pieces(std::size_t from, std::size_t to, iovec* out, std::size_t most) const;
 
+  /// Copies what `keeper` keeps, which may go then. Not while it is being written.
+  void own(const void* keeper);
+
 private:
   std::size_t chunk_begin(std::size_t i) const {
     return i * (sizeof(frame_header) + chunk_size) + (i == 0 ? 0 : sizeof(std::uint64_t));
   }
   std::size_t chunk_at(std::size_t offset) const;
+  std::size_t payload_pieces(std::size_t from, std::size_t to, iovec* out, std::size_t most) const;
 
   std::vector<std::byte> chunk_headers_; // one after the other, the first with the whole size behind it
+  std::size_t payload_size_ = 0; // of the frame that goes as chunks
 };
 
 /// What one lane of a session has to send: frames that wait, then, until the peer has acknowledged them, those that have
@@ -67,8 +74,8 @@ public:
   static constexpr std::size_t large_frame = 16 << 10;
 
   /// Takes over or copies a frame whose header is set but for the number, which it gets; returns the last number used
-  /// for it.
-  std::uint64_t append(byte_buffer& frame, frame_header h);
+  /// for it. Only a frame that goes as chunks may have blocks outside.
+  std::uint64_t append(byte_buffer& frame, frame_header h, std::vector<outside_block> outside = {});
   /// A frame that isn't counted.
   void append_unnumbered(const byte_buffer& frame);
 
@@ -96,6 +103,9 @@ public:
   /// After the link has ended: all numbered frames after `received` are to be sent again, the rest retires. Returns its bytes.
   std::uint64_t rewind(std::uint64_t received, std::vector<std::unique_ptr<segment>>& retired);
   void clear(std::vector<std::unique_ptr<segment>>& retired);
+
+  /// See segment::own.
+  void own(const void* keeper);
 
   /// Keeps the memory of a segment that nobody uses any more for a batch to come, if it is fit for that and there is little of it.
   void recycle(segment& done);

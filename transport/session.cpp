@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <thread>
 
 namespace troupe {
@@ -18,6 +19,12 @@ constexpr std::size_t turn_size = 1 << 20;
 constexpr std::uint64_t no_order = 0;
 constexpr std::uint64_t order_of_calls = 1;
 constexpr std::uint64_t order_of_all = ~std::uint64_t{0};
+
+std::size_t size_of(const byte_buffer& frame) {
+  frame_header h;
+  std::memcpy(&h, frame.data(), sizeof h);
+  return sizeof h + h.size;
+}
 
 std::uint64_t order_key(frame_kind kind, const byte_buffer& frame) {
   if (kind == frame_kind::call)
@@ -192,15 +199,19 @@ bool session::room(flow f, std::size_t bytes) const {
   return closed_ || (out_[index(l)].bytes() < most_.transit && (f == flow::none || in_flight(f) < most_.window));
 }
 
-session::outcome session::push(byte_buffer& frame, urgency u, flow f, bool may_wait) {
+session::outcome session::push(frame_builder& frame, urgency u, flow f, bool may_wait) {
+  return push(frame.finish(), u, f, may_wait, &frame.outside());
+}
+
+session::outcome session::push(byte_buffer& frame, urgency u, flow f, bool may_wait, std::vector<outside_block>* outside) {
   std::unique_lock lock{out_mutex_};
   if (closed_)
     return outcome::taken;
-  if (may_wait && !room(f, frame.size())) {
+  if (may_wait && !room(f, size_of(frame))) {
     ++waits_;
     return outcome::full;
   }
-  append(frame, f);
+  append(frame, f, outside);
   ring_or_flush(lock, u);
   return outcome::taken;
 }
@@ -233,13 +244,13 @@ bool session::keeps_behind_bulk(const byte_buffer& frame, const frame_header& h)
          || (key != no_order && std::any_of(bulk_order_.begin(), bulk_order_.end(), [key](auto& k) { return k.first == key; }));
 }
 
-void session::append(byte_buffer& frame, flow f) {
+void session::append(byte_buffer& frame, flow f, std::vector<outside_block>* outside) {
   frame_header h;
   std::memcpy(&h, frame.data(), sizeof h);
   h.flags = static_cast<std::uint16_t>(f);
   sent_[index(f)] += cost_of(h.size);
   frames_sent_.fetch_add(1, std::memory_order_relaxed);
-  bytes_sent_.fetch_add(frame.size(), std::memory_order_relaxed);
+  bytes_sent_.fetch_add(sizeof h + h.size, std::memory_order_relaxed);
   const bool large = h.size > segment::chunk_size && h.in_lane != lane::control;
   if (large || (!bulk_order_.empty() && keeps_behind_bulk(frame, h)))
     h.in_lane = lane::bulk;
@@ -250,7 +261,7 @@ void session::append(byte_buffer& frame, flow f) {
     return;
   }
   auto key = order_key(h.kind, frame);
-  auto last = l.append(frame, h);
+  auto last = l.append(frame, h, outside != nullptr ? std::exchange(*outside, {}) : std::vector<outside_block>{});
   if (key == no_order)
     return;
   auto known = std::find_if(bulk_order_.begin(), bulk_order_.end(), [key](auto& k) { return k.first == key; });
@@ -364,6 +375,29 @@ void session::when_room(flow f, std::function<void()> ready, std::size_t bytes) 
     }
   }
   ready();
+}
+
+void session::take_back(const std::shared_ptr<const void>& keeper) {
+  std::vector<std::unique_ptr<segment>> retired; // freed without the lock
+  std::unique_lock lock{out_mutex_};
+  while (true) {
+    const bool free = !writing_;
+    try {
+      if (free) {
+        out_[index(lane::bulk)].own(keeper.get());
+        retired = take_retired();
+        return;
+      }
+    } catch (const std::bad_alloc&) {
+      // until the peer has it, then
+    }
+    lock.unlock();
+    if (free)
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    else
+      std::this_thread::yield();
+    lock.lock();
+  }
 }
 
 // What nobody reads any more. Needs out_mutex_, and that nobody writes; to be freed without it.

@@ -118,7 +118,12 @@ public:
 
   /// Sends a finished frame (see frame_builder::finish), which is taken over or copied unless the answer is `full`. Any
   /// thread.
-  outcome push(byte_buffer& frame, urgency u, flow f, bool may_wait);
+  outcome push(frame_builder& frame, urgency u, flow f, bool may_wait);
+  /// The same for a frame in one piece.
+  outcome push(byte_buffer& frame, urgency u, flow f, bool may_wait, std::vector<outside_block>* outside = nullptr);
+  /// What lies outside of frames and is kept by `keeper` need not stay any more. Blocks until nobody reads it, which is soon. Any
+  /// thread but the loop's.
+  void take_back(const std::shared_ptr<const void>& keeper);
   /// Sends a frame about the link itself: unnumbered, and lost with the link. Any thread.
   void push_unnumbered(byte_buffer& frame);
   /// Calls `ready` once when there is room again for a frame of that size, header included (0: a small one), or the
@@ -177,7 +182,7 @@ private:
   }
   std::uint64_t in_flight(flow f) const;
   bool room(flow f, std::size_t bytes) const;
-  void append(byte_buffer& frame, flow f);
+  void append(byte_buffer& frame, flow f, std::vector<outside_block>* outside);
   void ring_or_flush(std::unique_lock<std::mutex>& lock, urgency u);
   void flush();
   bool gather();

@@ -251,7 +251,7 @@ bool session::take_chunk(const frame_header& h) {
   if (first) {
     if (part < sizeof total)
       return end("a first chunk of " + std::to_string(part) + " bytes", true), false;
-    if (available() - sizeof h < std::min<std::uint64_t>(h.size, least_beginning))
+    if (available() - sizeof h < sizeof total)
       return false;
     std::memcpy(&total, in_->data() + at, sizeof total);
     at += sizeof total;
@@ -259,10 +259,16 @@ bool session::take_chunk(const frame_header& h) {
   }
   if (first ? in_assembly_.has_value() : !in_assembly_ || in_assembly_->header.kind != h.kind)
     return end(first ? "the first chunk of a value within another" : "a chunk of a value that has not begun", true), false;
+  if (first && total > max_frame_size)
+    return end("a value that claims " + std::to_string(total) + " bytes, more than the limit of " + std::to_string(max_frame_size), true),
+           false;
+  const auto left = first ? total : in_assembly_->total - in_assembly_->filled;
+  const bool more = (h.flags & frame_flags::more_chunks) != 0;
+  if (part == 0 || part > left || (part == left) == more)
+    return end("a chunk of " + std::to_string(part) + " bytes where " + std::to_string(left) + " are missing", true), false;
   if (first) {
-    if (total > max_frame_size)
-      return end("a value that claims " + std::to_string(total) + " bytes, more than the limit of " + std::to_string(max_frame_size), true),
-             false;
+    if (in_end_ - at < std::min(part, least_beginning))
+      return false;
     try {
       begin_assembly(h, {in_->data() + at, std::min<std::size_t>(part, in_end_ - at)}, total);
     } catch (const std::exception&) {
@@ -270,10 +276,6 @@ bool session::take_chunk(const frame_header& h) {
     }
   }
   auto& a = *in_assembly_;
-  const auto left = a.total - a.filled;
-  const bool more = (h.flags & frame_flags::more_chunks) != 0;
-  if (part == 0 || part > left || (part == left) == more)
-    return end("a chunk of " + std::to_string(part) + " bytes where " + std::to_string(left) + " are missing", true), false;
   const auto here = std::min<std::size_t>(part, in_end_ - at);
   try {
     while (a.partial < here) {

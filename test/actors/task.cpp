@@ -100,7 +100,7 @@ template <class F, class... Args>
 test::bytes encoded_call(const F& f, Args&&... args) {
   troupe::byte_buffer out;
   troupe::writer w{out};
-  detail::task_of<F, Args...>::write_call(w, f, std::forward<Args>(args)...);
+  detail::task_of<F, Args...>::write_call(w, nullptr, f, std::forward<Args>(args)...);
   return {out.begin(), out.end()};
 }
 

@@ -841,3 +841,89 @@ BOOST_AUTO_TEST_CASE(everywhere_asks_all_before_it_waits_for_any) {
   const auto took = time_of([&] { here().everywhere(w.ids(), [] { troupe::this_task::sleep_for(200ms); }); });
   BOOST_TEST((took < 800ms));
 }
+
+// -- large arrays: sent from where they lie, received where they end up ------------------------------------------------------------
+
+namespace {
+
+std::vector<double> numbers(std::size_t n) {
+  std::vector<double> out(n);
+  std::iota(out.begin(), out.end(), 0.5);
+  return out;
+}
+
+double last_of(const std::vector<double>& x) {
+  return x.back();
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(large_arrays_arrive_whole_however_they_are_passed) {
+  const workers all{1};
+  auto& c = here();
+  const auto w = all[0];
+  const auto large = numbers(500000);
+  auto mine = large;
+  // lent, given away, copied
+  BOOST_TEST((c.remotecall_fetch(w, [](std::vector<double> x) { return x; }, mine) == large));
+  BOOST_TEST((c.remotecall_fetch(w, [](const std::vector<double>& x) { return x; }, numbers(500000)) == large));
+  BOOST_TEST((c.remotecall(w, [](std::vector<double> x) { return x; }, numbers(500000)).get() == large));
+  auto copied = c.remotecall(w, [](std::vector<double> x) { return x; }, mine);
+  std::fill(mine.begin(), mine.end(), 0);
+  BOOST_TEST((std::move(copied).get() == large));
+  mine = large;
+  // as a span, beside others, in a struct's place
+  const auto sum = c.remotecall_fetch(
+    w, [](int n, std::span<const double> x, std::string tail) { return n + x.back() + static_cast<double>(tail.size()); }, 3, large,
+    "tail");
+  BOOST_TEST(sum == 3 + large.back() + 4);
+  const auto both = c.remotecall_fetch(
+    w, [](const std::vector<double>& a, std::vector<double> b, const std::string& text) {
+      return std::tuple{a == b, a.size() + b.size(), text.size()};
+    },
+    mine, mine, std::string(2000000, 'x'));
+  BOOST_TEST((both == std::tuple{true, 2 * large.size(), std::size_t{2000000}}));
+  BOOST_TEST((c.remotecall_fetch(w, [](std::string x) { return x + "!"; }, std::string(3000000, 'y')) == std::string(3000000, 'y') + "!"));
+  BOOST_TEST(c.remotecall_fetch<last_of>(w, mine) == large.back());
+  // to oneself
+  BOOST_TEST((c.remotecall_fetch(c.myid(), [](std::vector<double> x) { return x; }, mine) == large));
+  BOOST_TEST((mine == large)); // what was lent is as it was
+}
+
+BOOST_AUTO_TEST_CASE(a_large_result_that_is_a_reference_stays_where_it_is) {
+  const workers all{1};
+  const auto kept = []() -> std::vector<double>& {
+    static auto x = numbers(300000);
+    return x;
+  };
+  for (int i = 0; i < 2; ++i)
+    BOOST_TEST((here().remotecall_fetch(all[0], kept) == numbers(300000)));
+}
+
+BOOST_AUTO_TEST_CASE(a_large_result_can_be_had_more_than_once) {
+  const workers all{1};
+  auto f = here().remotecall(all[0], [] { return numbers(400000); });
+  auto g = f;
+  BOOST_TEST((f.fetch() == numbers(400000)));
+  BOOST_TEST((std::move(f).get() == numbers(400000)));
+  BOOST_TEST((std::move(g).get() == numbers(400000)));
+}
+
+BOOST_AUTO_TEST_CASE(what_was_lent_to_a_call_that_fails_is_the_callers_again) {
+  const workers all{2};
+  auto& c = here();
+  for (int i = 0; i < 5; ++i) {
+    auto mine = std::make_unique<std::vector<double>>(numbers(1000000));
+    BOOST_CHECK_THROW(c.remotecall_fetch(all[0], [](const std::vector<double>&) { throw std::runtime_error("no"); }, *mine),
+                      troupe::remote_error);
+    mine.reset();
+  }
+  auto mine = std::make_unique<std::vector<double>>(numbers(4000000));
+  std::thread killer{[&] { c.remote_do(all[1], [] { ::kill(::getpid(), SIGKILL); }); }};
+  BOOST_CHECK_THROW(
+    c.remotecall_fetch(all[1], [](const std::vector<double>&) { std::this_thread::sleep_for(std::chrono::seconds{20}); }, *mine),
+    troupe::process_exited);
+  mine.reset();
+  killer.join();
+  BOOST_TEST(c.remotecall_fetch(all[0], [](int x) { return x; }, 1) == 1);
+}

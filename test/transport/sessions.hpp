@@ -40,6 +40,12 @@ class recorder : public troupe::session::observer {
 public:
   watched<record> seen;
   std::function<void(troupe::session&, troupe::frame_view&)> on_frame;
+  std::function<std::unique_ptr<troupe::landing>(std::span<const std::byte> beginning, std::uint64_t total)> on_begin;
+
+  std::unique_ptr<troupe::landing> frame_begins(troupe::session&, const troupe::frame_header&, std::span<const std::byte> beginning,
+                                                std::uint64_t total) override {
+    return on_begin ? on_begin(beginning, total) : nullptr;
+  }
 
   void frame_arrived(troupe::session& from, troupe::frame_view& f) override {
     if (on_frame)
