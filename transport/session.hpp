@@ -50,8 +50,8 @@ public:
     virtual void frame_arrived(session& from, frame_view& f) = 0;
     /// A large value begins to arrive: `beginning` of its `total` bytes. May say where a block of it is to lie; see
     /// reader::seek_landing. Must not throw.
-    virtual std::unique_ptr<landing> frame_begins(session&, const frame_header&, std::span<const std::byte> beginning, std::uint64_t total) {
-      static_cast<void>(beginning), static_cast<void>(total);
+    virtual std::unique_ptr<landing> frame_begins(session&, const frame_header&, std::span<const std::byte> /*beginning*/,
+                                                  std::uint64_t /*total*/) {
       return nullptr;
     }
     /// The link has ended without `detach` or `close`. `violated`: the peer sent what it must not.
