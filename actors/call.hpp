@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace troupe::detail {
@@ -50,7 +51,7 @@ private:
   proc_id to_;
   std::uint8_t flags_;
   std::string (*label_)();
-  std::unique_ptr<borrowed_builder> frame_;
+  std::optional<borrowed_builder> frame_;
 };
 
 } // namespace troupe::detail

@@ -377,7 +377,7 @@ outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags,
   if (to <= 0 || (rt.id() == master_id && !rt.net().knows(to) && to != master_id))
     throw_error(make_error_info(error_kind::unknown_process,
                                 "there is no process " + std::to_string(to) + " in this cluster", to));
-  frame_ = std::make_unique<borrowed_builder>(&rt.hub());
+  frame_.emplace(&rt.hub());
   auto& out = (*frame_)->start(frame_kind::call).out();
   out.put(std::uint64_t{0}); // the number comes when it is sent
   out.put(task);

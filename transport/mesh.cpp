@@ -38,13 +38,23 @@ mesh::peer_ptr mesh::find(proc_id id) const {
   return i == peers_.end() ? nullptr : i->second;
 }
 
+// The same without counting a reference: peers stay as long as the mesh.
+mesh::peer* mesh::find_peer(proc_id id) const {
+  if (id > 0 && static_cast<std::size_t>(id) < low_ids_.size())
+    return low_ids_[static_cast<std::size_t>(id)].load(std::memory_order_acquire);
+  return find(id).get();
+}
+
 mesh::peer_ptr mesh::find_or_make(proc_id id) {
   if (auto p = find(id))
     return p;
   std::unique_lock guard{table_mutex_};
   auto& p = peers_[id];
-  if (!p)
+  if (!p) {
     p = std::make_shared<peer>(id, loop_, *this);
+    if (id > 0 && static_cast<std::size_t>(id) < low_ids_.size())
+      low_ids_[static_cast<std::size_t>(id)].store(p.get(), std::memory_order_release);
+  }
   return p;
 }
 
@@ -59,10 +69,7 @@ std::vector<mesh::peer_ptr> mesh::all() const {
 void mesh::add(proc_id id, const endpoint& where) {
   auto p = find_or_make(id);
   p->where = where;
-  {
-    std::lock_guard guard{p->mutex};
-    p->known = true;
-  }
+  p->known = true;
   if (p->wanted && !p->established) {
     loop_.cancel(p->limit);
     connect(p);
@@ -97,13 +104,13 @@ void mesh::mark_gone(proc_id id, error_info why) {
 }
 
 std::optional<error_info> mesh::send(proc_id to, frame_builder& f, urgency u, flow of, bool* full) {
-  auto p = find(to);
-  if (!p) {
+  auto p = find_peer(to);
+  if (p == nullptr) {
     auto me = id();
     if (me == master_id || to <= 0)
       return make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(to) + " in this cluster",
                              to);
-    p = find_or_make(to);
+    p = find_or_make(to).get();
   }
   if (p->is_gone)
     return gone(to);
@@ -112,7 +119,7 @@ std::optional<error_info> mesh::send(proc_id to, frame_builder& f, urgency u, fl
     return std::nullopt;
   }
   if (!p->talk->attached() && !p->wanted.exchange(true))
-    loop_.post([this, p] { connect(p); });
+    loop_.post([this, p = p->shared_from_this()] { connect(p); });
   return std::nullopt;
 }
 
@@ -132,16 +139,13 @@ void mesh::when_room(proc_id to, flow of, std::function<void()> ready, std::size
 bool mesh::knows(proc_id id) const {
   if (id == this->id())
     return true;
-  auto p = find(id);
-  if (!p)
-    return false;
-  std::lock_guard guard{p->mutex};
-  return p->known || p->gone;
+  const auto p = find_peer(id);
+  return p != nullptr && (p->known || p->is_gone);
 }
 
 std::optional<error_info> mesh::gone(proc_id id) const {
-  auto p = find(id);
-  if (!p || !p->is_gone)
+  const auto p = find_peer(id);
+  if (p == nullptr || !p->is_gone)
     return std::nullopt;
   std::lock_guard guard{p->mutex};
   return p->gone;

@@ -8,6 +8,7 @@
 #include "troupe/transport/session.hpp"
 #include "troupe/transport/transport.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -168,16 +169,16 @@ public:
   void close();
 
 private:
-  struct peer {
+  struct peer : std::enable_shared_from_this<peer> {
     peer(proc_id id, loop& l, mesh& m) : id(id), talk(std::make_shared<session>(l, id, m, m.settings_.limits)) {
     }
     const proc_id id;
     const std::shared_ptr<session> talk;
+    std::atomic<bool> known{false}; // belongs to the cluster, or did
     std::atomic<bool> is_gone{false};
     std::atomic<bool> wanted{false};      // a link has been asked for
     std::atomic<bool> established{false}; // has had a link; changed by the loop's thread
     mutable std::mutex mutex;
-    bool known = false; // belongs to the cluster, or did
     std::shared_ptr<const hello> greeting;
     std::optional<error_info> gone;
 
@@ -202,6 +203,7 @@ private:
   using dialled = std::function<void(std::string why_not, bool refused)>;
 
   peer_ptr find(proc_id id) const;
+  peer* find_peer(proc_id id) const;
   peer_ptr find_or_make(proc_id id);
   std::vector<peer_ptr> all() const;
   hello introduce(proc_id to) const;
@@ -249,7 +251,8 @@ private:
   std::unique_ptr<door> door_;
   relays relays_;
   mutable std::shared_mutex table_mutex_;
-  std::map<proc_id, peer_ptr> peers_;
+  std::map<proc_id, peer_ptr> peers_; // only grows
+  std::array<std::atomic<peer*>, 1024> low_ids_{}; // of peers_, found without the lock
   loop::timer_id beat_timer_ = 0;
   loop::clock::time_point last_beat_{};
   loop::timer_id circles_timer_ = 0;

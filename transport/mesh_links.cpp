@@ -143,12 +143,7 @@ void mesh::redial(proc_id id) {
 void mesh::connect(const peer_ptr& p) {
   if (closed_ || p->is_gone || p->dialling || p->relaying || p->talk->attached())
     return;
-  bool known = false;
-  {
-    std::lock_guard guard{p->mutex};
-    known = p->known;
-  }
-  if (!known) {
+  if (!p->known) {
     // the news of it may be on its way
     loop_.cancel(p->limit);
     p->limit = loop_.call_after(settings_.connect_limit / 4, [this, p] { give_up(p, "no such process"); });
