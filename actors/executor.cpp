@@ -2,6 +2,7 @@
 
 #include "troupe/actors/driving.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <system_error>
@@ -27,7 +28,7 @@ void run_function(void*, void* data) {
 
 } // namespace
 
-executor::executor(int turns) : free_turns_(turns < 1 ? 1 : turns) {
+executor::executor(int turns) : turns_(turns < 1 ? 1 : turns), free_turns_(turns_) {
 }
 
 executor::~executor() {
@@ -90,12 +91,47 @@ void executor::pass_turn_on() {
   if (!resuming_.empty()) {
     auto next = resuming_.front();
     resuming_.pop_front();
+    resuming_now_ = resuming_.size();
     next->has_turn = true;
     next->granted.notify_one();
     return;
   }
   ++free_turns_;
   add_thread_if_needed();
+}
+
+// Needs mutex_, and a turn. Returns how many jobs it has.
+std::size_t executor::take_batch() {
+  const auto n = turns_ == 1 ? std::min(batch_size, queue_.size()) : 0;
+  std::copy_n(queue_.begin(), n, batch_.begin());
+  queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(n));
+  backlog_.store(!queue_.empty(), std::memory_order_relaxed);
+  batch_end_.store(n, std::memory_order_relaxed);
+  batch_next_.store(0, std::memory_order_release);
+  return n;
+}
+
+// Whether there is another job of the batch of `end`, which the calling thread has to run then. If the batch has been returned,
+// or is another's by now, there's none.
+bool executor::claim(job& next, std::size_t end) {
+  if (end == 0)
+    return false;
+  const auto i = batch_next_.fetch_add(1, std::memory_order_acq_rel);
+  if (i >= end)
+    return false;
+  next = batch_[i];
+  return true;
+}
+
+// Needs mutex_. What nobody has begun goes back to the front of the queue.
+void executor::return_batch() {
+  if (turns_ != 1)
+    return;
+  const auto end = batch_end_.load(std::memory_order_relaxed);
+  const auto begun = std::min(batch_next_.exchange(batch_size, std::memory_order_acq_rel), end);
+  queue_.insert(queue_.begin(), batch_.begin() + static_cast<std::ptrdiff_t>(begun), batch_.begin() + static_cast<std::ptrdiff_t>(end));
+  batch_end_.store(0, std::memory_order_relaxed);
+  backlog_.store(!queue_.empty(), std::memory_order_relaxed);
 }
 
 void executor::wait_for_work(std::unique_lock<std::mutex>& lock, patience& p) {
@@ -129,15 +165,18 @@ void executor::run_thread(std::list<std::thread>::iterator self) {
       --free_turns_;
       auto j = queue_.front();
       queue_.pop_front();
-      backlog_.store(!queue_.empty(), std::memory_order_relaxed);
+      const auto end = take_batch();
       add_thread_if_needed();
       ++running_;
       lock.unlock();
       current = this;
-      j.run(j.context, j.data);
+      do
+        j.run(j.context, j.data);
+      while (resuming_now_.load(std::memory_order_relaxed) == 0 && claim(j, end));
       current = nullptr;
       lock.lock();
       --running_;
+      return_batch();
       if (resuming_.empty())
         ++free_turns_; // this thread goes on with the queue itself
       else
@@ -165,6 +204,7 @@ void executor::stop(const std::function<void(job)>& drop) {
   {
     std::lock_guard guard{mutex_};
     stopped_ = true;
+    return_batch();
     driver_told_ = true;
     dropped.swap(queue_);
     work_.notify_all();
@@ -193,6 +233,7 @@ bool executor::in_job() {
 
 void executor::give_turn() {
   std::lock_guard guard{mutex_};
+  return_batch();
   pass_turn_on();
 }
 
@@ -204,6 +245,7 @@ void executor::take_turn() {
   }
   resuming r;
   resuming_.push_back(&r);
+  resuming_now_ = resuming_.size();
   r.granted.wait(lock, [&] { return r.has_turn; });
 }
 

@@ -2,6 +2,7 @@
 
 #include "troupe/transport/patience.hpp"
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -49,7 +50,7 @@ public:
 
   /// Whether jobs wait for a turn, as of a moment ago. Takes no lock.
   bool backlog() const {
-    return backlog_.load(std::memory_order_relaxed);
+    return backlog_.load(std::memory_order_relaxed) || batch_next_.load(std::memory_order_relaxed) < batch_end_.load(std::memory_order_relaxed);
   }
 
   /// How many threads there are, those that wait in a job included.
@@ -77,7 +78,12 @@ private:
     bool has_turn = false;
   };
 
+  static constexpr std::size_t batch_size = 64;
+
   void run_thread(std::list<std::thread>::iterator self);
+  std::size_t take_batch();
+  bool claim(job& next, std::size_t end);
+  void return_batch();
   void wait_for_work(std::unique_lock<std::mutex>& lock, patience& p);
   void add_thread_if_needed();
   void pass_turn_on();
@@ -90,6 +96,13 @@ private:
   std::deque<job> queue_;
   std::deque<resuming*> resuming_; // have waited, and want to go on
   std::atomic<bool> backlog_{false}; // written under mutex_
+  // With one turn, who has it takes several jobs at once, and then one after the other without the lock. Others, who have the lock,
+  // may take back those that nobody has claimed.
+  std::array<job, batch_size> batch_;
+  std::atomic<std::size_t> batch_next_{0};
+  std::atomic<std::size_t> batch_end_{0};     // written under mutex_
+  std::atomic<std::size_t> resuming_now_{0};  // how many; written under mutex_
+  const int turns_;
   int free_turns_;
   std::list<std::thread> threads_;
   std::list<std::thread> ended_; // to be joined; in them, `mutex_` isn't taken any more

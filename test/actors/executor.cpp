@@ -355,3 +355,59 @@ BOOST_AUTO_TEST_CASE(its_end_waits_for_jobs_that_run_or_wait) {
   }
   BOOST_TEST(ended);
 }
+
+// A thread takes several jobs at once.
+BOOST_AUTO_TEST_CASE(each_job_runs_or_is_dropped_whenever_it_is_stopped) {
+  for (int round = 0; round < 300; ++round) {
+    constexpr int jobs = 200;
+    std::vector<std::atomic<int>> seen(jobs);
+    std::atomic<bool> begun{false};
+    executor e{1};
+    struct context {
+      std::vector<std::atomic<int>>& seen;
+      std::atomic<bool>& begun;
+      int round;
+    } c{seen, begun, round};
+    for (int i = 0; i < jobs; ++i)
+      e.submit(executor::job{[](void* p, void* which) {
+                               auto& c = *static_cast<context*>(p);
+                               c.begun = true;
+                               const auto i = reinterpret_cast<std::intptr_t>(which);
+                               if (c.round % 3 == 0 && i % 50 == 49)
+                                 executor::waiting give;
+                               ++c.seen[static_cast<std::size_t>(i)];
+                             },
+                             &c, reinterpret_cast<void*>(static_cast<std::intptr_t>(i))});
+    while (!begun)
+      std::this_thread::yield();
+    spin(std::chrono::microseconds{round % 20});
+    e.stop([&](executor::job j) { seen[static_cast<std::size_t>(reinterpret_cast<std::intptr_t>(j.data))] += 1000; });
+    BOOST_REQUIRE(becomes_true([&] { return e.idle(); }));
+    for (auto& n : seen)
+      BOOST_REQUIRE((n == 1 || n == 1000));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(jobs_keep_their_order_when_one_before_them_waits) {
+  executor e{1};
+  std::mutex mutex;
+  std::vector<int> order;
+  event go_on;
+  std::atomic<int> done{0};
+  for (int i = 0; i < 100; ++i)
+    e.submit([&, i] {
+      {
+        std::lock_guard guard{mutex};
+        order.push_back(i);
+      }
+      if (i == 3) {
+        executor::waiting give;
+        go_on.wait();
+      } else if (i == 99) {
+        go_on.set();
+      }
+      ++done;
+    });
+  BOOST_REQUIRE(becomes_true([&] { return done == 100; }));
+  BOOST_TEST(std::is_sorted(order.begin(), order.end()));
+}
