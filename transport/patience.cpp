@@ -22,7 +22,7 @@ constexpr clock::duration selfish_time = 25us;
 
 // A question takes about a µs. Who was away for as long as this had its CPU taken.
 constexpr clock::duration kept_away = 400us;
-constexpr clock::duration first_break = 20ms;
+constexpr clock::duration first_break = 5ms;
 constexpr clock::duration longest_break = 1s;
 
 struct contention {
