@@ -203,10 +203,12 @@ struct argument<P> {
   }
 };
 
-/// Writes a container that is worth referring to; it is given away.
+/// Writes a container that is given away, and stays where it is if that is worth it.
 template <class C>
 void write_given_away(writer& out, C& x) {
-  if (x.size() * sizeof(typename C::value_type) < landing::least)
+  // another allocator may need what the caller is about to end
+  if (!std::allocator_traits<typename C::allocator_type>::is_always_equal::value
+      || x.size() * sizeof(typename C::value_type) < landing::least)
     return write(out, static_cast<const C&>(x));
   const auto kept = std::make_shared<const C>(std::move(x));
   writer::referring scope{out, kept};
@@ -242,7 +244,7 @@ void write_argument(writer& out, lent_memory* lent, A&& a) {
     static_assert(sendable<held>, "values of this type can't be sent to another process");
     if constexpr (!std::is_convertible_v<A&&, wanted>)
       write_value(out, held(std::forward<A>(a)));
-    else if (lent != nullptr)
+    else if (block<wanted> && lent != nullptr)
       write_lent(out, *lent, wanted(a));
     else
       write_value(out, wanted(a));

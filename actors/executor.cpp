@@ -68,8 +68,8 @@ void executor::add_thread_if_needed() {
     return;
   if (idle_ > woken_) {
     ++woken_;
-    if (std::exchange(driver_, false))
-      driver_told_ = true;
+    if (driver_ != nullptr)
+      *std::exchange(driver_, nullptr) = true;
     else
       work_.notify_one();
     return;
@@ -139,14 +139,14 @@ void executor::wait_for_work(std::unique_lock<std::mutex>& lock, patience& p) {
   if (over())
     return;
   driving loop{p};
-  if (!driver_) {
-    driver_ = true;
-    driver_told_ = false;
+  if (driver_ == nullptr) {
+    std::atomic<bool> told{false};
+    driver_ = &told;
     lock.unlock();
-    loop.until([this] { return driver_told_.load(); });
+    loop.until([&] { return told.load(); });
     lock.lock();
-    if (!driver_told_)
-      driver_ = false;
+    if (driver_ == &told)
+      driver_ = nullptr;
   }
   work_.wait(lock, over);
 }
@@ -205,7 +205,8 @@ void executor::stop(const std::function<void(job)>& drop) {
     std::lock_guard guard{mutex_};
     stopped_ = true;
     return_batch();
-    driver_told_ = true;
+    if (driver_ != nullptr)
+      *std::exchange(driver_, nullptr) = true;
     dropped.swap(queue_);
     work_.notify_all();
   }

@@ -108,8 +108,7 @@ private:
   std::list<std::thread> ended_; // to be joined; in them, `mutex_` isn't taken any more
   int idle_ = 0;    // threads that wait for work
   int woken_ = 0;   // of these, those that have been told of some
-  bool driver_ = false;              // one of those that wait, and haven't been told, drives the loop
-  std::atomic<bool> driver_told_{false}; // written under mutex_
+  std::atomic<bool>* driver_ = nullptr; // one of those that wait, and haven't been told, drives the loop: how to tell it
   int running_ = 0; // threads within a job, those that wait there included
   bool stopped_ = false;
 };

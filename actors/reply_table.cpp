@@ -141,7 +141,7 @@ std::uint64_t reply_table::add(proc_id to, entry waiting) {
   s.waiting = std::move(waiting);
   s.to.store(to, std::memory_order_relaxed);
   const auto number = (std::uint64_t{s.generation} << 32) | index;
-  s.key.store(number, std::memory_order_release);
+  s.key.store(number); // before the caller looks whether the process is gone, which is marked before fail_all looks here
   return number;
 }
 
@@ -182,7 +182,7 @@ void reply_table::fail_all(proc_id to, const error_info& why) {
     if (block == nullptr)
       return;
     for (auto s = block; s != block + (first_block << b); ++s) {
-      const auto number = s->key.load(std::memory_order_acquire) & ~looked_at;
+      const auto number = s->key.load() & ~looked_at;
       if (number != 0 && s->to.load(std::memory_order_relaxed) == to)
         if (auto waiting = take(number))
           waiting->set_error(why);

@@ -317,9 +317,14 @@ void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::s
   }
   // what is direct never waits there
   auto of = (flags & detail::call_direct) != 0 ? flow::none : flow::calls;
-  if (auto gone = send_waiting(to, f, now ? urgency::now : urgency::batched, of)) {
-    if (state && replies_.take(number))
-      state->set_error(*gone);
+  try {
+    if (auto gone = send_waiting(to, f, now ? urgency::now : urgency::batched, of))
+      if (state && replies_.take(number))
+        state->set_error(*gone);
+  } catch (...) { // interrupted before it was sent
+    if (state)
+      replies_.take(number);
+    throw;
   }
 }
 
@@ -387,10 +392,6 @@ outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags,
 outgoing_call::~outgoing_call() = default;
 
 void lent_memory::take_back() {
-  if (token_.use_count() == 1) {
-    const auto synchronized = token_; // the count is read without ordering, a copy has it
-    return;
-  }
   if (auto rt = runtime::find())
     rt->net().take_back(to_, token_);
 }

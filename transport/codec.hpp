@@ -471,12 +471,10 @@ void write_block(writer& w, const T* data, std::size_t n) {
   w.block(data, n * sizeof(T));
 }
 
-// Containers whose memory a block may land in.
+// Containers whose memory a block may land in, or be sent from: their bytes are written and read by the codec alone.
 template <class C>
-concept can_land = block<C> && requires(C& x) {
-  x.reserve(1);
-  x.resize(1);
-};
+concept can_land
+  = block<C> && !has_codec<C> && !has_inspect<C> && (is_instance_of<C, std::vector> || is_instance_of<C, std::basic_string>);
 
 template <class C>
 void read_block(reader& r, C& x) {

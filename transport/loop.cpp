@@ -40,6 +40,8 @@ loop::loop(clock_source time)
 }
 
 loop::~loop() {
+  while (users_ > 0)
+    std::this_thread::yield(); // who has waited is about to go on
   // what is dropped here, such as a connection that was being made, wants to be taken off these lists
   auto watched = std::exchange(watched_, {});
   auto timers = std::exchange(timers_, {});
@@ -172,7 +174,7 @@ void loop::give_back() {
   driver_.store(std::thread::id{}, std::memory_order_release);
 }
 
-bool loop::poll() {
+bool loop::poll() noexcept {
   epoll_event events[max_events];
   bool any = handle_events(events, ::epoll_wait(epoll_.get(), events, max_events, 0));
   any = run_timers() || any;
@@ -227,13 +229,18 @@ void loop::sleep() {
   if (leases == leases_)
     patience_.end(t);
   patience_.begin(t);
-  // those that were there while another drove may have been handled; what hasn't been comes again
-  if (leases != leases_ || !take())
+  if (!take())
     return;
+  // those that were there while another drove may have been handled; what hasn't been comes again
+  if (leases == leases_)
+    handle_all(events, n);
+  give_back();
+}
+
+void loop::handle_all(const epoll_event* events, int n) noexcept {
   handle_events(events, n);
   run_timers();
   run_posted();
-  give_back();
 }
 
 // Until nobody has driven for a while, or somebody asks for it.
@@ -268,6 +275,7 @@ void loop::wake() {
 }
 
 loop::lease::lease(loop& l) : loop_(l) {
+  ++l.users_;
   if (l.stop_)
     return;
   has_it_ = l.take();
@@ -278,6 +286,10 @@ loop::lease::lease(loop& l) : loop_(l) {
       has_it_ = l.take();
     l.wanted_ = false;
   }
+  if (has_it_ && l.stop_) { // the loop's own thread may have ended meanwhile
+    l.give_back();
+    has_it_ = false;
+  }
   if (has_it_) {
     ++l.leases_;
     ++l.watchful_;
@@ -285,8 +297,12 @@ loop::lease::lease(loop& l) : loop_(l) {
 }
 
 loop::lease::~lease() {
-  if (!has_it_)
-    return;
+  if (has_it_)
+    end();
+  --loop_.users_;
+}
+
+void loop::lease::end() {
   auto& l = loop_;
   const bool sooner = !l.timers_.empty() && l.timers_.begin()->first.first < l.sleeps_until_;
   l.give_back();

@@ -23,7 +23,7 @@ namespace troupe {
 /// The event loop of a process: descriptors, timers and posted functions, handled one after the other by one thread at a
 /// time: the one that drives. Usually that is the loop's own, in `run`. A thread that waits for something that the loop will
 /// bring may drive in its place (`lease`), which spares both the waking of another thread.
-/// Nothing that it runs may block, and nothing that it runs may throw.
+/// Nothing that it runs may block, and nothing that it runs may throw: that ends the process.
 ///
 /// `post`, `stop` and what is said to be so may be called from any thread; everything else only from the thread that
 /// drives the loop, or before it starts.
@@ -103,6 +103,8 @@ public:
     }
 
   private:
+    void end();
+
     loop& loop_;
     bool has_it_ = false;
     bool hand_over_ = false;
@@ -113,10 +115,12 @@ public:
   class hurry {
   public:
     explicit hurry(loop& l) : loop_(l) {
+      ++loop_.users_;
       ++loop_.hurried_;
     }
     ~hurry() {
       --loop_.hurried_;
+      --loop_.users_;
     }
     hurry(const hurry&) = delete;
     hurry& operator=(const hurry&) = delete;
@@ -137,8 +141,9 @@ private:
 
   bool take();
   void give_back();
-  bool poll();
+  bool poll() noexcept;
   void sleep();
+  void handle_all(const epoll_event* events, int n) noexcept;
   void park();
   void wake();
   bool run_posted();
@@ -162,6 +167,7 @@ private:
   std::atomic<std::uint32_t> leases_{0}; // that there have been
   std::atomic<int> watchful_{0};
   std::atomic<int> hurried_{0};
+  std::atomic<int> users_{0}; // leases and hurries
   std::atomic<bool> wanted_{false}; // somebody asks for a lease
   std::atomic<bool> asleep_{false}; // the loop's own thread waits for events
 

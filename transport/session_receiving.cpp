@@ -107,7 +107,7 @@ void session::read_some() {
         make_room();
         space = {in_->data() + in_end_, in_->size() - in_end_};
       }
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       return end("no memory for the frame that arrives", true);
     }
     auto result = stream_->read(space);
@@ -283,7 +283,7 @@ bool session::take_chunk(const frame_header& h) {
       std::memcpy(to.data(), in_->data() + at + a.partial, to.size());
       a.partial += to.size();
     }
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {
     return end("no memory for the value that arrives", true), false;
   }
   in_begin_ = at + here;
@@ -327,6 +327,7 @@ void session::finish_chunk(const frame_header& h) {
     return;
   auto whole = std::move(a);
   in_assembly_.reset();
+  send_status(); // whoever has lent its memory gets it back before the answer
   frame_view f;
   f.header = whole.header;
   f.header.size = whole.total;

@@ -12,6 +12,7 @@ const std::vector<metric>& all_metrics() {
     {"call_rate", "tiny calls, many in flight, until every result is back", 1, false, measure_call_rate},
     {"msg_rate", "one-way messages between actors on two workers", 2, false, measure_message_rate},
     {"strangers_pct", "what strangers who besiege a worker cost call_rate", 1, false, measure_strangers},
+    {"observe_pct", "what asking for statistics and links all the time costs call_rate", 1, false, measure_observing},
     {"compute_loss_pct", "what a worker that computes loses to calls between others", 2, false, measure_computing},
     {"array_bw", "64 MiB of doubles to a worker and back", 1, false, measure_array_bandwidth},
     {"startup_4_s", "a program's start, until 4 workers have answered a call", 0, false, measure_startup_4},

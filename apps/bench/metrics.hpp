@@ -49,6 +49,9 @@ double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& worker
 // strangers.cpp: %
 figure measure_strangers(troupe::cluster& c, const options& o);
 
+// observing.cpp: %
+figure measure_observing(troupe::cluster& c, const options& o);
+
 // computing.cpp: %
 figure measure_computing(troupe::cluster& c, const options& o);
 

@@ -4,7 +4,11 @@
 
 #include <troupe/actors.hpp>
 
+#include <array>
+#include <cstdint>
+#include <dlfcn.h>
 #include <future>
+#include <optional>
 #include <stdexcept>
 
 namespace bench {
@@ -20,15 +24,34 @@ figure rate_figure(const char* name, const samples& rates) {
   return f.with("n", rates.size());
 }
 
+// What counting.cpp counts, if it is loaded.
+std::optional<std::array<std::uint64_t, 3>> counts() {
+  static const auto get = reinterpret_cast<void (*)(std::uint64_t*)>(::dlsym(RTLD_DEFAULT, "bench_counts"));
+  if (get == nullptr)
+    return std::nullopt;
+  std::array<std::uint64_t, 3> out{};
+  get(out.data());
+  return out;
+}
+
+// Repeats `round`, of `count` calls or messages, which returns its seconds.
 template <class Round>
-samples rates_of(const options& o, double count, Round round) {
-  samples out;
+figure measure_rate(const char* name, const options& o, double count, Round round) {
+  samples rates;
   round(); // warms up
+  const auto before = counts();
   const auto end = after(seconds{o.time});
   do
-    out.add(count / round());
+    rates.add(count / round());
   while (clock::now() < end);
-  return out;
+  auto f = rate_figure(name, rates);
+  if (const auto now = counts()) {
+    const auto n = count * static_cast<double>(rates.size());
+    const char* names[] = {"allocations_each", "mutexes_each", "rwlocks_each"};
+    for (std::size_t i = 0; i < now->size(); ++i)
+      f.with(names[i], static_cast<double>((*now)[i] - (*before)[i]) / n);
+  }
+  return f;
 }
 
 void call_and_collect(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls) {
@@ -100,20 +123,20 @@ double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& worker
 figure measure_call_rate(troupe::cluster& c, const options& o) {
   const auto workers = c.workers();
   const int calls = o.calls / o.callers * o.callers;
-  const auto rates = rates_of(o, calls, [&] { return call_round(c, workers, calls, o.callers); });
-  return rate_figure("call_rate", rates).with("in_flight", calls).with("callers", o.callers);
+  auto f = measure_rate("call_rate", o, calls, [&] { return call_round(c, workers, calls, o.callers); });
+  return f.with("in_flight", calls).with("callers", o.callers);
 }
 
 figure measure_message_rate(troupe::cluster& c, const options& o) {
   const auto workers = c.workers();
   auto to = c.spawn<receiver>(workers[1]);
   auto from = c.spawn<sender>(workers[0], to);
-  const auto rates = rates_of(o, static_cast<double>(messages_at_once), [&] {
+  auto f = measure_rate("msg_rate", o, static_cast<double>(messages_at_once), [&] {
     return c.request<double>(from, static_cast<std::int32_t>(messages_at_once));
   });
   caf::anon_send_exit(from, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
-  return rate_figure("msg_rate", rates).with("messages", messages_at_once);
+  return f.with("messages", messages_at_once);
 }
 
 } // namespace bench

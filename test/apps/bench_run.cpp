@@ -52,7 +52,7 @@ void check_fields(const nlohmann::json& line, const std::vector<const char*>& na
 BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
-  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "compute_loss_pct", "array_bw",
+  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct", "compute_loss_pct", "array_bw",
                           "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <memory_resource>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -888,6 +889,57 @@ BOOST_AUTO_TEST_CASE(large_arrays_arrive_whole_however_they_are_passed) {
   // to oneself
   BOOST_TEST((c.remotecall_fetch(c.myid(), [](std::vector<double> x) { return x; }, mine) == large));
   BOOST_TEST((mine == large)); // what was lent is as it was
+}
+
+namespace {
+
+// A container with an inspect of its own, which writes what lives no longer than the call of inspect.
+struct matrix {
+  using value_type = double;
+  std::vector<double> cells;
+
+  double* data() { return cells.data(); }
+  const double* data() const { return cells.data(); }
+  std::size_t size() const { return cells.size(); }
+  void reserve(std::size_t n) { cells.reserve(n); }
+  void resize(std::size_t n) { cells.resize(n); }
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, matrix& x) {
+    if constexpr (Inspector::reads_state) {
+      auto doubled = x.cells;
+      for (auto& c : doubled)
+        c *= 2;
+      return f(doubled);
+    } else {
+      return f(x.cells);
+    }
+  }
+};
+
+static_assert(troupe::detail::can_land<std::vector<double>> && troupe::detail::can_land<std::string>);
+static_assert(!troupe::detail::can_land<matrix> && !troupe::detail::can_land<std::vector<bool>>
+              && !troupe::detail::can_land<std::vector<std::string>>);
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(only_memory_that_is_kept_is_sent_from_where_it_lies) {
+  const workers all{1};
+  auto& c = here();
+  const auto w = all[0];
+  const matrix m{numbers(400000)};
+  BOOST_TEST(c.remotecall_fetch(w, [](const matrix& x) { return x.cells.back(); }, m) == 2 * m.cells.back());
+  const std::vector<matrix> three{m, m, m};
+  BOOST_TEST(c.remotecall_fetch(w, [](std::span<const matrix> x) { return x[2].cells.back(); }, std::span<const matrix>{three})
+             == 2 * m.cells.back());
+  troupe::future<double> last;
+  {
+    std::vector<std::byte> memory(8 << 20);
+    std::pmr::monotonic_buffer_resource pool{memory.data(), memory.size(), std::pmr::null_memory_resource()};
+    std::pmr::vector<double> pooled(500000, 1.5, &pool);
+    last = c.remotecall(w, [](const std::pmr::vector<double>& x) { return x.back(); }, std::move(pooled));
+  }
+  BOOST_TEST(std::move(last).get() == 1.5);
 }
 
 BOOST_AUTO_TEST_CASE(a_large_result_that_is_a_reference_stays_where_it_is) {
