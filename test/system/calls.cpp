@@ -971,7 +971,7 @@ BOOST_AUTO_TEST_CASE(what_was_lent_to_a_call_that_fails_is_the_callers_again) {
     mine.reset();
   }
   auto mine = std::make_unique<std::vector<double>>(numbers(4000000));
-  std::thread killer{[&] { c.remote_do(all[1], [] { ::kill(::getpid(), SIGKILL); }); }};
+  std::thread killer{[pid = c.info(all[1]).os_pid] { ::kill(pid, SIGKILL); }};
   BOOST_CHECK_THROW(
     c.remotecall_fetch(all[1], [](const std::vector<double>&) { std::this_thread::sleep_for(std::chrono::seconds{20}); }, *mine),
     troupe::process_exited);
