@@ -1,6 +1,7 @@
 #include "troupe/actors/executor.hpp"
 
 #include "troupe/actors/driving.hpp"
+#include "troupe/transport/brief_lock.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -42,7 +43,7 @@ executor::~executor() {
 }
 
 bool executor::submit(job j) {
-  std::lock_guard guard{mutex_};
+  auto lock = lock_briefly(mutex_);
   if (stopped_)
     return false;
   queue_.push_back(j);
@@ -68,9 +69,7 @@ void executor::add_thread_if_needed() {
     return;
   if (idle_ > woken_) {
     ++woken_;
-    if (driver_ != nullptr)
-      *std::exchange(driver_, nullptr) = true;
-    else
+    if (!tell_driver())
       work_.notify_one();
     return;
   }
@@ -84,6 +83,14 @@ void executor::add_thread_if_needed() {
     threads_.erase(self);
     std::fprintf(stderr, "troupe: cannot start a thread for a task: %s\n", e.what());
   }
+}
+
+// Needs mutex_. Returns whether there was one.
+bool executor::tell_driver() {
+  if (driver_ == nullptr)
+    return false;
+  std::exchange(driver_, nullptr)->tell();
+  return true;
 }
 
 // Needs mutex_. The turn goes to who has waited longest, then to the queue.
@@ -138,14 +145,13 @@ void executor::wait_for_work(std::unique_lock<std::mutex>& lock, patience& p) {
   auto over = [this] { return woken_ > 0 || stopped_ || idle_ - woken_ > spare_threads; };
   if (over())
     return;
-  driving loop{p};
+  driving loop{p, troupe::loop::sitter::idler};
   if (driver_ == nullptr) {
-    std::atomic<bool> told{false};
-    driver_ = &told;
+    driver_ = &loop;
     lock.unlock();
-    loop.until([&] { return told.load(); });
-    lock.lock();
-    if (driver_ == &told)
+    loop.until_told();
+    lock = lock_briefly(mutex_);
+    if (driver_ == &loop)
       driver_ = nullptr;
   }
   work_.wait(lock, over);
@@ -170,11 +176,18 @@ void executor::run_thread(std::list<std::thread>::iterator self) {
       ++running_;
       lock.unlock();
       current = this;
-      do
-        j.run(j.context, j.data);
-      while (resuming_now_.load(std::memory_order_relaxed) == 0 && claim(j, end));
+      {
+        std::optional<loop::looking_later> looks;
+        if (turns_ == 1)
+          looks.emplace();
+        do
+          j.run(j.context, j.data);
+        while (resuming_now_.load(std::memory_order_relaxed) == 0 && claim(j, end));
+      }
       current = nullptr;
-      lock.lock();
+      if (turns_ == 1)
+        driving::look(); // with luck, no other thread of this process has to run
+      lock = lock_briefly(mutex_);
       --running_;
       return_batch();
       if (resuming_.empty())
@@ -205,8 +218,7 @@ void executor::stop(const std::function<void(job)>& drop) {
     std::lock_guard guard{mutex_};
     stopped_ = true;
     return_batch();
-    if (driver_ != nullptr)
-      *std::exchange(driver_, nullptr) = true;
+    tell_driver();
     dropped.swap(queue_);
     work_.notify_all();
   }
@@ -233,13 +245,13 @@ bool executor::in_job() {
 }
 
 void executor::give_turn() {
-  std::lock_guard guard{mutex_};
+  auto lock = lock_briefly(mutex_);
   return_batch();
   pass_turn_on();
 }
 
 void executor::take_turn() {
-  std::unique_lock lock{mutex_};
+  auto lock = lock_briefly(mutex_);
   if (free_turns_ > 0 && resuming_.empty()) {
     --free_turns_;
     return;

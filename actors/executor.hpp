@@ -13,6 +13,8 @@
 
 namespace troupe {
 
+class driving;
+
 /// Runs what users wrote: tasks and the handlers of actors. A fixed number of them run at a time: each needs a *turn*. One that
 /// waits gives its turn away, so that another thread goes on with the queue: a process never locks up because its tasks wait for
 /// each other. One that has waited gets a turn before anything that hasn't begun.
@@ -86,6 +88,7 @@ private:
   void return_batch();
   void wait_for_work(std::unique_lock<std::mutex>& lock, patience& p);
   void add_thread_if_needed();
+  bool tell_driver();
   void pass_turn_on();
   void give_turn();
   void take_turn();
@@ -108,7 +111,7 @@ private:
   std::list<std::thread> ended_; // to be joined; in them, `mutex_` isn't taken any more
   int idle_ = 0;    // threads that wait for work
   int woken_ = 0;   // of these, those that have been told of some
-  std::atomic<bool>* driver_ = nullptr; // one of those that wait, and haven't been told, drives the loop: how to tell it
+  driving* driver_ = nullptr; // one of those that wait, and haven't been told: it drives the loop
   int running_ = 0; // threads within a job, those that wait there included
   bool stopped_ = false;
 };

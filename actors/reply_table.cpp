@@ -157,9 +157,16 @@ bool reply_table::claim(slot& s, std::uint64_t number) {
   }
 }
 
-reply_table::entry reply_table::find(std::uint64_t number) {
+// The slot of an open call, claimed; null if there is no such call.
+reply_table::slot* reply_table::claimed(std::uint64_t number) {
   const auto s = slot_at(static_cast<std::uint32_t>(number));
-  if (number == 0 || (number & looked_at) != 0 || s == nullptr || !claim(*s, number))
+  const bool possible = number != 0 && (number & looked_at) == 0 && s != nullptr;
+  return possible && claim(*s, number) ? s : nullptr;
+}
+
+reply_table::entry reply_table::find(std::uint64_t number) {
+  const auto s = claimed(number);
+  if (s == nullptr)
     return nullptr;
   auto found = s->waiting;
   s->key.store(number, std::memory_order_release);
@@ -167,8 +174,8 @@ reply_table::entry reply_table::find(std::uint64_t number) {
 }
 
 reply_table::entry reply_table::take(std::uint64_t number) {
-  const auto s = slot_at(static_cast<std::uint32_t>(number));
-  if (number == 0 || (number & looked_at) != 0 || s == nullptr || !claim(*s, number))
+  const auto s = claimed(number);
+  if (s == nullptr)
     return nullptr;
   auto taken = std::move(s->waiting);
   s->key.store(0, std::memory_order_release);

@@ -59,6 +59,7 @@ private:
   void get_free_slots(std::vector<std::uint32_t>& out);
   void put_free_slots(std::vector<std::uint32_t>& in, std::size_t kept);
   bool claim(slot& s, std::uint64_t number);
+  slot* claimed(std::uint64_t number);
 
   const std::uint64_t serial_; // of the tables of this process
   std::array<std::atomic<slot*>, most_blocks> blocks_{};

@@ -36,6 +36,16 @@ caf::strong_actor_ptr make_plain_actor(caf::actor_system& system) {
   return caf::make_actor<A, caf::strong_actor_ptr>(start_ids(system), system.node(), &system, cfg);
 }
 
+// What is sent to the process itself, as if it had arrived.
+frame_view view_for_oneself(frame_builder& f, frame_kind kind) {
+  auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
+  frame_view v;
+  v.header.kind = kind;
+  v.payload = std::span{*owner}.subspan(sizeof(frame_header));
+  v.owner = std::move(owner);
+  return v;
+}
+
 } // namespace
 
 // What is known of a call until it has been answered. The frame's buffer is kept while the arguments are needed.
@@ -255,10 +265,7 @@ void runtime::send_reply(proc_id to, frame_builder& f) {
     send_waiting(to, f, executor_.backlog() ? urgency::batched : urgency::now, flow::none);
     return;
   }
-  auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
-  frame_view v;
-  v.payload = std::span{*owner}.subspan(sizeof(frame_header));
-  v.owner = owner;
+  auto v = view_for_oneself(f, frame_kind::reply);
   take_reply(v);
 }
 
@@ -307,11 +314,7 @@ void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::s
     std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
   }
   if (to == id()) {
-    auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
-    frame_view v;
-    v.header.kind = frame_kind::call;
-    v.payload = std::span{*owner}.subspan(sizeof(frame_header));
-    v.owner = owner;
+    auto v = view_for_oneself(f, frame_kind::call);
     take_call(to, v);
     return;
   }
@@ -439,7 +442,7 @@ std::uint64_t id() {
 void sleep_until(std::chrono::steady_clock::time_point moment) {
   auto& me = waiter::of_this_thread();
   me.reset();
-  while (me.wait(moment)) {
+  while (me.wait(moment, waiter::purpose::time)) {
     // a notification that was meant for a wait before
   }
 }

@@ -4,6 +4,9 @@
 #include "troupe/actors/executor.hpp"
 #include "troupe/transport/error.hpp"
 
+#include <utility>
+#include <vector>
+
 namespace troupe {
 
 namespace {
@@ -21,11 +24,17 @@ waiter_list& all_waiters() {
 
 thread_local const char* blocking_forbidden = nullptr;
 
+// When what the loop has to do now is done. Guarded by the right to drive it.
+std::vector<std::shared_ptr<waiter>>& to_be_notified() {
+  static auto list = new std::vector<std::shared_ptr<waiter>>; // threads may end after the static objects have
+  return *list;
+}
+
 } // namespace
 
 waiter& waiter::of_this_thread() {
-  thread_local waiter w;
-  return w;
+  thread_local const auto w = std::make_shared<waiter>();
+  return *w;
 }
 
 waiter::waiter() {
@@ -49,8 +58,27 @@ waiter::~waiter() {
 }
 
 void waiter::notify() {
+  const auto l = driving::loop_of_driver();
+  if (l == nullptr || this == &of_this_thread())
+    return notify_now();
+  to_be_notified().push_back(shared_from_this());
+  if (to_be_notified().size() == 1)
+    l->post([] {
+      for (auto& w : std::exchange(to_be_notified(), {}))
+        w->notify_now();
+    });
+}
+
+void waiter::notify_now() {
   std::lock_guard guard{mutex_};
   notified_ = true;
+  wake();
+}
+
+// Needs mutex_.
+void waiter::wake() {
+  if (driving_ != nullptr)
+    driving_->tell();
   changed_.notify_one();
 }
 
@@ -66,8 +94,9 @@ void waiter::throw_if_interrupted() {
   throw_error(make_error_info(error_kind::interrupted, "interrupted by the user"));
 }
 
-bool waiter::wait(std::optional<time_point> limit) {
+bool waiter::wait(std::optional<time_point> limit, purpose why) {
   check_may_block();
+  driving loop{patience_, troupe::loop::sitter::waiter};
   {
     std::lock_guard guard{mutex_};
     throw_if_interrupted();
@@ -76,12 +105,14 @@ bool waiter::wait(std::optional<time_point> limit) {
       return true;
     }
     waiting_ = true;
+    driving_ = &loop;
   }
   executor::waiting without_turn;
-  driving loop{patience_};
-  auto ready = [this] { return notified_ || interrupted_; };
-  loop.until([&] { return ready() || (limit && std::chrono::steady_clock::now() >= *limit); });
+  if (why == purpose::answer)
+    loop.until_told(limit.value_or(time_point::max()));
   std::unique_lock lock{mutex_};
+  driving_ = nullptr;
+  auto ready = [this] { return notified_ || interrupted_; };
   auto in_time = true;
   if (limit)
     in_time = changed_.wait_until(lock, *limit, ready);
@@ -110,7 +141,7 @@ bool waiter::interrupt_all() {
     std::lock_guard guard{w->mutex_};
     w->interrupted_ = true;
     any = any || w->waiting_;
-    w->changed_.notify_one();
+    w->wake();
   }
   return any;
 }

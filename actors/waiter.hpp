@@ -5,14 +5,17 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 
 namespace troupe {
 
+class driving;
+
 /// What a thread sleeps on, one for each thread. Any number of things can be waited for with it: who completes one calls
 /// `notify`, and the thread looks again. While it sleeps, its turn is another's (executor::waiting).
-class waiter {
+class waiter : public std::enable_shared_from_this<waiter> {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
@@ -23,16 +26,20 @@ public:
   waiter(const waiter&) = delete;
   waiter& operator=(const waiter&) = delete;
 
-  /// Ends the current or next `wait`. Any thread, which must know that the waiting thread hasn't ended: because it is on a
+  /// Ends the current or next `wait`; if the calling thread drives the loop, not before it has handled all that there is: a thread that
+  /// waits for one answer after the other shouldn't be woken for each. Any thread, which must know that the waiting thread hasn't ended: because it is on a
   /// list, under that list's lock, which the waiting thread takes to leave it.
   void notify();
 
   /// Forgets notifications from before: call it before you put the waiter on a list.
   void reset();
 
-  /// Sleeps until `notify`, or until the limit; drives the loop meanwhile, if that is worth it. Returns false at the limit. Throws `interrupted` when the user has pressed
+  /// What a thread waits for: something that the loop brings, which it drives meanwhile; or that time passes.
+  enum class purpose { answer, time };
+
+  /// Sleeps until `notify`, or until the limit. Returns false at the limit. Throws `interrupted` when the user has pressed
   /// Ctrl-C, and usage_error on a thread that must not block.
-  bool wait(std::optional<time_point> limit = std::nullopt);
+  bool wait(std::optional<time_point> limit = std::nullopt, purpose why = purpose::answer);
 
   /// Throws usage_error on a thread that must not block: the loop's, and inside of `direct` functions.
   static void check_may_block();
@@ -63,12 +70,15 @@ public:
 
 private:
   void throw_if_interrupted();
+  void notify_now();
+  void wake();
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::atomic<bool> notified_{false}; // written under mutex_
+  bool notified_ = false;
   std::atomic<bool> interrupted_{false};
   bool waiting_ = false;
+  driving* driving_ = nullptr; // while the thread waits in it; guarded by mutex_
   patience patience_;
   waiter* previous_ = nullptr; // in the list of all
   waiter* next_ = nullptr;

@@ -1,9 +1,14 @@
 #include "troupe/transport/loop.hpp"
 
+#include "troupe/transport/brief_lock.hpp"
+
+#include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -13,10 +18,19 @@ namespace troupe {
 namespace {
 
 constexpr int max_events = 64;
-// How long nobody drives, at most, when a thread has stopped driving and nothing has asked for the loop's own since.
+// Nobody drives for twice as long, at most, when a thread has stopped driving and nothing has asked for the loop's own since.
 constexpr std::chrono::milliseconds parking_time{1};
+constexpr std::chrono::nanoseconds at_once{1};
+// When a thread waits for that, or something is to be run soon.
+constexpr std::chrono::microseconds short_parking_time{500};
+// What is to be run soon is run this often, at most, and no more than half of the time.
+constexpr std::chrono::microseconds soon_interval{50};
+// How often who wants the seat lets others run until it is free.
+constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.
 constexpr int tries = 200;
+
+thread_local bool looks_later = false;
 
 [[noreturn]] void throw_errno(const char* what) {
   throw std::system_error{errno, std::generic_category(), what};
@@ -29,8 +43,9 @@ std::uint64_t key(int fd, std::uint32_t generation) {
 } // namespace
 
 loop::loop(clock_source time)
-  : time_(std::move(time)), epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (!epoll_ || !bell_)
+  : time_(std::move(time)), epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+    alarm_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {
+  if (!epoll_ || !bell_ || !alarm_)
     throw_errno("troupe: cannot make an event loop");
   epoll_event e{};
   e.events = EPOLLIN;
@@ -92,12 +107,69 @@ void loop::cancel(timer_id id) {
 
 void loop::post(task what) {
   {
-    std::lock_guard guard{posted_mutex_};
+    auto lock = lock_briefly(posted_mutex_);
     posted_.push_back(std::move(what));
   }
   // One is enough until somebody has looked, who clears the flag before taking what was posted.
   if (!rung_.exchange(true) && watchful_ == 0)
     wake();
+}
+
+void loop::soon(task what) {
+  bool first = false;
+  {
+    auto lock = lock_briefly(soon_mutex_);
+    ++soon_times_;
+    soon_.push_back(std::move(what));
+    first = !any_soon_.exchange(true);
+  }
+  if (in_loop_thread())
+    return; // which looks when it has handled what there is
+  look_if_due();
+  if (!first || !any_soon_)
+    return;
+  if (parked_)
+    look_again(alarm::early);
+  else if (seat_ == sitter::loop)
+    ring();
+}
+
+void loop::look_if_due() {
+  if (!looks_later && !in_loop_thread() && !time_)
+    run_soon_if_due();
+}
+
+loop::looking_later::looking_later() {
+  looks_later = true;
+}
+
+loop::looking_later::~looking_later() {
+  looks_later = false;
+}
+
+void loop::run_soon_if_due() {
+  if (!any_soon_.load(std::memory_order_relaxed))
+    return;
+  const auto begin = now().time_since_epoch();
+  if (begin.count() < soon_due_.load(std::memory_order_relaxed))
+    return;
+  run_soon();
+  const auto end = now().time_since_epoch();
+  soon_due_.store((end + std::max<clock::duration>(soon_interval, 8 * (end - begin))).count(), std::memory_order_relaxed);
+}
+
+bool loop::run_soon() {
+  if (!any_soon_)
+    return false;
+  std::vector<task> batch;
+  {
+    auto lock = lock_briefly(soon_mutex_);
+    any_soon_ = false;
+    batch.swap(soon_);
+  }
+  for (auto& what : batch)
+    what();
+  return !batch.empty();
 }
 
 void loop::drain_bell() {
@@ -110,7 +182,7 @@ bool loop::run_posted() {
     return false;
   std::vector<task> batch;
   {
-    std::lock_guard guard{posted_mutex_};
+    auto lock = lock_briefly(posted_mutex_);
     batch.swap(posted_);
   }
   for (auto& what : batch)
@@ -132,15 +204,16 @@ bool loop::run_timers() {
   return any;
 }
 
-int loop::timeout_ms() const {
-  if (timers_.empty())
+// Until the next timer: rounded up, so that it isn't polled for in its last millisecond. Until the limit: rounded down.
+int loop::timeout_ms(clock::time_point limit) const {
+  auto ms = std::chrono::milliseconds::max();
+  if (!timers_.empty())
+    ms = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - now());
+  if (limit != clock::time_point::max())
+    ms = std::min(ms, std::chrono::floor<std::chrono::milliseconds>(limit - now()));
+  if (ms == std::chrono::milliseconds::max())
     return -1;
-  auto left = timers_.begin()->first.first - now();
-  if (left <= clock::duration::zero())
-    return 0;
-  // rounded up, so that a timer isn't polled for in its last millisecond
-  auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
-  return ms > INT_MAX ? INT_MAX : static_cast<int>(ms);
+  return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(ms.count(), 0, INT_MAX));
 }
 
 bool loop::handle_events(const epoll_event* events, int n) {
@@ -149,7 +222,8 @@ bool loop::handle_events(const epoll_event* events, int n) {
     auto fd = static_cast<int>(static_cast<std::uint32_t>(events[i].data.u64));
     auto generation = static_cast<std::uint32_t>(events[i].data.u64 >> 32);
     if (fd == bell_.get()) {
-      drain_bell();
+      if (seat_ == sitter::nobody) // or else it is meant for who sits, who hasn't woken yet
+        drain_bell();
       continue;
     }
     // an earlier event of this round may have ended this one, or its number may belong to another descriptor by now
@@ -178,108 +252,193 @@ bool loop::poll() noexcept {
   epoll_event events[max_events];
   bool any = handle_events(events, ::epoll_wait(epoll_.get(), events, max_events, 0));
   any = run_timers() || any;
-  return run_posted() || any;
+  any = run_posted() || any;
+  run_soon_if_due();
+  return any;
 }
 
 void loop::run() {
   ++watchful_;
   patience_.begin(clock::now());
+  std::uint64_t soon_seen = 0;
   while (!stop_) {
     if (!take()) {
-      park();
+      park(alarm::late);
       continue;
     }
     const auto any = poll();
     const auto t = clock::now();
+    if (soon_times_ != soon_seen) { // others are busy: not to disturb them, events are handled several at a time
+      soon_seen = soon_times_;
+      give_back();
+      park(alarm::early);
+      continue;
+    }
     if (any) {
       patience_.end(t);
       patience_.begin(t);
     } else if (!patience_.more(t, false)) {
-      sleep();
-      continue;
+      if (!sit(sitter::loop)) {
+        give_back();
+        park(alarm::late);
+        continue;
+      }
+      const auto leases = leases_.load();
+      const bool drives = sleep_seated(clock::time_point::max(), nullptr, nullptr);
+      const auto woken = clock::now();
+      if (leases == leases_)
+        patience_.end(woken);
+      patience_.begin(woken);
+      if (!drives)
+        continue;
     }
     give_back();
     if (wanted_)
-      park();
+      park(alarm::late);
   }
   while (!take())
     std::this_thread::yield(); // whoever drives sees that the loop is to stop
   --watchful_;
-  run_posted();
+  while (run_posted()) {
+    // what has been posted meanwhile, as well
+  }
   give_back();
 }
 
-// Until the next event, timer or post.
-void loop::sleep() {
-  auto timeout = timeout_ms();
+// Takes the seat, which is left by a thread that may be told to. Needs the right to drive.
+bool loop::sit(sitter who) {
+  const auto other = seat_.load();
+  if (other >= who)
+    return false;
+  if (other != sitter::nobody) {
+    get_up_ = true;
+    ring();
+    for (int i = 0; i < courtesies && seat_ != sitter::nobody; ++i)
+      ::sched_yield();
+    get_up_ = false;
+    if (seat_ != sitter::nobody)
+      return false;
+  }
+  seat_ = who;
+  return true;
+}
+
+// Until the next event, timer or post, which is handled, or until the limit. Needs the right to drive and the seat, leaves the seat; returns
+// whether the thread has the right again.
+bool loop::sleep_seated(clock::time_point limit, const std::atomic<bool>* told, std::atomic<bool>* asleep) {
+  auto timeout = timeout_ms(limit);
   sleeps_until_ = timers_.empty() ? clock::time_point::max() : timers_.begin()->first.first;
   const auto leases = leases_.load();
-  asleep_ = true;
   give_back();
   --watchful_;
-  if (rung_)
+  if (asleep != nullptr)
+    *asleep = true;
+  if (rung_ || any_soon_ || (told != nullptr && *told))
     timeout = 0;
   epoll_event events[max_events];
-  auto n = ::epoll_wait(epoll_.get(), events, max_events, timeout);
+  const auto n = ::epoll_wait(epoll_.get(), events, max_events, timeout);
   if (n < 0 && errno != EINTR)
     throw_errno("troupe: cannot wait for events");
+  if (asleep != nullptr)
+    *asleep = false;
   ++watchful_;
-  asleep_ = false;
-  const auto t = clock::now();
-  if (leases == leases_)
-    patience_.end(t);
-  patience_.begin(t);
-  if (!take())
-    return;
+  const bool leaves = get_up_;
+  if (leaves)
+    drain_bell(); // whoever wants the seat doesn't look at it meanwhile
+  seat_ = sitter::nobody;
+  if (leaves || !take())
+    return false;
   // those that were there while another drove may have been handled; what hasn't been comes again
   if (leases == leases_)
-    handle_all(events, n);
-  give_back();
+    handle_all(events, n, told != nullptr);
+  return true;
 }
 
-void loop::handle_all(const epoll_event* events, int n) noexcept {
+void loop::handle_all(const epoll_event* events, int n, bool run_soon_now) noexcept {
   handle_events(events, n);
   run_timers();
   run_posted();
+  if (run_soon_now)
+    run_soon();
+  else
+    run_soon_if_due();
 }
 
 // Until nobody has driven for a while, or somebody asks for it.
-void loop::park() {
-  std::unique_lock lock{parking_mutex_};
+void loop::park(alarm when) {
   parked_ = true;
   --watchful_;
-  while (true) {
+  while (!called_back_ && !stop_ && !(rung_ && watchful_ == 0)) {
     const auto leases = leases_.load();
-    if (called_back_ || stop_ || (rung_ && watchful_ == 0))
+    // Who sleeps until the next event sets the alarm when it goes on to something else.
+    if (seat_ == sitter::nobody)
+      look_again(any_soon_ ? alarm::early : when);
+    else if (any_soon_)
+      look_again(alarm::early);
+    if (called_back_)
       break;
-    parking_.wait_for(lock, parking_time, [this] { return called_back_ || stop_.load(); });
-    if (leases == leases_ && driver_.load() == std::thread::id{})
+    wait_for_alarm();
+    run_soon_if_due();
+    if (leases == leases_ && seat_ == sitter::nobody && driver_.load() == std::thread::id{})
       break;
   }
-  called_back_ = false;
   ++watchful_;
   parked_ = false;
+  called_back_ = false;
   patience_.begin(clock::now());
 }
 
-void loop::wake() {
-  if (asleep_) {
-    std::uint64_t one = 1;
-    static_cast<void>(!::write(bell_.get(), &one, sizeof one)); // full means that it already rings
-  }
-  if (parked_) {
-    std::lock_guard guard{parking_mutex_};
-    called_back_ = true;
-    parking_.notify_one();
-  }
+// Sees to it that somebody looks a little later.
+void loop::look_again(alarm when) {
+  auto set = alarm_set_.load();
+  do
+    if (set >= when)
+      return;
+  while (!alarm_set_.compare_exchange_weak(set, when));
+  if (when == alarm::early)
+    set_alarm(short_parking_time);
+  else
+    set_alarm(parking_time);
+  if (called_back_) // meanwhile
+    set_alarm(at_once);
 }
 
-loop::lease::lease(loop& l) : loop_(l) {
+void loop::wait_for_alarm() {
+  std::uint64_t count;
+  static_cast<void>(!::read(alarm_.get(), &count, sizeof count));
+  alarm_set_ = alarm::none;
+}
+
+void loop::call_back() {
+  if (!called_back_.exchange(true))
+    set_alarm(at_once);
+}
+
+void loop::set_alarm(clock::duration delay) {
+  itimerspec when{};
+  when.it_value.tv_nsec = std::chrono::nanoseconds{delay}.count();
+  ::timerfd_settime(alarm_.get(), 0, &when, nullptr);
+}
+
+void loop::ring() {
+  std::uint64_t one = 1;
+  static_cast<void>(!::write(bell_.get(), &one, sizeof one)); // full means that it already rings
+}
+
+// Whoever sleeps until the next event, or else the loop's own thread.
+void loop::wake() {
+  if (seat_ != sitter::nobody)
+    ring();
+  else if (parked_)
+    call_back();
+}
+
+loop::lease::lease(loop& l, insistence how) : loop_(l) {
   ++l.users_;
   if (l.stop_)
     return;
   has_it_ = l.take();
-  if (!has_it_) {
+  if (!has_it_ && how == insistence::waits_a_little) {
     // the loop's own thread may be asking for events again and again
     l.wanted_ = true;
     for (int i = 0; i < tries && !has_it_; ++i)
@@ -302,19 +461,40 @@ loop::lease::~lease() {
   --loop_.users_;
 }
 
+bool loop::lease::sleep(sitter who, clock::time_point limit, const std::atomic<bool>& told, std::atomic<bool>& asleep) {
+  auto& l = loop_;
+  if ((limit != clock::time_point::max() && limit - l.now() < std::chrono::milliseconds{1}) || !l.sit(who))
+    return false;
+  has_it_ = l.sleep_seated(limit, &told, &asleep);
+  if (has_it_)
+    ++l.leases_;
+  else
+    l.leave(false, false);
+  return has_it_;
+}
+
 void loop::lease::end() {
   auto& l = loop_;
   const bool sooner = !l.timers_.empty() && l.timers_.begin()->first.first < l.sleeps_until_;
   l.give_back();
-  const bool unseen = --l.watchful_ == 0 && l.rung_;
-  if (unseen || sooner || hand_over_ || l.hurried_ > 0)
-    l.wake();
+  l.leave(sooner, hand_over_);
+}
+
+// A thread neither drives nor sits any more. If nobody sits, the loop's own thread is to look: at once if there is `nobody_else`.
+void loop::leave(bool sooner, bool nobody_else) {
+  const bool unseen = --watchful_ == 0 && rung_;
+  const bool nobody_sits = seat_ == sitter::nobody;
+  if (unseen || (nobody_sits ? nobody_else : sooner))
+    wake();
+  else if (parked_ && (nobody_sits || any_soon_))
+    look_again(any_soon_ || hurried_ > 0 ? alarm::early : alarm::late);
 }
 
 bool loop::step() {
   if (!take())
     return false;
   auto any = poll();
+  any = run_soon() || any;
   give_back();
   return any;
 }
@@ -328,7 +508,8 @@ std::optional<loop::clock::time_point> loop::next_timer() const {
 void loop::stop() {
   stop_ = true;
   post([] {});
-  wake();
+  ring();
+  call_back();
 }
 
 } // namespace troupe

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -22,14 +21,15 @@ namespace troupe {
 
 /// The event loop of a process: descriptors, timers and posted functions, handled one after the other by one thread at a
 /// time: the one that drives. Usually that is the loop's own, in `run`. A thread that waits for something that the loop will
-/// bring may drive in its place (`lease`), which spares both the waking of another thread.
+/// bring may drive in its place (`lease`), and sleep in its place, which spares both the waking of another thread.
 /// Nothing that it runs may block, and nothing that it runs may throw: that ends the process.
 ///
 /// `post`, `stop` and what is said to be so may be called from any thread; everything else only from the thread that
 /// drives the loop, or before it starts.
 ///
-/// Locking: `driver_` is the right to drive, and guards what isn't atomic. Nobody who sleeps has it. A thread that is
-/// `watchful_` looks whether something was posted before it sleeps, or sees to it that another does.
+/// Locking: `driver_` is the right to drive, and guards what isn't atomic. Nobody who sleeps has it. At most one thread sleeps
+/// until the next event: it has the `seat_`. A thread that is `watchful_` looks whether something was posted before it sleeps, or
+/// sees to it that another does.
 class loop {
 public:
   using clock = std::chrono::steady_clock;
@@ -38,7 +38,8 @@ public:
   using watcher = std::function<void(std::uint32_t)>;
   using timer_id = std::uint64_t;
 
-  /// Where the time comes from, for tests: the steady clock, unless another is given. With another one, drive it by `step`.
+  /// Where the time comes from, for tests: the steady clock, unless another is given. With another one, drive it by `step`: then no
+  /// other thread runs anything.
   using clock_source = std::function<clock::time_point()>;
 
   explicit loop(clock_source time = {});
@@ -64,6 +65,22 @@ public:
   /// Runs `what` on the loop's thread, in the order of posting. What is posted after the loop has ended is dropped.
   void post(task what);
 
+  /// Runs `what` within a fraction of a millisecond, once, on any thread, the calling one perhaps; several together. For what is
+  /// cheaper for many at once, and safe everywhere: writing what sessions have. In no order.
+  void soon(task what);
+  /// Runs what is to be run soon, unless that has been done a moment ago, or the calling thread drives or looks later. Any thread.
+  void look_if_due();
+
+  /// While it lives, the calling thread is busy with several things, and takes a lease when they are done: what it wants to be run
+  /// soon can usually wait for that.
+  class looking_later {
+  public:
+    looking_later();
+    ~looking_later();
+    looking_later(const looking_later&) = delete;
+    looking_later& operator=(const looking_later&) = delete;
+  };
+
   /// Handles events until `stop`.
   void run();
   /// Handles what there is to do now, without waiting; returns whether there was anything. For tests, in place of `run`.
@@ -78,14 +95,21 @@ public:
     return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id();
   }
 
+  /// Who sleeps until the next event. A later one takes the seat from an earlier one: the thread that waits for an answer is the
+  /// one to be woken by it.
+  enum class sitter : std::uint8_t { nobody, loop, idler, waiter };
+
   /// Lets the calling thread drive while it lives, unless another does. Any thread but one that drives.
   class lease {
   public:
-    explicit lease(loop& l);
+    enum class insistence { asks_once, waits_a_little };
+
+    explicit lease(loop& l, insistence how = insistence::waits_a_little);
     ~lease();
     lease(const lease&) = delete;
     lease& operator=(const lease&) = delete;
 
+    /// Whether it drives: not if another does, and no longer once `sleep` has returned false.
     explicit operator bool() const {
       return has_it_;
     }
@@ -93,11 +117,19 @@ public:
     bool poll() {
       return loop_.poll();
     }
+    /// Runs what is to be run soon: the thread is about to wait.
+    void run_soon() {
+      loop_.run_soon();
+    }
+    /// Sleeps until there is something to do, and does it; at most until `limit`, up to 2 ms less than that. `told` is asked once
+    /// more when others can see that `asleep` is true: who changes what `told` looks at, and then sees that, rings.
+    /// Returns false if the thread is to sleep elsewhere: another has the seat, or drives, or the limit is near.
+    bool sleep(sitter who, clock::time_point limit, const std::atomic<bool>& told, std::atomic<bool>& asleep);
     /// The loop has been told to stop: nothing will come any more.
     bool stopping() const {
       return loop_.stop_;
     }
-    /// The thread is going to sleep: the loop's own goes on at once when the lease ends.
+    /// The thread is going to sleep elsewhere: the loop's own goes on at once when the lease ends, unless another sleeps here.
     void hand_over() {
       hand_over_ = true;
     }
@@ -109,6 +141,9 @@ public:
     bool has_it_ = false;
     bool hand_over_ = false;
   };
+
+  /// Wakes the thread that sleeps until the next event. Any thread.
+  void ring();
 
   /// While it lives, a thread sleeps that would have driven, if another didn't: who stops driving sees to it that the loop's
   /// own thread goes on at once, and not within the next millisecond or two. Any thread.
@@ -139,28 +174,39 @@ private:
     std::shared_ptr<watcher> on_event;
   };
 
+  enum class alarm : std::uint8_t { none, late, early };
+
   bool take();
   void give_back();
   bool poll() noexcept;
-  void sleep();
-  void handle_all(const epoll_event* events, int n) noexcept;
-  void park();
+  bool sit(sitter who);
+  bool sleep_seated(clock::time_point limit, const std::atomic<bool>* told, std::atomic<bool>* asleep);
+  void handle_all(const epoll_event* events, int n, bool run_soon_now) noexcept;
+  void park(alarm when);
   void wake();
+  bool run_soon();
+  void run_soon_if_due();
+  void leave(bool sooner, bool nobody_else);
+  void look_again(alarm when);
+  void wait_for_alarm();
+  void call_back();
+  void set_alarm(clock::duration delay);
   bool run_posted();
   bool run_timers();
-  int timeout_ms() const;
+  int timeout_ms(clock::time_point limit) const;
   bool handle_events(const epoll_event* events, int n);
   void drain_bell();
 
   clock_source time_;
   unique_fd epoll_;
   unique_fd bell_;
+  unique_fd alarm_; // wakes the loop's own thread when it is parked
   std::unordered_map<int, watched> watched_;
   std::uint32_t next_generation_ = 1;
   std::map<std::pair<clock::time_point, timer_id>, task> timers_;
   std::unordered_map<timer_id, clock::time_point> timer_times_;
   timer_id next_timer_ = 1;
-  clock::time_point sleeps_until_{}; // the loop's own thread, if it does
+  clock::time_point sleeps_until_{}; // who has the seat
   patience patience_;
 
   std::atomic<std::thread::id> driver_{};
@@ -169,17 +215,23 @@ private:
   std::atomic<int> hurried_{0};
   std::atomic<int> users_{0}; // leases and hurries
   std::atomic<bool> wanted_{false}; // somebody asks for a lease
-  std::atomic<bool> asleep_{false}; // the loop's own thread waits for events
+  std::atomic<sitter> seat_{sitter::nobody}; // taken by who drives, left by who sits
+  std::atomic<bool> get_up_{false};          // who sits is to leave the seat
 
-  std::mutex parking_mutex_; // guards called_back_; nothing else is locked while it is held
-  std::condition_variable parking_;
-  std::atomic<bool> parked_{false}; // the loop's own thread waits until nobody drives
-  bool called_back_ = false;
+  std::atomic<bool> parked_{false};      // the loop's own thread waits until nobody drives
+  std::atomic<alarm> alarm_set_{alarm::none};
+  std::atomic<bool> called_back_{false};
 
   std::mutex posted_mutex_; // guards posted_; nothing else is locked while it is held
   std::vector<task> posted_;
   std::atomic<bool> rung_{false};
   std::atomic<bool> stop_{false};
+
+  std::mutex soon_mutex_; // guards soon_; nothing else is locked while it is held
+  std::vector<task> soon_;
+  std::atomic<bool> any_soon_{false};
+  std::atomic<std::uint64_t> soon_times_{0};
+  std::atomic<clock::rep> soon_due_{0}; // when what is to be run soon is run by who adds to it
 };
 
 } // namespace troupe

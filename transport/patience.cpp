@@ -19,6 +19,8 @@ constexpr clock::duration least_asked = 30us;
 
 // The answer may have to come from a thread that has to run on this very CPU.
 constexpr clock::duration selfish_time = 25us;
+// Letting others run takes a µs if nobody wants to. If they did, and the answer wasn't what they were to bring, they need the CPU.
+constexpr clock::duration others_turn = 20us;
 
 // A question takes about a µs. Who was away for as long as this had its CPU taken.
 constexpr clock::duration kept_away = 400us;
@@ -47,6 +49,7 @@ void others_want_cpu(clock::time_point now) {
 
 bool patience::begin(clock::time_point now) {
   started_ = asked_ = polite_ = now;
+  others_ran_ = false;
   asks_ = usual_ <= longest_usual && now.time_since_epoch().count() >= cpus.until.load(std::memory_order_relaxed);
   return asks_;
 }
@@ -58,10 +61,14 @@ bool patience::more(clock::time_point now, bool busy) {
     others_want_cpu(now);
     return false;
   }
+  if (!busy && others_ran_)
+    return false;
+  others_ran_ = false;
   asked_ = now;
   if (now - polite_ >= selfish_time) {
-    polite_ = now;
     ::sched_yield();
+    polite_ = clock::now();
+    others_ran_ = polite_ - now > others_turn;
   }
   return now - started_ < least_asked + 2 * usual_;
 }

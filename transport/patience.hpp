@@ -25,6 +25,7 @@ public:
 
 private:
   bool asks_ = false;
+  bool others_ran_ = false; // when they were last let
   clock::time_point started_{};
   clock::time_point asked_{};
   clock::time_point polite_{}; // when others were last let run

@@ -44,25 +44,30 @@ caf::mailbox_element_ptr received_message::read(reader& in, const std::vector<co
   return owned;
 }
 
+namespace {
+
+template <class Value>
+caf::message message_of(std::uint16_t size, Value value) {
+  std::vector<caf::type_erased_value_ptr> all;
+  all.reserve(size);
+  for (std::uint16_t i = 0; i < size; ++i)
+    all.push_back(value(i));
+  return make_message_of(std::move(all));
+}
+
+} // namespace
+
 received_message::~received_message() {
   for (std::uint16_t i = 0; i < size_; ++i)
     elements()[i].type->destroy(elements()[i].value);
 }
 
 caf::message received_message::move_content_to_message() {
-  std::vector<caf::type_erased_value_ptr> out;
-  out.reserve(size_);
-  for (std::uint16_t i = 0; i < size_; ++i)
-    out.push_back(elements()[i].type->take(elements()[i].value));
-  return make_message_of(std::move(out));
+  return message_of(size_, [this](std::uint16_t i) { return elements()[i].type->take(elements()[i].value); });
 }
 
 caf::message received_message::copy_content_to_message() const {
-  std::vector<caf::type_erased_value_ptr> out;
-  out.reserve(size_);
-  for (std::uint16_t i = 0; i < size_; ++i)
-    out.push_back(copy(i));
-  return make_message_of(std::move(out));
+  return message_of(size_, [this](std::uint16_t i) { return copy(i); });
 }
 
 caf::error received_message::load(std::size_t, caf::deserializer&) {

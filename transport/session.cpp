@@ -1,5 +1,7 @@
 #include "troupe/transport/session.hpp"
 
+#include "troupe/transport/brief_lock.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -204,7 +206,7 @@ session::outcome session::push(frame_builder& frame, urgency u, flow f, bool may
 }
 
 session::outcome session::push(byte_buffer& frame, urgency u, flow f, bool may_wait, std::vector<outside_block>* outside) {
-  std::unique_lock lock{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   if (closed_)
     return outcome::taken;
   if (may_wait && !room(f, size_of(frame))) {
@@ -224,11 +226,13 @@ void session::ring_or_flush(std::unique_lock<std::mutex>& lock, urgency u) {
   if (u == urgency::now)
     flush();
   else if (ring)
-    loop_.post([self = shared_from_this()] { self->flush(); });
+    loop_.soon([self = shared_from_this()] { self->flush(); });
+  else
+    loop_.look_if_due();
 }
 
 void session::push_unnumbered(byte_buffer& frame) {
-  std::unique_lock lock{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   if (closed_ || !stream_)
     return;
   out_[index(lane::control)].append_unnumbered(frame);
@@ -305,7 +309,7 @@ void session::advance(std::size_t written) {
 
 void session::flush() {
   std::vector<std::unique_ptr<segment>> retired; // freed without the lock
-  std::unique_lock lock{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   flush_posted_ = false;
   if (writing_)
     return;
@@ -328,7 +332,7 @@ void session::flush() {
     const auto generation = generation_;
     lock.unlock();
     auto result = stream->write({pieces, n});
-    lock.lock();
+    lock = lock_briefly(out_mutex_);
     if (generation != generation_)
       continue; // that link has ended; a new one sends it all again
     if (result.what == stream_result::status::moved) {
@@ -417,7 +421,7 @@ std::vector<std::unique_ptr<segment>> session::take_retired() {
 }
 
 void session::rest() {
-  std::lock_guard guard{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   out_[index(lane::ordinary)].shrink();
 }
 
@@ -444,7 +448,7 @@ void session::settle_acknowledged() {
   std::vector<std::unique_ptr<segment>> retired;
   std::string wrong;
   {
-    std::lock_guard guard{out_mutex_};
+    auto lock = lock_briefly(out_mutex_);
     for (std::size_t i = 0; i < lane_count; ++i) {
       if (in_acknowledged_[i] > out_[i].last_number())
         wrong = "an acknowledgement of frame " + std::to_string(in_acknowledged_[i]) + " of lane " + std::to_string(i)
@@ -498,7 +502,7 @@ void session::grant_more() {
 }
 
 bool session::starved() {
-  std::lock_guard guard{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   std::uint64_t consumed = 0;
   for (auto n : consumed_by_peer_)
     consumed += n;
@@ -514,7 +518,7 @@ session::counts session::count() const {
   c.bytes_sent = bytes_sent_.load(std::memory_order_relaxed);
   c.frames_received = frames_received_.load(std::memory_order_relaxed);
   c.bytes_received = bytes_received_.load(std::memory_order_relaxed);
-  std::lock_guard guard{out_mutex_};
+  auto lock = lock_briefly(out_mutex_);
   c.waits = waits_;
   c.waiting = waiters_.size();
   for (auto& l : out_)

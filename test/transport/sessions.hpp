@@ -126,7 +126,7 @@ struct two_ends {
 
 /// Two sessions and the links between them, on one loop that the test drives.
 struct talk {
-  troupe::loop loop;
+  troupe::loop loop{[] { return troupe::loop::clock::now(); }}; // driven by `step` alone
   recorder watch_a, watch_b;
   std::shared_ptr<troupe::session> a, b;
 

@@ -1,0 +1,191 @@
+// Threads that sleep until a loop's next event in the place of its own, and what is to be run soon.
+
+#define BOOST_TEST_MODULE loop_sleep
+#include <boost/test/unit_test.hpp>
+
+#include "transport/loop_thread.hpp"
+#include "transport/pipe_ends.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <sys/epoll.h>
+#include <thread>
+
+using namespace std::chrono_literals;
+using test::pipe_ends;
+using troupe::loop;
+
+namespace {
+
+constexpr auto no_limit = loop::clock::time_point::max();
+
+// A thread that sleeps as a driver of the loop, again and again, until it is told to stop, or must sleep elsewhere.
+class sleeper {
+public:
+  sleeper(loop& l, loop::sitter who) : loop_(l), thread_([this, who] { run(who); }) {
+  }
+  ~sleeper() {
+    tell();
+    thread_.join();
+  }
+  void tell() {
+    told_ = true;
+    if (asleep_)
+      loop_.ring();
+  }
+  bool asleep() const {
+    return asleep_;
+  }
+  bool ended() const {
+    return ended_;
+  }
+  std::thread::id id() const {
+    return thread_.get_id();
+  }
+
+private:
+  void run(loop::sitter who) {
+    while (!told_) {
+      loop::lease lease{loop_};
+      if (!lease)
+        continue;
+      while (!told_ && lease.sleep(who, no_limit, told_, asleep_)) {
+      }
+      if (!told_)
+        break;
+    }
+    ended_ = true;
+  }
+
+  loop& loop_;
+  std::atomic<bool> told_{false}, asleep_{false}, ended_{false};
+  std::thread thread_;
+};
+
+bool comes(const std::function<bool()>& what) {
+  const auto end = loop::clock::now() + test::deadline;
+  while (!what() && loop::clock::now() < end)
+    std::this_thread::sleep_for(10us);
+  return what();
+}
+
+// In which thread what is posted runs.
+std::thread::id driver_of(loop& l) {
+  std::promise<std::thread::id> who;
+  l.post([&] { who.set_value(std::this_thread::get_id()); });
+  return who.get_future().get();
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(who_sleeps_handles_what_comes) {
+  test::loop_thread l;
+  sleeper s{l.get(), loop::sitter::waiter};
+  BOOST_REQUIRE(comes([&] { return s.asleep(); }));
+  BOOST_TEST((driver_of(l.get()) == s.id()));
+  pipe_ends p;
+  std::thread::id handled_by;
+  std::atomic<bool> handled{false};
+  l.run([&] {
+    l.get().watch(p.read.get(), EPOLLIN, [&](std::uint32_t) {
+      l.get().unwatch(p.read.get());
+      handled_by = std::this_thread::get_id();
+      handled = true;
+    });
+  });
+  BOOST_REQUIRE(comes([&] { return s.asleep(); }));
+  p.fill();
+  BOOST_REQUIRE(comes([&] { return handled.load(); }));
+  BOOST_TEST((handled_by == s.id()));
+  std::atomic<bool> timer{false};
+  l.run([&] { l.get().call_after(2ms, [&] { timer = true; }); });
+  BOOST_TEST(comes([&] { return timer.load(); }));
+  s.tell();
+  BOOST_REQUIRE(comes([&] { return s.ended(); }));
+  BOOST_TEST((driver_of(l.get()) != s.id())); // the loop's own goes on
+}
+
+BOOST_AUTO_TEST_CASE(a_waiter_takes_the_place_of_an_idler_and_keeps_it) {
+  test::loop_thread l;
+  sleeper idler{l.get(), loop::sitter::idler};
+  BOOST_REQUIRE(comes([&] { return idler.asleep(); }));
+  while (true) {
+    sleeper waiter{l.get(), loop::sitter::waiter};
+    BOOST_REQUIRE(comes([&] { return waiter.asleep() || waiter.ended(); }));
+    if (waiter.ended())
+      continue; // the idler didn't get up in time, as may happen where others want the CPU
+    BOOST_TEST(comes([&] { return idler.ended(); }));
+    sleeper late{l.get(), loop::sitter::waiter}, idle{l.get(), loop::sitter::idler};
+    BOOST_TEST(comes([&] { return late.ended() && idle.ended(); }));
+    BOOST_TEST((driver_of(l.get()) == waiter.id()));
+    break;
+  }
+}
+
+BOOST_AUTO_TEST_CASE(who_sleeps_with_a_limit_leaves_before_it) {
+  test::loop_thread l;
+  std::atomic<bool> told{false}, asleep{false};
+  for (auto wait : {0ms, 1ms, 20ms}) {
+    const auto limit = loop::clock::now() + wait;
+    for (bool goes_on = true; goes_on;) {
+      loop::lease lease{l.get()};
+      if (!lease)
+        continue;
+      while (lease.sleep(loop::sitter::waiter, limit, told, asleep)) {
+      }
+      goes_on = limit - loop::clock::now() > 2ms; // somebody else was asleep, or drove
+    }
+    BOOST_TEST((limit - loop::clock::now() <= 2ms));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_to_be_run_soon_is_run_whoever_sleeps) {
+  test::loop_thread l;
+  const auto all_run = [&] {
+    for (int i = 0; i < 300; ++i) {
+      std::atomic<int> ran{0};
+      const int n = 1 + i % 5;
+      for (int k = 0; k < n; ++k)
+        l.get().soon([&] { ++ran; });
+      if (!comes([&] { return ran == n; }))
+        return false;
+    }
+    return true;
+  };
+  BOOST_TEST(all_run());
+  for (auto who : {loop::sitter::idler, loop::sitter::waiter}) {
+    sleeper s{l.get(), who};
+    BOOST_REQUIRE(comes([&] { return s.asleep(); }));
+    BOOST_TEST(all_run());
+  }
+  {
+    loop::looking_later busy;
+    BOOST_TEST(all_run());
+  }
+  std::atomic<bool> ran{false};
+  l.run([&] { l.get().soon([&] { ran = true; }); });
+  BOOST_TEST(comes([&] { return ran.load(); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_that_stops_wakes_who_sleeps) {
+  for (auto who : {loop::sitter::idler, loop::sitter::waiter}) {
+    test::loop_thread l;
+    std::atomic<bool> told{false}, asleep{false};
+    std::atomic<bool> ended{false};
+    std::thread t{[&] {
+      while (!ended) {
+        loop::lease lease{l.get()};
+        while (lease && !lease.stopping())
+          if (!lease.sleep(who, no_limit, told, asleep))
+            break;
+        ended = lease.stopping();
+      }
+    }};
+    BOOST_REQUIRE(comes([&] { return asleep.load(); }));
+    l.stop();
+    t.join();
+    BOOST_TEST(ended);
+  }
+}
