@@ -59,10 +59,20 @@ bool driving::drive(loop::lease& lease, clock::time_point limit) {
   while (!over(limit)) {
     if (lease.stopping())
       return false;
-    if (asks)
-      asks = patience_.more(clock::now(), lease.poll());
-    else if (!lease.sleep(who_, limit, told_, asleep_))
-      return over(limit);
+    bool any = true;
+    if (!asks) {
+      if (!lease.sleep(who_, limit, told_, asleep_))
+        return over(limit);
+    } else {
+      any = lease.poll();
+    }
+    const auto now = clock::now();
+    if (any && who_ == loop::sitter::idler) { // what others wait for is what it is there for
+      patience_.end(now);
+      asks = patience_.begin(now);
+    } else {
+      asks = asks ? patience_.more(now, any) : patience_.begin(now);
+    }
   }
   return true;
 }

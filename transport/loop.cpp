@@ -24,7 +24,7 @@ constexpr std::chrono::nanoseconds at_once{1};
 // When a thread waits for that, or something is to be run soon.
 constexpr std::chrono::microseconds short_parking_time{500};
 // What is to be run soon is run this often, at most, and no more than half of the time.
-constexpr std::chrono::microseconds soon_interval{50};
+constexpr std::chrono::microseconds soon_interval{100};
 // How often who wants the seat lets others run until it is free.
 constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.

@@ -5,7 +5,12 @@
 
 #include <troupe/troupe.hpp>
 
+#include <atomic>
+#include <barrier>
+#include <exception>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace bench {
@@ -43,8 +48,36 @@ figure measure_actor_rtt(troupe::cluster& c, const options& o);
 // rates.cpp: per second
 figure measure_call_rate(troupe::cluster& c, const options& o);
 figure measure_message_rate(troupe::cluster& c, const options& o);
-/// Seconds for so many calls at once, divided among `callers` threads, until all results are back.
-double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers);
+
+/// Rounds of calls to all workers, divided among threads, which wait for the rounds between them.
+class call_rounds {
+public:
+  /// options::calls in all (or what can be divided evenly), from options::callers threads.
+  call_rounds(troupe::cluster& c, const options& o);
+  ~call_rounds();
+  call_rounds(const call_rounds&) = delete;
+  call_rounds& operator=(const call_rounds&) = delete;
+
+  /// Calls in a round.
+  int calls() const {
+    return calls_;
+  }
+  /// Makes all calls at once; returns the seconds until all results are back. Throws what a call threw.
+  double run();
+
+private:
+  void take_part();
+
+  troupe::cluster& cluster_;
+  const std::vector<troupe::proc_id> workers_;
+  const int share_;
+  const int calls_;
+  std::barrier<> meet_; // before each round and after it
+  std::atomic<bool> ended_{false};
+  std::mutex mutex_;
+  std::exception_ptr failure_; // guarded by mutex_
+  std::vector<std::jthread> threads_;
+};
 
 // strangers.cpp: %
 figure measure_strangers(troupe::cluster& c, const options& o);

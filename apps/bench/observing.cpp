@@ -40,16 +40,15 @@ private:
 } // namespace
 
 figure measure_observing(troupe::cluster& c, const options& o) {
-  const auto workers = c.workers();
-  const int calls = o.calls / o.callers * o.callers;
+  call_rounds calls{c, o};
   samples slower, unobserved;
   int times = 0;
   const auto rate = [&] {
     double busy = 0;
     int rounds = 0;
     for (const auto end = after(std::min(seconds{0.1}, seconds{o.time / 4})); rounds == 0 || clock::now() < end; ++rounds)
-      busy += call_round(c, workers, calls, o.callers);
-    return rounds * calls / busy;
+      busy += calls.run();
+    return rounds * calls.calls() / busy;
   };
   const auto observed_rate = [&] {
     looker l{c};

@@ -7,9 +7,9 @@
 #include <array>
 #include <cstdint>
 #include <dlfcn.h>
-#include <future>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 namespace bench {
 
@@ -108,23 +108,49 @@ caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& 
 
 } // namespace
 
-double call_round(troupe::cluster& c, const std::vector<troupe::proc_id>& workers, int calls, int callers) {
-  const auto share = [&] { call_and_collect(c, workers, calls / callers); };
-  return seconds_of([&] {
-    std::vector<std::future<void>> threads;
-    for (int i = 1; i < callers; ++i)
-      threads.push_back(std::async(std::launch::async, share));
-    share();
-    for (auto& t : threads)
-      t.get();
+call_rounds::call_rounds(troupe::cluster& c, const options& o)
+  : cluster_(c), workers_(c.workers()), share_(o.calls / o.callers), calls_(share_ * o.callers), meet_(o.callers) {
+  for (int i = 1; i < o.callers; ++i)
+    threads_.emplace_back([this] {
+      while (true) {
+        meet_.arrive_and_wait();
+        if (ended_)
+          return;
+        take_part();
+        meet_.arrive_and_wait();
+      }
+    });
+}
+
+call_rounds::~call_rounds() {
+  ended_ = true;
+  meet_.arrive_and_wait();
+}
+
+void call_rounds::take_part() {
+  try {
+    call_and_collect(cluster_, workers_, share_);
+  } catch (...) {
+    std::lock_guard guard{mutex_};
+    failure_ = std::current_exception();
+  }
+}
+
+double call_rounds::run() {
+  const auto seconds = seconds_of([&] {
+    meet_.arrive_and_wait();
+    take_part();
+    meet_.arrive_and_wait();
   });
+  if (failure_)
+    std::rethrow_exception(std::exchange(failure_, nullptr));
+  return seconds;
 }
 
 figure measure_call_rate(troupe::cluster& c, const options& o) {
-  const auto workers = c.workers();
-  const int calls = o.calls / o.callers * o.callers;
-  auto f = measure_rate("call_rate", o, calls, [&] { return call_round(c, workers, calls, o.callers); });
-  return f.with("in_flight", calls).with("callers", o.callers);
+  call_rounds rounds{c, o};
+  auto f = measure_rate("call_rate", o, rounds.calls(), [&] { return rounds.run(); });
+  return f.with("in_flight", rounds.calls()).with("callers", o.callers);
 }
 
 figure measure_message_rate(troupe::cluster& c, const options& o) {

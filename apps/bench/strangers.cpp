@@ -51,14 +51,12 @@ private:
 } // namespace
 
 figure measure_strangers(troupe::cluster& c, const options& o) {
-  const auto workers = c.workers();
-  const int calls = o.calls / o.callers * o.callers;
+  call_rounds rounds{c, o};
   bare_door beside;
   strangers crowd{attempts_per_second};
-  siege ours{port_of_worker(c, workers.front())}, bare{beside.port()};
+  siege ours{port_of_worker(c, c.workers().front())}, bare{beside.port()};
   const auto hold = [&](siege& s) {
-    const auto round = [&] { return call_round(c, workers, calls, o.callers); };
-    return s.hold(crowd, std::min(seconds{0.1}, seconds{o.time / 4}), round, calls);
+    return s.hold(crowd, std::min(seconds{0.1}, seconds{o.time / 4}), [&] { return rounds.run(); }, rounds.calls());
   };
   samples slower;
   const auto end = after(seconds{5 * o.time});
