@@ -84,6 +84,14 @@ int pthread_mutex_lock(pthread_mutex_t* m) {
   return lock(m);
 }
 
+int pthread_mutex_trylock(pthread_mutex_t* m) {
+  static const auto lock = real<int (*)(pthread_mutex_t*)>("pthread_mutex_trylock");
+  const auto result = lock(m);
+  if (result == 0)
+    count(mutexes);
+  return result;
+}
+
 int pthread_rwlock_rdlock(pthread_rwlock_t* m) {
   static const auto lock = real<int (*)(pthread_rwlock_t*)>("pthread_rwlock_rdlock");
   count(rwlocks);
