@@ -3,6 +3,7 @@
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/interrupts.hpp"
 #include "troupe/managers/master.hpp"
+#include "troupe/managers/mpi_job.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
 
@@ -17,6 +18,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <iostream>
+#include <optional>
+#include <sstream>
 #include <thread>
 #include <unistd.h>
 #include <utility>
@@ -37,6 +40,8 @@ struct standard_options {
   std::string bind_addr;
   std::string cookie_file;
   double launch_timeout = 60;
+  bool mpi_transport = false;
+  bool tcp_transport = false;
 };
 
 struct variable {
@@ -155,6 +160,13 @@ struct app::state {
   option_values collect() const;
   void apply(const option_values& values);
   worker_settings parse_worker(int argc, char** argv) const;
+
+  using body_function = std::function<int(cluster&)>;
+  /// Makes a cluster of the ranks of an MPI job: sets what the master needs for that, and returns who brings them in.
+  using job_start = std::function<std::shared_ptr<cluster_manager>(master::settings&)>;
+  int run_alone_or_in_job(int argc, char** argv, const body_function& body);
+  int run_master(int argc, char** argv, const body_function& body, const job_start& in_job);
+  int run_rank(int argc, char** argv, mpi_job& job, bool over_mpi);
 };
 
 app::app(std::string name, std::string description, std::string version)
@@ -202,6 +214,10 @@ void app::state::add_standard_options() {
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
   add("--launch-timeout", standard.launch_timeout, "how long a worker may take to join, in seconds", "(seconds)")
     ->check(check_positive)->capture_default_str();
+  auto over_mpi = cli.add_flag("--mpi-transport", standard.mpi_transport, "under mpirun: the ranks are the cluster, and their messages travel by MPI")
+                    ->group("Cluster");
+  cli.add_flag("--tcp-transport", standard.tcp_transport, "under mpirun: the ranks are the cluster, and their messages travel by TCP")
+    ->group("Cluster")->excludes(over_mpi);
   cli.set_config("--config", "", "a file with options, NAME = VALUE")->group("Cluster")->type_name("(file)");
   cli.set_version_flag("--version", version.empty() ? name + ", on troupe " TROUPE_VERSION : name + " " + version);
   cli.footer("Standard options can also be given as environment variables, such as TROUPE_PROCS=4; the command line wins over\n"
@@ -314,7 +330,7 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
     if (std::exchange(state_->has_run, true))
       throw usage_error{"app::run was called twice: an app runs once"};
     if (!is_worker)
-      return run_master(argc, argv, body);
+      return state_->run_alone_or_in_job(argc, argv, body);
     return run_worker(state_->parse_worker(argc, argv), [this](const option_values& values) { state_->apply(values); });
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0)
@@ -328,8 +344,101 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
   }
 }
 
-int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& body) {
-  auto& s = *state_;
+namespace {
+
+bool has_argument(int argc, char** argv, const char* text) {
+  return std::any_of(argv + std::min(argc, 1), argv + argc, [&](const char* arg) { return std::strcmp(arg, text) == 0; });
+}
+
+// How long ranks may take to come to their ends when the master has, and has told them to.
+constexpr auto job_end_time = 5s;
+
+// What rank 0 tells the others before they are a cluster: nothing if it won't be one.
+struct job_settings {
+  std::string cookie;
+  int threads = 1;
+  double launch_timeout = 60;
+
+  std::string to_text() const {
+    return cookie + ' ' + std::to_string(threads) + ' ' + std::to_string(launch_timeout);
+  }
+  static std::optional<job_settings> from_text(const std::string& text) {
+    std::istringstream in{text};
+    job_settings out;
+    if (!(in >> out.cookie >> out.threads >> out.launch_timeout))
+      return std::nullopt;
+    return out;
+  }
+};
+
+} // namespace
+
+// Under mpirun the command line tells how the messages travel; all ranks see the same one.
+int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& body) {
+  const auto rank = mpi_job::rank_from_environment();
+  const bool over_mpi = has_argument(argc, argv, "--mpi-transport");
+  const bool over_tcp = has_argument(argc, argv, "--tcp-transport");
+  const bool asks = has_argument(argc, argv, "--help") || has_argument(argc, argv, "-h") || has_argument(argc, argv, "--version");
+  if (rank.value_or(0) > 0 && (asks || over_mpi == over_tcp))
+    return asks ? 0 : 1; // rank 0 says what there is to say
+  if (asks || (!rank && !over_mpi && !over_tcp) || (over_mpi && over_tcp))
+    return run_master(argc, argv, body, nullptr);
+  if (!rank)
+    throw usage_error{std::string{over_mpi ? "--mpi-transport" : "--tcp-transport"}
+                      + " makes the ranks of an MPI job a cluster, and mpirun has not started this process: mpirun -n 4 " + name
+                      + (over_mpi ? " --mpi-transport" : " --tcp-transport")};
+  if (!over_mpi && !over_tcp)
+    throw usage_error{"mpirun has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or "
+                      "--tcp-transport"};
+  mpi_job job;
+  if (job.rank() != 0)
+    return run_rank(argc, argv, job, over_mpi);
+  int status = 1;
+  bool told = false;
+  try {
+    status = run_master(argc, argv, body, [&](master::settings& m) {
+      told = true;
+      job.share(job_settings{m.cookie, m.threads, static_cast<double>(m.launch_timeout.count()) / 1000}.to_text());
+      if (over_mpi)
+        m.net = job.make_transport();
+      else
+        job.reachable_address();
+      return std::make_shared<mpi_rank_manager>(job.gather({}));
+    });
+  } catch (...) {
+    if (!told)
+      job.share({});
+    throw;
+  }
+  if (!job.wait_for_all(job_end_time)) {
+    std::fprintf(stderr, "%s: not all ranks have ended within %d s of the program's end: aborting the MPI job\n", name.c_str(),
+                 static_cast<int>(job_end_time.count()));
+    job.abort(status == 0 ? 1 : status);
+  }
+  return status;
+}
+
+int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
+  const auto told = job_settings::from_text(job.share({}));
+  if (!told)
+    return 1; // rank 0 has said why
+  std::signal(SIGINT, SIG_IGN); // mpirun gives it to all ranks; it is the master's
+  prepared_worker w;
+  w.settings = parse_worker(argc, argv);
+  w.settings.threads = told->threads;
+  w.settings.launch_timeout = told->launch_timeout;
+  w.cookie = told->cookie;
+  if (over_mpi)
+    w.net = job.make_transport();
+  else if (const auto address = job.reachable_address(); !has_argument(argc, argv, "--bind-addr"))
+    w.settings.bind_addr = address;
+  w.before_exit = [&] { job.finish(); };
+  w.announce = [&](const endpoint& where) { job.gather({where, {}, ::getpid()}); };
+  return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
+}
+
+int app::state::run_master(int argc, char** argv, const body_function& body, const job_start& in_job) {
+  auto& s = *this;
   s.not_sent.clear();
   std::vector<const CLI::Option*> before;
   for (auto option : s.cli.get_options())
@@ -346,8 +455,12 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
   settings.cookie = std::move(cookie);
   settings.threads = s.standard.threads;
   settings.bind_addr = s.standard.bind_addr;
-  settings.launch_timeout = std::chrono::milliseconds{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
-  master m{settings};
+  const std::chrono::milliseconds launch_timeout{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
+  settings.launch_timeout = launch_timeout;
+  std::shared_ptr<cluster_manager> ranks;
+  if (in_job)
+    ranks = in_job(settings);
+  master m{std::move(settings)};
   auto& main_waiter = waiter::of_this_thread();
   std::atomic<int> signal{0};
   std::atomic<bool> ending{false}; // from then on there is nothing that could take an interrupt better than we do
@@ -366,9 +479,14 @@ int app::run_master(int argc, char** argv, const std::function<int(cluster&)>& b
     cluster c{m.self(), &m};
     m.set_options(s.collect());
     try {
+      if (ranks) {
+        launch_options options;
+        options.launch_timeout = launch_timeout;
+        c.addprocs(ranks, options);
+      }
       if (np > 0) {
         local_options options;
-        options.launch_timeout = settings.launch_timeout;
+        options.launch_timeout = launch_timeout;
         c.addprocs(np, options);
       }
       status = body(c);

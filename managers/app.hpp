@@ -106,7 +106,6 @@ private:
 
   CLI::Option& add(option_slot slot);
   int run_body(int argc, char** argv, const std::function<int(cluster&)>& body);
-  int run_master(int argc, char** argv, const std::function<int(cluster&)>& body);
 
   std::unique_ptr<state> state_;
 };

@@ -4,6 +4,8 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <system_error>
@@ -26,6 +28,13 @@ extern "C" void troupe_take_signal(int number) {
   errno = saved;
 }
 
+// UCX, which MPI is built on, takes SIGHUP for debugging as soon as it is loaded (UCX_DEBUG_SIGNO).
+bool is_of_ucx(const struct sigaction& a) {
+  Dl_info where{};
+  return a.sa_handler != SIG_DFL && a.sa_handler != SIG_IGN && ::dladdr(reinterpret_cast<void*>(a.sa_handler), &where) != 0
+         && where.dli_fname != nullptr && std::strstr(where.dli_fname, "/libucs.") != nullptr;
+}
+
 } // namespace
 
 interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
@@ -41,7 +50,7 @@ interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
   for (std::size_t i = 0; i < std::size(signals); ++i) {
     struct sigaction old {};
     ::sigaction(signals[i], nullptr, &old);
-    taken[i] = old.sa_handler == SIG_DFL;
+    taken[i] = old.sa_handler == SIG_DFL || is_of_ucx(old);
     if (!taken[i])
       continue;
     struct sigaction mine {};

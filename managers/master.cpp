@@ -104,7 +104,8 @@ master::master(settings s)
     process_(settings_.cookie, master_id, random_number(),
              {[this](proc_id from, frame_view& f) { control(from, f); },
               [this](proc_id id, const std::string& why) { link_down(id, why); },
-              [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}}) {
+              [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}},
+             std::move(settings_.net)) {
   process_.make_runtime(settings_.threads);
   process_.members().add(process_.self());
   process_.start();

@@ -31,6 +31,8 @@ public:
     int threads = 1;
     std::string bind_addr;
     std::chrono::milliseconds launch_timeout{60000};
+    /// TCP if null.
+    std::shared_ptr<transport> net;
   };
 
   explicit master(settings s);

@@ -42,7 +42,8 @@ error_info gone_error(proc_id id, const exit_cause& cause) {
   return info;
 }
 
-process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) : host_(host_name()), role_(std::move(r)) {
+process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r, std::shared_ptr<transport> net)
+  : host_(host_name()), role_(std::move(r)) {
   mesh::settings s;
   s.cookie = std::move(cookie);
   s.id = id;
@@ -50,6 +51,7 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r) 
   s.host = host_;
   s.build_id = detail::program_build_id();
   s.types = message_type_hashes();
+  s.net = std::move(net);
   mesh::events e;
   e.frame = [this](proc_id from, frame_view& f) {
     if (runtime_)

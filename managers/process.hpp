@@ -31,7 +31,8 @@ public:
     std::function<void(const hello&)> adopted;
   };
 
-  process(std::string cookie, proc_id id, std::uint64_t cluster, role r);
+  /// `net`: TCP if null.
+  process(std::string cookie, proc_id id, std::uint64_t cluster, role r, std::shared_ptr<transport> net = nullptr);
   ~process();
   process(const process&) = delete;
   process& operator=(const process&) = delete;

@@ -81,12 +81,14 @@ bind_to parse_bind(const std::string& text) {
 
 class worker_process {
 public:
-  worker_process(const worker_settings& s, std::string cookie)
-    : settings_(s), process_(std::move(cookie), 0, 0,
+  explicit worker_process(prepared_worker w)
+    : settings_(w.settings), announce_(std::move(w.announce)), before_exit_(std::move(w.before_exit)),
+      process_(std::move(w.cookie), 0, 0,
                              {[this](proc_id from, frame_view& f) { control(from, f); },
                               [](proc_id, const std::string&) {},
                               [this](proc_id id, const std::string& why) { lost(id, why); },
-                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {}}) {
+                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {}},
+                             std::move(w.net)) {
   }
 
   int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
@@ -96,8 +98,7 @@ public:
     if (settings_.tied)
       watch_input();
     process_.start();
-    std::printf("%s\n", start_line(where).c_str());
-    std::fflush(stdout);
+    announce_(where);
     if (!joining_.wait(limit)) {
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
@@ -160,8 +161,13 @@ private:
       left = rt->shut_down(clock::now() + end_time);
     std::fflush(stdout);
     std::fflush(stderr);
-    if (!left.empty())
+    if (!left.empty()) {
+      if (before_exit_) {
+        process_.stop();
+        before_exit_();
+      }
       end_at_once(status);
+    }
     process_.stop();
     cluster::drop_worker_cluster();
     return status;
@@ -236,6 +242,8 @@ private:
   }
 
   worker_settings settings_;
+  std::function<void(const endpoint&)> announce_;
+  std::function<void()> before_exit_;
   detail::future_state joining_;
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set
@@ -246,20 +254,43 @@ private:
 
 } // namespace
 
-int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
+namespace {
+
+clock::time_point limit_of(const worker_settings& s) {
+  return clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{s.launch_timeout});
+}
+
+void prepare_output() {
   // whole lines leave at once: they show on the master when they are written, and none is lost in a crash
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   std::setvbuf(stderr, nullptr, _IOLBF, 0);
   // when the master is gone, so is who reads our output: the link tells, and tells why
   std::signal(SIGPIPE, SIG_IGN);
-  auto limit = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
+}
+
+} // namespace
+
+int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply) {
+  prepare_output();
+  const auto limit = limit_of(worker.settings);
+  worker_process w{std::move(worker)};
+  return w.serve(limit, apply);
+}
+
+int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
+  prepare_output();
+  const auto limit = limit_of(settings);
   auto cookie = read_cookie_line(limit);
   try {
     check_cookie(cookie);
   } catch (const std::invalid_argument& e) {
     throw usage_error{std::string{"the first line of standard input is no cookie: "} + e.what()};
   }
-  worker_process w{settings, std::move(cookie)};
+  const auto announce = [](const endpoint& where) {
+    std::printf("%s\n", start_line(where).c_str());
+    std::fflush(stdout);
+  };
+  worker_process w{{settings, std::move(cookie), nullptr, announce, {}}};
   return w.serve(limit, apply);
 }
 

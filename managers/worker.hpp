@@ -2,7 +2,10 @@
 
 #include "troupe/managers/join.hpp"
 
+#include "troupe/transport/transport.hpp"
+
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace troupe {
@@ -20,5 +23,20 @@ struct worker_settings {
 /// is asked to. `apply` sets the program's options to what the master tells; what it throws is told to the master. Returns the exit
 /// status. A worker that loses its master ends the process at once.
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply);
+
+/// A worker that isn't told these things by its standard input and output.
+struct prepared_worker {
+  worker_settings settings;
+  std::string cookie;
+  /// TCP if null.
+  std::shared_ptr<transport> net;
+  /// Is called once, with where the worker listens.
+  std::function<void(const endpoint&)> announce;
+  /// Is called before the process ends while a task is still running. May be empty.
+  std::function<void()> before_exit;
+};
+
+/// The same, for such a worker.
+int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply);
 
 } // namespace troupe

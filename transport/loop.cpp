@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -23,8 +24,10 @@ constexpr std::chrono::milliseconds parking_time{1};
 constexpr std::chrono::nanoseconds at_once{1};
 // When a thread waits for that, or something is to be run soon.
 constexpr std::chrono::microseconds short_parking_time{500};
-// What is to be run soon is run this often, at most, and no more than half of the time.
+// What is to be run soon is run this often, at most.
 constexpr std::chrono::microseconds soon_interval{100};
+// One of so many rounds asks for more than the source.
+constexpr int source_rounds = 8;
 // How often who wants the seat lets others run until it is free.
 constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.
@@ -205,15 +208,28 @@ bool loop::run_timers() {
 }
 
 // Until the next timer: rounded up, so that it isn't polled for in its last millisecond. Until the limit: rounded down.
-int loop::timeout_ms(clock::time_point limit) const {
+loop::clock::duration loop::time_to_sleep(clock::time_point limit) const {
   auto ms = std::chrono::milliseconds::max();
   if (!timers_.empty())
     ms = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - now());
   if (limit != clock::time_point::max())
     ms = std::min(ms, std::chrono::floor<std::chrono::milliseconds>(limit - now()));
   if (ms == std::chrono::milliseconds::max())
-    return -1;
-  return static_cast<int>(std::clamp<std::chrono::milliseconds::rep>(ms.count(), 0, INT_MAX));
+    return clock::duration::max();
+  return std::clamp<clock::duration>(ms, clock::duration::zero(), std::chrono::hours{24});
+}
+
+int loop::wait_for_events(epoll_event* events, clock::duration limit) {
+  using std::chrono::milliseconds;
+  if (limit == clock::duration::max())
+    return ::epoll_wait(epoll_.get(), events, max_events, -1);
+  if (limit >= milliseconds{1} || limit <= clock::duration::zero())
+    return ::epoll_wait(epoll_.get(), events, max_events, static_cast<int>(std::chrono::ceil<milliseconds>(limit).count()));
+  // what epoll_wait can't do
+  pollfd any{epoll_.get(), POLLIN, 0};
+  const timespec nap{0, std::chrono::nanoseconds{limit}.count()};
+  ::ppoll(&any, 1, &nap, nullptr);
+  return ::epoll_wait(epoll_.get(), events, max_events, 0);
 }
 
 bool loop::handle_events(const epoll_event* events, int n) {
@@ -249,12 +265,21 @@ void loop::give_back() {
 }
 
 bool loop::poll() noexcept {
-  epoll_event events[max_events];
-  bool any = handle_events(events, ::epoll_wait(epoll_.get(), events, max_events, 0));
-  any = run_timers() || any;
+  bool any = source_ != nullptr && source_->poll();
+  // to ask a source is much cheaper than a system call
+  if (source_ == nullptr || ++not_looked_ >= source_rounds)
+    any = look_around() || any;
   any = run_posted() || any;
   run_soon_if_due();
   return any;
+}
+
+// Descriptors and timers.
+bool loop::look_around() {
+  not_looked_ = 0;
+  epoll_event events[max_events];
+  const bool any = handle_events(events, ::epoll_wait(epoll_.get(), events, max_events, 0));
+  return run_timers() || any;
 }
 
 void loop::run() {
@@ -326,17 +351,22 @@ bool loop::sit(sitter who) {
 // Until the next event, timer or post, which is handled, or until the limit. Needs the right to drive and the seat, leaves the seat; returns
 // whether the thread has the right again.
 bool loop::sleep_seated(clock::time_point limit, const std::atomic<bool>* told, std::atomic<bool>* asleep) {
-  auto timeout = timeout_ms(limit);
+  auto nap = time_to_sleep(limit);
   sleeps_until_ = timers_.empty() ? clock::time_point::max() : timers_.begin()->first.first;
   const auto leases = leases_.load();
+  const auto asked = source_;
+  if (asked != nullptr)
+    nap = std::min(nap, asked->rest());
   give_back();
   --watchful_;
   if (asleep != nullptr)
     *asleep = true;
   if (rung_ || any_soon_ || (told != nullptr && *told))
-    timeout = 0;
+    nap = clock::duration::zero();
   epoll_event events[max_events];
-  const auto n = ::epoll_wait(epoll_.get(), events, max_events, timeout);
+  const auto n = wait_for_events(events, nap);
+  if (asked != nullptr)
+    asked->wake();
   if (n < 0 && errno != EINTR)
     throw_errno("troupe: cannot wait for events");
   if (asleep != nullptr)
@@ -356,6 +386,8 @@ bool loop::sleep_seated(clock::time_point limit, const std::atomic<bool>* told, 
 
 void loop::handle_all(const epoll_event* events, int n, bool run_soon_now) noexcept {
   handle_events(events, n);
+  if (source_ != nullptr)
+    source_->poll();
   run_timers();
   run_posted();
   if (run_soon_now)
@@ -494,6 +526,8 @@ bool loop::step() {
   if (!take())
     return false;
   auto any = poll();
+  if (source_ != nullptr)
+    any = look_around() || any;
   any = run_soon() || any;
   give_back();
   return any;

@@ -38,6 +38,19 @@ public:
   using watcher = std::function<void(std::uint32_t)>;
   using timer_id = std::uint64_t;
 
+  /// Something that brings work and that no descriptor tells of. It is asked in each round by who drives.
+  class source {
+  public:
+    virtual ~source() = default;
+    /// Handles what there is; returns whether there was anything.
+    virtual bool poll() = 0;
+    /// A thread is about to sleep until the next event; what comes from now on has to be one, of a descriptor that is watched. Returns for how
+    /// long it may sleep before the source must be asked again.
+    virtual clock::duration rest() = 0;
+    /// That thread has woken. Any thread.
+    virtual void wake() = 0;
+  };
+
   /// Where the time comes from, for tests: the steady clock, unless another is given. With another one, drive it by `step`: then no
   /// other thread runs anything.
   using clock_source = std::function<clock::time_point()>;
@@ -53,6 +66,11 @@ public:
   void rewatch(int fd, std::uint32_t events);
   /// Must come before the descriptor is closed. Events of it that were already fetched are dropped.
   void unwatch(int fd);
+
+  /// From now on `s` is asked; null for nothing. There is one at most.
+  void set_source(std::shared_ptr<source> s) {
+    source_ = std::move(s);
+  }
 
   /// Runs `what` once, not before `when`. Timers of one moment run in the order of their making.
   timer_id call_at(clock::time_point when, task what);
@@ -179,6 +197,8 @@ private:
   bool take();
   void give_back();
   bool poll() noexcept;
+  bool look_around();
+  int wait_for_events(epoll_event* events, clock::duration limit);
   bool sit(sitter who);
   bool sleep_seated(clock::time_point limit, const std::atomic<bool>* told, std::atomic<bool>* asleep);
   void handle_all(const epoll_event* events, int n, bool run_soon_now) noexcept;
@@ -193,7 +213,7 @@ private:
   void set_alarm(clock::duration delay);
   bool run_posted();
   bool run_timers();
-  int timeout_ms(clock::time_point limit) const;
+  clock::duration time_to_sleep(clock::time_point limit) const;
   bool handle_events(const epoll_event* events, int n);
   void drain_bell();
 
@@ -208,6 +228,8 @@ private:
   timer_id next_timer_ = 1;
   clock::time_point sleeps_until_{}; // who has the seat
   patience patience_;
+  std::shared_ptr<source> source_;
+  int not_looked_ = 0; // rounds in which only the source was asked
 
   std::atomic<std::thread::id> driver_{};
   std::atomic<std::uint32_t> leases_{0}; // that there have been

@@ -1,0 +1,175 @@
+#define BOOST_TEST_MODULE mpi_modes
+// Programs under mpirun, as their users start them.
+#include <boost/test/unit_test.hpp>
+
+#include "system/faults.hpp"
+
+using namespace faults;
+using namespace std::chrono_literals;
+
+namespace {
+
+// mpirun -n RANKS PROGRAM ARGS…
+run mpirun(int ranks, const std::string& name, std::vector<std::string> args) {
+  std::vector<std::string> all{"-n", std::to_string(ranks), program(name)};
+  all.insert(all.end(), args.begin(), args.end());
+  return run{"/usr/bin/mpirun", std::move(all)};
+}
+
+const std::vector<std::string> modes{"--mpi-transport", "--tcp-transport"};
+
+void check_talk(run& r, const std::string& processes, const std::string& ranks, int pairs, int workers) {
+  const auto end = r.end(60s);
+  BOOST_TEST(end.state.status == 0);
+  BOOST_TEST(end.err == "");
+  BOOST_TEST(r.value("processes") == processes);
+  BOOST_TEST(r.value("ranks") == ranks);
+  BOOST_TEST(r.value("right") == std::to_string(pairs) + " of " + std::to_string(pairs));
+  BOOST_TEST(r.value("large") == std::to_string(workers) + " of " + std::to_string(workers));
+  BOOST_TEST(r.value("finished") == "yes");
+  r.check_nothing_left();
+}
+
+} // namespace
+
+// MP-13, MP-28
+BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
+  for (auto& mode : modes) {
+    auto r = mpirun(4, "mpi_cluster", {mode});
+    check_talk(r, "1 2 3 4", "0 1 2 3", 16, 3);
+    BOOST_TEST(r.value("links") == (mode == "--mpi-transport" ? "mpi" : "tcp"));
+    BOOST_TEST_MESSAGE(mode << ": 4 idle ranks use " << r.value("idle") << " % of a CPU");
+    BOOST_TEST(std::stod(r.value("idle")) < 50); // those that ask all the time use 200
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_job_of_one_rank_is_a_master_alone) {
+  for (auto& mode : modes) {
+    auto r = mpirun(1, "mpi_cluster", {mode, "--what", "none"});
+    BOOST_TEST(r.end(20s).state.status == 7);
+    r.check_nothing_left();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(local_workers_join_the_ranks) {
+  for (auto& mode : modes) {
+    auto r = mpirun(3, "mpi_cluster", {mode, "-p", "2"});
+    check_talk(r, "1 2 3 4 5", "0 1 2 none none", 25, 4);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_that_is_removed_is_out_at_once_and_the_job_ends_well) {
+  for (auto& mode : modes) {
+    auto r = mpirun(4, "mpi_cluster", {mode, "--what", "remove"});
+    const auto end = r.end(20s);
+    BOOST_TEST(end.state.status == 0);
+    BOOST_TEST(end.err == "");
+    BOOST_TEST(r.value("removed") == "process_exited");
+    BOOST_TEST(r.value("other") == "answers");
+    BOOST_TEST(r.value("left") == "2");
+    r.check_nothing_left();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_body_s_status_is_the_job_s) {
+  for (auto& mode : modes) {
+    auto plain = mpirun(3, "mpi_cluster", {mode, "--what", "none"});
+    BOOST_TEST(plain.end(20s).state.status == 7);
+    plain.check_nothing_left();
+    auto thrown = mpirun(3, "mpi_cluster", {mode, "--what", "throw"});
+    const auto end = thrown.end(20s);
+    BOOST_TEST(end.state.status == 1);
+    check_says(end.err, {"mpi_cluster: thrown by the body"});
+    thrown.check_nothing_left();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_whose_task_does_not_return_holds_up_nobody) {
+  for (auto& mode : modes) {
+    auto r = mpirun(3, "mpi_cluster", {mode, "--what", "hold"});
+    const auto end = r.end(30s);
+    BOOST_TEST(end.state.status == 7);
+    BOOST_TEST(end.err == "");
+    r.check_nothing_left();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_job) {
+  for (auto& mode : modes) {
+    auto r = mpirun(3, "mpi_cluster", {mode, "--what", "wait"});
+    r.wait_for("ready: yes\n");
+    r.signal(SIGINT);
+    r.end(20s);
+    r.check_nothing_left();
+  }
+}
+
+// Under hydra's defaults the job goes with the rank.
+BOOST_AUTO_TEST_CASE(a_rank_that_is_killed_takes_its_job_along) {
+  for (auto& mode : modes) {
+    auto r = mpirun(3, "mpi_cluster", {mode, "--what", "wait"});
+    r.wait_for("ready: yes\n");
+    for (auto pid : r.children())
+      if (contains(run::command(pid), "mpi_cluster") && contains(read_file("/proc/" + std::to_string(pid) + "/environ"), "PMI_RANK=1"))
+        ::kill(pid, SIGKILL);
+    BOOST_TEST(r.end(20s).state.status != 0);
+    r.check_nothing_left();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_fit_together_is_said_by_one_rank) {
+  const auto check = [](run& r, std::initializer_list<std::string_view> parts) {
+    const auto end = r.end(20s);
+    BOOST_TEST(end.state.status != 0);
+    check_says(end.err, parts);
+    const auto first = end.err.find("mpi_cluster: ");
+    BOOST_TEST(end.err.find("mpi_cluster: ", first + 1) == std::string::npos, "said twice: " << end.err);
+    r.check_nothing_left();
+  };
+  auto neither = mpirun(2, "mpi_cluster", {});
+  check(neither, {"mpirun", "--mpi-transport", "--tcp-transport"});
+  auto both = mpirun(2, "mpi_cluster", {"--mpi-transport", "--tcp-transport"});
+  check(both, {"--mpi-transport excludes --tcp-transport"});
+  auto wrong = mpirun(2, "mpi_cluster", {"--mpi-transport", "--nonsense"});
+  check(wrong, {"--nonsense", "--help"});
+  for (auto& mode : modes) {
+    run alone{program("mpi_cluster"), {mode}};
+    check(alone, {mode + " makes the ranks of an MPI job a cluster", "mpirun -n 4 mpi_cluster " + mode});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(help_is_shown_once) {
+  auto r = mpirun(3, "mpi_cluster", {"--mpi-transport", "--help"});
+  const auto end = r.end(20s);
+  BOOST_TEST(end.state.status == 0);
+  const auto first = end.out.find("--mpi-transport");
+  BOOST_TEST(first != std::string::npos);
+  BOOST_TEST(end.out.find("Usage:") == end.out.rfind("Usage:"));
+}
+
+// The same to the byte as with local workers.
+BOOST_AUTO_TEST_CASE(an_epidemic_is_the_same_in_each_mode) {
+  if (!std::filesystem::exists(program("epidemic"))) {
+    BOOST_TEST_MESSAGE("the applications are not built");
+    return;
+  }
+  const temporary_folder folder;
+  const auto csv_of = [&](run& r, const std::string& name) {
+    BOOST_TEST(r.end(60s).state.status == 0);
+    return read_file(folder / (name + "/epidemic.csv"));
+  };
+  const auto args = [&](const std::string& name, std::vector<std::string> more) {
+    std::filesystem::create_directory(folder / name);
+    for (const std::string& text : {std::string{"--days"}, std::string{"60"}, std::string{"--out"}, std::string{folder / name}})
+      more.push_back(text);
+    return more;
+  };
+  run local{program("epidemic"), args("local", {"-p", "4"})};
+  const auto expected = csv_of(local, "local");
+  BOOST_TEST(expected.size() > 1000u);
+  for (auto& mode : modes) {
+    auto r = mpirun(5, "epidemic", args(mode.substr(2), {mode}));
+    BOOST_TEST((csv_of(r, mode.substr(2)) == expected));
+    r.check_nothing_left();
+  }
+}
