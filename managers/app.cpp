@@ -54,6 +54,7 @@ constexpr variable variables[] = {
   {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
   {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
+  {"--mpi-transport", "TROUPE_MPI_TRANSPORT"}, {"--tcp-transport", "TROUPE_TCP_TRANSPORT"},
 };
 
 bool stands_in(const std::vector<std::string>& args, const CLI::Option& option) {
@@ -350,6 +351,13 @@ bool has_argument(int argc, char** argv, const char* text) {
   return std::any_of(argv + std::min(argc, 1), argv + argc, [&](const char* arg) { return std::strcmp(arg, text) == 0; });
 }
 
+// A flag of all ranks, which only rank 0 parses with the rest: on the command line or in the environment.
+bool is_asked_for(int argc, char** argv, const char* flag, const char* name) {
+  const auto value = std::getenv(name);
+  bool on = false;
+  return has_argument(argc, argv, flag) || (value != nullptr && detail::parse_bool(value, on) && on);
+}
+
 // How long ranks may take to come to their ends when the master has, and has told them to.
 constexpr auto job_end_time = 5s;
 
@@ -376,8 +384,8 @@ struct job_settings {
 // Under mpirun the command line tells how the messages travel; all ranks see the same one.
 int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& body) {
   const auto rank = mpi_job::rank_from_environment();
-  const bool over_mpi = has_argument(argc, argv, "--mpi-transport");
-  const bool over_tcp = has_argument(argc, argv, "--tcp-transport");
+  const bool over_mpi = is_asked_for(argc, argv, "--mpi-transport", "TROUPE_MPI_TRANSPORT");
+  const bool over_tcp = is_asked_for(argc, argv, "--tcp-transport", "TROUPE_TCP_TRANSPORT");
   const bool asks = has_argument(argc, argv, "--help") || has_argument(argc, argv, "-h") || has_argument(argc, argv, "--version");
   if (rank.value_or(0) > 0 && (asks || over_mpi == over_tcp))
     return asks ? 0 : 1; // rank 0 says what there is to say

@@ -250,9 +250,9 @@ class mpi_transport::network::stream final : public byte_stream {
 public:
   stream(std::shared_ptr<network> n, std::uint32_t id, int rank) : network_(std::move(n)), id_(id), rank_(rank) {
   }
+  // Perhaps by the last writer, if it has been closed; or else by the loop's thread.
   ~stream() override {
     close();
-    network_->forget(id_);
   }
 
   void start(loop&, std::function<void()> readable, std::function<void()> writable) override {
@@ -314,9 +314,10 @@ public:
   }
 
   void close() override {
-    readable_ = writable_ = nullptr;
     if (closed_.exchange(true))
       return;
+    readable_ = writable_ = nullptr;
+    network_->forget(id_);
     inbox_.clear();
     if (!ended_ && peer_id_ != 0)
       network_->send_header(rank_, {packet_kind::close, peer_id_, 0});
