@@ -147,6 +147,45 @@ BOOST_AUTO_TEST_CASE(help_is_shown_once) {
   BOOST_TEST(end.out.find("Usage:") == end.out.rfind("Usage:"));
 }
 
+// Each rank in a network namespace of its own, whose loopback isn't even up.
+BOOST_AUTO_TEST_CASE(ranks_that_no_socket_can_reach_are_a_cluster_over_mpi) {
+  const auto name_of = [](int i) { return "troupe" + std::to_string(::getpid() % 100000) + "-" + std::to_string(i); };
+  struct namespaces {
+    std::vector<std::string> names;
+    ~namespaces() {
+      for (auto& name : names)
+        run{"/sbin/ip", {"netns", "del", name}}.end(10s);
+    }
+  } made;
+  std::vector<std::string> args;
+  const auto ranks_of = [&](const std::string& mode) {
+    args.clear();
+    for (auto& name : made.names) {
+      if (!args.empty())
+        args.push_back(":");
+      for (auto& text : {std::string{"-n"}, std::string{"1"}, std::string{"ip"}, std::string{"netns"}, std::string{"exec"}, name,
+                         program("mpi_cluster"), mode, std::string{"--launch-timeout"}, std::string{"5"}})
+        args.push_back(text);
+    }
+    return args;
+  };
+  for (int i = 0; i < 3; ++i) {
+    run add{"/sbin/ip", {"netns", "add", name_of(i)}};
+    if (add.end(10s).state.status != 0) {
+      BOOST_TEST_MESSAGE("needs root and iproute2: " << add.err());
+      return;
+    }
+    made.names.push_back(name_of(i));
+  }
+  run over_tcp{"/usr/bin/mpirun", ranks_of("--tcp-transport")};
+  const auto end = over_tcp.end(60s);
+  BOOST_TEST(end.state.status != 0);
+  check_says(end.err, {"unreachable"});
+  over_tcp.check_nothing_left();
+  run over_mpi{"/usr/bin/mpirun", ranks_of("--mpi-transport")};
+  check_talk(over_mpi, "1 2 3", "0 1 2", 9, 2);
+}
+
 // The same to the byte as with local workers.
 BOOST_AUTO_TEST_CASE(an_epidemic_is_the_same_in_each_mode) {
   if (!std::filesystem::exists(program("epidemic"))) {
