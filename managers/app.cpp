@@ -413,9 +413,12 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& 
         job.reachable_address();
       return std::make_shared<mpi_rank_manager>(job.gather({}));
     });
-  } catch (...) {
-    if (!told)
-      job.share({});
+  } catch (const std::exception& e) {
+    if (told) { // the others count on this one
+      print_error(name, e);
+      job.abort(1);
+    }
+    job.share({});
     throw;
   }
   if (!job.wait_for_all(job_end_time)) {
@@ -431,18 +434,29 @@ int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
   if (!told)
     return 1; // rank 0 has said why
   std::signal(SIGINT, SIG_IGN); // mpirun gives it to all ranks; it is the master's
-  prepared_worker w;
-  w.settings = parse_worker(argc, argv);
-  w.settings.threads = told->threads;
-  w.settings.launch_timeout = told->launch_timeout;
-  w.cookie = told->cookie;
-  if (over_mpi)
-    w.net = job.make_transport();
-  else if (const auto address = job.reachable_address(); !has_argument(argc, argv, "--bind-addr"))
-    w.settings.bind_addr = address;
-  w.before_exit = [&] { job.finish(); };
-  w.announce = [&](const endpoint& where) { job.gather({where, {}, ::getpid()}); };
-  return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
+  bool announced = false;
+  try {
+    prepared_worker w;
+    w.settings = parse_worker(argc, argv);
+    w.settings.threads = told->threads;
+    w.settings.launch_timeout = told->launch_timeout;
+    w.cookie = told->cookie;
+    if (over_mpi)
+      w.net = job.make_transport();
+    else if (const auto address = job.reachable_address(); w.settings.bind_addr == worker_settings{}.bind_addr)
+      w.settings.bind_addr = address;
+    w.before_exit = [&] { job.finish(); };
+    w.announce = [&](const endpoint& where) {
+      job.gather({where, {}, ::getpid()});
+      announced = true;
+    };
+    return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
+  } catch (const std::exception& e) {
+    if (announced)
+      throw;
+    print_error(name + ", rank " + std::to_string(job.rank()), e); // all the others would wait for this one
+    job.abort(1);
+  }
 }
 
 int app::state::run_master(int argc, char** argv, const body_function& body, const job_start& in_job) {

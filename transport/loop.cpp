@@ -295,7 +295,7 @@ void loop::run() {
     const auto t = clock::now();
     if (soon_times_ != soon_seen) { // others are busy: not to disturb them, events are handled several at a time
       soon_seen = soon_times_;
-      give_back();
+      stop_driving();
       park(alarm::early);
       continue;
     }
@@ -304,7 +304,7 @@ void loop::run() {
       patience_.begin(t);
     } else if (!patience_.more(t, false)) {
       if (!sit(sitter::loop)) {
-        give_back();
+        stop_driving();
         park(alarm::late);
         continue;
       }
@@ -328,6 +328,19 @@ void loop::run() {
     // what has been posted meanwhile, as well
   }
   give_back();
+}
+
+// Whether who sits would wake too late for what there is to do. Needs the right to drive.
+bool loop::too_late_for_sitter() const {
+  return (!timers_.empty() && timers_.begin()->first.first < sleeps_until_) || (source_ != nullptr && source_->unfinished());
+}
+
+// The loop's own thread leaves it to who sits.
+void loop::stop_driving() {
+  const bool sooner = too_late_for_sitter();
+  give_back();
+  if (sooner && seat_ != sitter::nobody)
+    ring();
 }
 
 // Takes the seat, which is left by a thread that may be told to. Needs the right to drive.
@@ -378,6 +391,10 @@ bool loop::sleep_seated(clock::time_point limit, const std::atomic<bool>* told, 
   seat_ = sitter::nobody;
   if (leaves || !take())
     return false;
+  if (stop_) { // the loop's own thread has seen to the end, or does
+    give_back();
+    return false;
+  }
   // those that were there while another drove may have been handled; what hasn't been comes again
   if (leases == leases_)
     handle_all(events, n, told != nullptr);
@@ -507,7 +524,7 @@ bool loop::lease::sleep(sitter who, clock::time_point limit, const std::atomic<b
 
 void loop::lease::end() {
   auto& l = loop_;
-  const bool sooner = !l.timers_.empty() && l.timers_.begin()->first.first < l.sleeps_until_;
+  const bool sooner = l.too_late_for_sitter();
   l.give_back();
   l.leave(sooner, hand_over_);
 }

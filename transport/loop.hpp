@@ -49,6 +49,8 @@ public:
     virtual clock::duration rest() = 0;
     /// That thread has woken. Any thread.
     virtual void wake() = 0;
+    /// Whether it must be asked again soon, although nothing may come that wakes anybody.
+    virtual bool unfinished() const = 0;
   };
 
   /// Where the time comes from, for tests: the steady clock, unless another is given. With another one, drive it by `step`: then no
@@ -206,6 +208,8 @@ private:
   void wake();
   bool run_soon();
   void run_soon_if_due();
+  bool too_late_for_sitter() const;
+  void stop_driving();
   void leave(bool sooner, bool nobody_else);
   void look_again(alarm when);
   void wait_for_alarm();

@@ -31,6 +31,8 @@ constexpr int tag = 1;
 constexpr std::size_t packet_size = 256 << 10; // with its header
 // Bytes of a stream that are on their way or wait to be read.
 constexpr std::uint64_t window = 4 << 20;
+// Handshake and hello are less.
+constexpr std::uint64_t introduction = 1 << 20;
 // Packets of all streams together that MPI hasn't taken yet; testing them takes time for each.
 constexpr std::size_t most_in_flight = 64;
 constexpr std::size_t spare_packets = 32;
@@ -190,6 +192,9 @@ public:
   void wake() override {
     bells_->sleeps(false);
   }
+  bool unfinished() const override {
+    return !ready_.empty() || !receiving_.empty() || in_flight_now_.load(std::memory_order_relaxed) != 0;
+  }
 
   std::string address() const {
     return address_;
@@ -290,7 +295,8 @@ public:
     if (closed_)
       return {stream_result::status::failed, 0, EPIPE};
     const auto room = std::min<std::uint64_t>(window - (written_ - read_by_peer_.load()), packet_size - sizeof(packet_header));
-    if (room == 0 || network_->busy())
+    // what introduces a process is never kept waiting: it would count as a failure
+    if (room == 0 || (written_ >= introduction && network_->busy()))
       return {stream_result::status::would_block, 0, 0};
     auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
     std::size_t n = 0;
@@ -562,8 +568,11 @@ void mpi_transport::network::take(packet_ptr p) {
     return on_accept(std::move(s));
   }
   const auto s = find(h.stream, from);
-  if (s == nullptr)
-    return; // what was on its way when its stream ended
+  if (s == nullptr) { // what was on its way when its stream ended
+    if (h.kind == packet_kind::opened)
+      send_header(from, {packet_kind::close, static_cast<std::uint32_t>(h.value), 0});
+    return;
+  }
   if (h.kind == packet_kind::data)
     s->arrived(std::move(p));
   else if (h.kind == packet_kind::read)
