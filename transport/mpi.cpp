@@ -108,7 +108,7 @@ public:
 private:
   struct neighbour {
     std::atomic<int>* sleeps = nullptr; // null: on another host
-    sockaddr_un bell{};
+    unique_fd bell;
   };
 
   std::string path_;
@@ -150,15 +150,17 @@ bells::bells(MPI_Comm all) {
     MPI_Aint bytes = 0;
     int unit = 0;
     check(MPI_Win_shared_query(flags_, i, &bytes, &unit, &neighbours_[r].sleeps), "find shared memory");
-    neighbours_[r].bell = bell_of[r];
+    auto& bell = neighbours_[r].bell;
+    bell = unique_fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    if (!bell || ::connect(bell.get(), reinterpret_cast<const sockaddr*>(&bell_of[r]), sizeof bell_of[r]) != 0)
+      throw std::system_error{errno, std::generic_category(), std::string{"troupe: cannot reach the socket "} + bell_of[r].sun_path};
   }
-  check(MPI_Barrier(here_), "wait for all ranks"); // until all flags are there
+  check(MPI_Barrier(here_), "wait for all ranks"); // until all flags are there, and all are connected
+  ::unlink(path_.c_str());                         // so that no end of a process leaves it behind
 }
 
 // The shared memory ends with MPI: to free it, all ranks would have to wait for each other.
-bells::~bells() {
-  ::unlink(path_.c_str());
-}
+bells::~bells() = default;
 
 void bells::drain() {
   char buffer[64];
@@ -171,7 +173,7 @@ void bells::ring(int rank) {
   auto& n = neighbours_[static_cast<std::size_t>(rank)];
   std::atomic_thread_fence(std::memory_order_seq_cst); // what MPI has written is there before the flag is read
   if (n.sleeps != nullptr && n.sleeps->load() != 0)
-    ::sendto(socket_.get(), "", 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&n.bell), sizeof n.bell); // full: it rings already
+    ::send(n.bell.get(), "", 1, MSG_NOSIGNAL); // full: it rings already
 }
 
 } // namespace
