@@ -127,6 +127,10 @@ void open_standard_streams() {
       static_cast<void>(::open("/dev/null", O_RDWR)); // the lowest number that is free
 }
 
+bool has_argument(int argc, char** argv, const char* text) {
+  return std::any_of(argv + std::min(argc, 1), argv + argc, [&](const char* arg) { return std::strcmp(arg, text) == 0; });
+}
+
 std::string file_name(const char* path) {
   auto slash = std::strrchr(path, '/');
   return slash == nullptr ? path : slash + 1;
@@ -323,7 +327,7 @@ worker_settings app::state::parse_worker(int argc, char** argv) const {
 }
 
 int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& body) {
-  auto is_worker = std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* arg) { return std::strcmp(arg, "--worker") == 0; });
+  const auto is_worker = has_argument(argc, argv, "--worker");
   if (state_->name.empty() && argc > 0)
     state_->name = file_name(argv[0]);
   open_standard_streams();
@@ -346,10 +350,6 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
 }
 
 namespace {
-
-bool has_argument(int argc, char** argv, const char* text) {
-  return std::any_of(argv + std::min(argc, 1), argv + argc, [&](const char* arg) { return std::strcmp(arg, text) == 0; });
-}
 
 // A flag of all ranks, which only rank 0 parses with the rest: on the command line or in the environment.
 bool is_asked_for(int argc, char** argv, const char* flag, const char* name) {
@@ -447,7 +447,7 @@ int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
       w.settings.bind_addr = address;
     w.before_exit = [&] { job.finish(); };
     w.announce = [&](const endpoint& where) {
-      job.gather({where, {}, ::getpid()});
+      job.gather({where, ::getpid()});
       announced = true;
     };
     return run_worker(std::move(w), [this](const option_values& values) { apply(values); });

@@ -1,11 +1,11 @@
 #include "troupe/managers/mpi_job.hpp"
 
+#include "troupe/managers/process.hpp"
 #include "troupe/transport/mpi.hpp"
 #include "troupe/transport/tcp.hpp"
 
 #include <algorithm>
 #include <charconv>
-#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,7 +15,6 @@
 #include <arpa/inet.h>
 #include <stdexcept>
 #include <thread>
-#include <unistd.h>
 
 namespace troupe {
 
@@ -49,11 +48,6 @@ private:
   mpi_transport mpi_;
   tcp_transport tcp_;
 };
-
-std::string host_name() {
-  char name[HOST_NAME_MAX + 1] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
-}
 
 // The first address of an interface that is up and isn't the loopback.
 std::string first_address() {
@@ -160,20 +154,18 @@ std::string mpi_job::share(const std::string& text) {
 std::vector<mpi_job::rank_info> mpi_job::gather(const rank_info& mine) {
   struct fixed {
     char address[128];
-    char host[256];
     std::uint16_t port;
     std::int64_t os_pid;
   };
   fixed f{};
   mine.where.address.copy(f.address, sizeof f.address - 1);
-  mine.host.copy(f.host, sizeof f.host - 1);
   f.port = mine.where.port;
   f.os_pid = mine.os_pid;
   std::vector<fixed> all(rank_ == 0 ? static_cast<std::size_t>(size_) : 0);
   MPI_Gather(&f, sizeof f, MPI_BYTE, all.data(), sizeof f, MPI_BYTE, 0, handles_->comm);
   std::vector<rank_info> out;
   for (auto& x : all)
-    out.push_back({{x.address, x.port}, x.host, x.os_pid});
+    out.push_back({{x.address, x.port}, x.os_pid});
   return out;
 }
 

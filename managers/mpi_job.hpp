@@ -16,13 +16,9 @@ namespace troupe {
 /// rank 0 is the master. What is collective is called by all ranks, in the same order; it blocks.
 class mpi_job {
 public:
-  /// How the ranks' messages travel, as the command line says.
-  enum class transport_kind { tcp, mpi };
-
   /// Where a rank can be reached.
   struct rank_info {
     endpoint where;
-    std::string host;
     std::int64_t os_pid = 0;
   };
 

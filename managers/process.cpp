@@ -22,12 +22,12 @@ using namespace std::chrono_literals;
 // After a link between two workers is lost, or can't be opened, the master says within this time whether one of them is lost.
 constexpr auto verdict_time = 2s;
 
+} // namespace
+
 std::string host_name() {
   char name[HOST_NAME_MAX + 1] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
-
-} // namespace
 
 error_info gone_error(proc_id id, const exit_cause& cause) {
   auto who = id == master_id ? std::string{"the master"} : "worker " + std::to_string(id);

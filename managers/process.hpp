@@ -97,6 +97,9 @@ private:
   std::thread thread_;
 };
 
+/// This machine's name.
+std::string host_name();
+
 /// The error that calls to a process get once it is gone.
 error_info gone_error(proc_id id, const exit_cause& cause);
 

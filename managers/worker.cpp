@@ -252,10 +252,6 @@ private:
   process process_; // last: its thread calls the others
 };
 
-} // namespace
-
-namespace {
-
 clock::time_point limit_of(const worker_settings& s) {
   return clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{s.launch_timeout});
 }

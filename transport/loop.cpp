@@ -43,6 +43,18 @@ std::uint64_t key(int fd, std::uint32_t generation) {
   return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd);
 }
 
+// Runs what is in a list, which others may add to meanwhile; returns whether there was anything.
+bool run_all(std::mutex& mutex, std::vector<loop::task>& tasks) {
+  std::vector<loop::task> batch;
+  {
+    auto lock = lock_briefly(mutex);
+    batch.swap(tasks);
+  }
+  for (auto& what : batch)
+    what();
+  return !batch.empty();
+}
+
 } // namespace
 
 loop::loop(clock_source time)
@@ -162,17 +174,7 @@ void loop::run_soon_if_due() {
 }
 
 bool loop::run_soon() {
-  if (!any_soon_)
-    return false;
-  std::vector<task> batch;
-  {
-    auto lock = lock_briefly(soon_mutex_);
-    any_soon_ = false;
-    batch.swap(soon_);
-  }
-  for (auto& what : batch)
-    what();
-  return !batch.empty();
+  return any_soon_.exchange(false) && run_all(soon_mutex_, soon_);
 }
 
 void loop::drain_bell() {
@@ -181,16 +183,7 @@ void loop::drain_bell() {
 }
 
 bool loop::run_posted() {
-  if (!rung_.exchange(false))
-    return false;
-  std::vector<task> batch;
-  {
-    auto lock = lock_briefly(posted_mutex_);
-    batch.swap(posted_);
-  }
-  for (auto& what : batch)
-    what();
-  return !batch.empty();
+  return rung_.exchange(false) && run_all(posted_mutex_, posted_);
 }
 
 bool loop::run_timers() {

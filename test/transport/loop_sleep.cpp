@@ -14,6 +14,7 @@
 #include <thread>
 
 using namespace std::chrono_literals;
+using test::comes;
 using test::pipe_ends;
 using troupe::loop;
 
@@ -67,13 +68,6 @@ private:
   std::atomic<bool> told_{false}, asleep_{false}, ended_{false};
   std::thread thread_;
 };
-
-bool comes(const std::function<bool()>& what) {
-  for (const auto end = loop::clock::now() + test::deadline; loop::clock::now() < end; std::this_thread::sleep_for(10us))
-    if (what())
-      return true;
-  return false;
-}
 
 // In which thread what is posted runs.
 std::thread::id driver_of(loop& l) {

@@ -17,6 +17,15 @@ namespace test {
 /// How long anything that must happen may take.
 inline constexpr std::chrono::seconds deadline{60};
 
+/// Asks until the answer is yes; false at the deadline.
+inline bool comes(const std::function<bool()>& what) {
+  for (const auto end = std::chrono::steady_clock::now() + deadline; std::chrono::steady_clock::now() < end;
+       std::this_thread::sleep_for(std::chrono::microseconds{10}))
+    if (what())
+      return true;
+  return false;
+}
+
 /// An event loop that a thread of its own drives, until the end of its life.
 class loop_thread {
 public:

@@ -22,6 +22,7 @@ using troupe::dial_result;
 using troupe::endpoint;
 using troupe::loop;
 using troupe::mpi_transport;
+using test::comes;
 using status = troupe::stream_result::status;
 
 namespace {
@@ -34,13 +35,6 @@ void meet() {
   MPI_Ibarrier(meeting, &all);
   for (int done = 0; done == 0; std::this_thread::sleep_for(100us))
     MPI_Test(&all, &done, MPI_STATUS_IGNORE);
-}
-
-bool comes(const std::function<bool()>& what) {
-  for (const auto end = loop::clock::now() + test::deadline; loop::clock::now() < end; std::this_thread::sleep_for(100us))
-    if (what())
-      return true;
-  return false;
 }
 
 std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
@@ -141,6 +135,25 @@ struct echo : std::enable_shared_from_this<echo> {
   }
 };
 
+// Sends back what comes in all streams to this rank.
+struct echoes {
+  rank_here& here;
+  std::vector<std::shared_ptr<echo>> streams{};
+  std::atomic<int> ended{0};
+
+  explicit echoes(rank_here& h) : here(h) {
+  }
+  endpoint listen() {
+    return here.listen([this](std::unique_ptr<byte_stream> s) {
+      streams.push_back(std::make_shared<echo>(std::move(s), ended));
+      streams.back()->start(here.thread.get());
+    });
+  }
+  void end() {
+    here.on_loop([this] { streams.clear(); });
+  }
+};
+
 // Blocks; any thread but the loop's.
 struct caller {
   rank_here& here;
@@ -195,16 +208,12 @@ BOOST_TEST_GLOBAL_FIXTURE(mpi_job);
 
 BOOST_AUTO_TEST_CASE(what_is_written_arrives_once_and_in_order_and_so_does_the_end) {
   rank_here here;
-  std::atomic<int> ended{0};
-  std::vector<std::shared_ptr<echo>> echoes;
-  const auto mine = here.listen([&](std::unique_ptr<byte_stream> s) {
-    echoes.push_back(std::make_shared<echo>(std::move(s), ended));
-    echoes.back()->start(here.thread.get());
-  });
+  echoes all{here};
+  const auto mine = all.listen();
   BOOST_TEST(mine.port == here.transport.rank());
   meet();
   if (here.master()) {
-    BOOST_TEST(comes([&] { return ended == 2 * (here.transport.size() - 1); }));
+    BOOST_TEST(comes([&] { return all.ended == 2 * (here.transport.size() - 1); }));
   } else {
     for (std::size_t size : {std::size_t{3}, std::size_t{20} << 20}) {
       auto dialled = here.dial(of_master(mine));
@@ -223,7 +232,7 @@ BOOST_AUTO_TEST_CASE(what_is_written_arrives_once_and_in_order_and_so_does_the_e
       BOOST_TEST((c.received == text));
     }
   }
-  here.on_loop([&] { echoes.clear(); });
+  all.end();
   meet();
 }
 
@@ -314,12 +323,8 @@ BOOST_AUTO_TEST_CASE(who_is_not_read_can_write_a_few_megabytes_and_no_more) {
 // The other rank sleeps between them.
 BOOST_AUTO_TEST_CASE(ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes) {
   rank_here here;
-  std::atomic<int> ended{0};
-  std::vector<std::shared_ptr<echo>> echoes;
-  const auto mine = here.listen([&](std::unique_ptr<byte_stream> s) {
-    echoes.push_back(std::make_shared<echo>(std::move(s), ended));
-    echoes.back()->start(here.thread.get());
-  });
+  echoes all{here};
+  const auto mine = all.listen();
   meet();
   if (here.transport.rank() == 1) {
     auto dialled = here.dial(of_master(mine));
@@ -344,5 +349,5 @@ BOOST_AUTO_TEST_CASE(ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes) {
   BOOST_TEST_MESSAGE("rank " << here.transport.rank() << " used " << 100 * used << " % of a CPU while nothing happened");
   BOOST_TEST(used < 0.2); // one that asks again and again uses all
   meet();
-  here.on_loop([&] { echoes.clear(); });
+  all.end();
 }
