@@ -18,6 +18,8 @@ enum call_flags : std::uint8_t {
   call_direct = 1,
   /// Nobody waits: an exception is printed there.
   call_no_reply = 2,
+  /// Runs on a thread that is there for such calls alone, one after the other, without a turn: it may take long, and tasks go on meanwhile.
+  call_apart = 4,
 };
 
 /// A call on its way out: made, encoded and sent by the calling thread.

@@ -58,6 +58,33 @@ bool future_state::wait(std::optional<time_point> limit) {
   return true;
 }
 
+bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit) {
+  waiter::check_may_block();
+  auto& me = waiter::of_this_thread();
+  me.reset();
+  struct leave {
+    const std::vector<std::shared_ptr<future_state>>& states;
+    waiter& me;
+    ~leave() {
+      for (auto& s : states) {
+        std::lock_guard guard{s->mutex_};
+        std::erase(s->waiters_, &me);
+      }
+    }
+  } leaving{states, me};
+  for (auto& s : states) {
+    std::lock_guard guard{s->mutex_};
+    if (s->ready())
+      return true;
+    s->waiters_.push_back(&me);
+  }
+  const auto any = [&] { return std::any_of(states.begin(), states.end(), [](auto& s) { return s->ready(); }); };
+  while (!any())
+    if (!me.wait(limit))
+      return any();
+  return true;
+}
+
 void future_state::throw_if_failed() const {
   if (error_)
     throw_error(*error_);

@@ -81,6 +81,8 @@ protected:
   }
 
 private:
+  friend bool wait_for_any(const std::vector<std::shared_ptr<future_state>>&, std::optional<time_point>);
+
   void complete();
 
   std::mutex mutex_;
@@ -89,6 +91,9 @@ private:
   std::optional<error_info> error_;
   std::vector<waiter*> waiters_;
 };
+
+/// Blocks until one of them is ready, or until the limit; tells which. Throws `interrupted`, and usage_error where blocking is not allowed.
+bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit = std::nullopt);
 
 } // namespace detail
 

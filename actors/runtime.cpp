@@ -175,6 +175,8 @@ void runtime::take_call(proc_id from, frame_view& f) {
     waiter::no_blocking guard{"a direct function must not block: it runs where its call is received"};
     return execute(*c);
   }
+  if ((c->flags & detail::call_apart) != 0)
+    return apart_.submit([this, c = std::shared_ptr<incoming_call>{std::move(c)}] { execute(*c); });
   executor::job j;
   j.run = [](void*, void* data) {
     std::unique_ptr<incoming_call> owned{static_cast<incoming_call*>(data)};
@@ -359,6 +361,8 @@ std::string runtime::what_is_left() const {
     out = std::to_string(n) + (n == 1 ? " actor" : " actors");
   if (!executor_.idle())
     out += (out.empty() ? "" : ", ") + std::string{"a task that doesn't return"};
+  if (!apart_.idle())
+    out += (out.empty() ? "" : ", ") + std::string{"a function of mpi_do that doesn't return"};
   return out;
 }
 
@@ -369,6 +373,7 @@ std::string runtime::shut_down(std::chrono::steady_clock::time_point limit) {
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   // what has arrived in the meantime must not begin after the last look
   executor_.stop(scheduler::drop);
+  apart_.stop();
   return what_is_left();
 }
 

@@ -4,6 +4,7 @@
 #include "troupe/actors/node_actor.hpp"
 #include "troupe/actors/reply_table.hpp"
 #include "troupe/actors/request_port.hpp"
+#include "troupe/actors/side_thread.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/transport/actor_hub.hpp"
 #include "troupe/transport/mesh.hpp"
@@ -119,6 +120,7 @@ private:
   caf::intrusive_ptr<caf::actor_control_block> node_handle_;
   request_port* port_ = nullptr;
   caf::actor_id node_id_ = 0;
+  side_thread apart_; // last: its thread uses the others
 };
 
 } // namespace troupe

@@ -91,7 +91,8 @@ void waiter::throw_if_interrupted() {
   if (!interrupted_)
     return;
   interrupted_ = false;
-  throw_error(make_error_info(error_kind::interrupted, "interrupted by the user"));
+  const auto why = std::exchange(why_interrupted_, {});
+  throw_error(make_error_info(error_kind::interrupted, why.empty() ? "interrupted by the user" : why));
 }
 
 bool waiter::wait(std::optional<time_point> limit, purpose why) {
@@ -146,10 +147,18 @@ bool waiter::interrupt_all() {
   return any;
 }
 
+void waiter::interrupt(const std::string& why) {
+  std::lock_guard guard{mutex_};
+  interrupted_ = true;
+  why_interrupted_ = why;
+  wake();
+}
+
 void waiter::forget_interrupt() {
   auto& me = of_this_thread();
   std::lock_guard guard{me.mutex_};
   me.interrupted_ = false;
+  me.why_interrupted_.clear();
 }
 
 bool waiter::interrupt_pending() {

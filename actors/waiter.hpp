@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 namespace troupe {
 
@@ -50,6 +51,9 @@ public:
   /// Has every thread's current or next wait throw `interrupted`, once. Returns whether a thread was waiting. Any thread.
   static bool interrupt_all();
 
+  /// Has its thread's current or next wait throw `interrupted`, once, with this text. Any thread.
+  void interrupt(const std::string& why);
+
   /// An interrupt that the calling thread hasn't noticed yet won't be noticed.
   static void forget_interrupt();
 
@@ -77,6 +81,7 @@ private:
   std::condition_variable changed_;
   bool notified_ = false;
   std::atomic<bool> interrupted_{false};
+  std::string why_interrupted_; // guarded by mutex_
   bool waiting_ = false;
   driving* driving_ = nullptr; // while the thread waits in it; guarded by mutex_
   patience patience_;

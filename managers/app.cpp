@@ -4,6 +4,8 @@
 #include "troupe/managers/interrupts.hpp"
 #include "troupe/managers/master.hpp"
 #include "troupe/managers/mpi_job.hpp"
+#include "troupe/managers/mpirun_manager.hpp"
+#include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
 
@@ -17,7 +19,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <iostream>
+#include <iterator>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -40,6 +45,8 @@ struct standard_options {
   std::string bind_addr;
   std::string cookie_file;
   double launch_timeout = 60;
+  int mpi = 0;
+  std::string mpi_cmd = mpi_options{}.mpi_cmd;
   bool mpi_transport = false;
   bool tcp_transport = false;
 };
@@ -54,6 +61,7 @@ constexpr variable variables[] = {
   {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
   {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
+  {"--mpi", "TROUPE_MPI"}, {"--mpi-cmd", "TROUPE_MPI_CMD"},
   {"--mpi-transport", "TROUPE_MPI_TRANSPORT"}, {"--tcp-transport", "TROUPE_TCP_TRANSPORT"},
 };
 
@@ -168,10 +176,13 @@ struct app::state {
 
   using body_function = std::function<int(cluster&)>;
   /// Makes a cluster of the ranks of an MPI job: sets what the master needs for that, and returns who brings them in.
-  using job_start = std::function<std::shared_ptr<cluster_manager>(master::settings&)>;
-  int run_alone_or_in_job(int argc, char** argv, const body_function& body);
-  int run_master(int argc, char** argv, const body_function& body, const job_start& in_job);
-  int run_rank(int argc, char** argv, mpi_job& job, bool over_mpi);
+  using job_start = std::function<std::shared_ptr<mpi_world>(master::settings&)>;
+  int run_alone_or_in_job(int argc, char** argv, const void* part, const body_function& body);
+  /// `leave`: ends the job when something of the program can't be ended. May be empty, if there's no job.
+  int run_master(int argc, char** argv, const body_function& body, const job_start& in_job = nullptr, const std::function<void(int status)>& leave = nullptr);
+  int run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keeper, bool over_mpi);
+  int run_launched_rank(int argc, char** argv);
+  int serve(prepared_worker w, mpi_job& job, rank_keeper& keeper);
 };
 
 app::app(std::string name, std::string description, std::string version)
@@ -219,6 +230,8 @@ void app::state::add_standard_options() {
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
   add("--launch-timeout", standard.launch_timeout, "how long a worker may take to join, in seconds", "(seconds)")
     ->check(check_positive)->capture_default_str();
+  add("--mpi", standard.mpi, "workers that mpirun starts, the ranks of one MPI job", "(number)")->check(check_positive);
+  add("--mpi-cmd", standard.mpi_cmd, "how they are started; {np} is their number", "(command)")->capture_default_str();
   auto over_mpi = cli.add_flag("--mpi-transport", standard.mpi_transport, "under mpirun: the ranks are the cluster, and their messages travel by MPI")
                     ->group("Cluster");
   cli.add_flag("--tcp-transport", standard.tcp_transport, "under mpirun: the ranks are the cluster, and their messages travel by TCP")
@@ -322,11 +335,12 @@ worker_settings app::state::parse_worker(int argc, char** argv) const {
   worker.add_option("--bind-addr", s.bind_addr);
   worker.add_option("--launch-timeout", s.launch_timeout)->check(check_positive);
   worker.add_option("--threads", s.threads)->check(check_positive);
+  worker.add_option("--mpi-thread-level", s.mpi_thread_level);
   worker.parse(argc, argv);
   return s;
 }
 
-int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& body) {
+int app::run_body_on(int argc, char** argv, const void* part, const std::function<int(cluster&)>& body) {
   const auto is_worker = has_argument(argc, argv, "--worker");
   if (state_->name.empty() && argc > 0)
     state_->name = file_name(argv[0]);
@@ -335,7 +349,9 @@ int app::run_body(int argc, char** argv, const std::function<int(cluster&)>& bod
     if (std::exchange(state_->has_run, true))
       throw usage_error{"app::run was called twice: an app runs once"};
     if (!is_worker)
-      return state_->run_alone_or_in_job(argc, argv, body);
+      return state_->run_alone_or_in_job(argc, argv, part, body);
+    if (has_argument(argc, argv, "--mpi-rank"))
+      return state_->run_launched_rank(argc, argv);
     return run_worker(state_->parse_worker(argc, argv), [this](const option_values& values) { state_->apply(values); });
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0)
@@ -358,6 +374,26 @@ bool is_asked_for(int argc, char** argv, const char* flag, const char* name) {
   return has_argument(argc, argv, flag) || (value != nullptr && detail::parse_bool(value, on) && on);
 }
 
+// Whether the launcher of this process has been told to let the others live when a rank dies: mpirun is the parent of its proxy, which is
+// this process's, where it runs on this host.
+bool others_survive() {
+  auto pid = ::getppid();
+  for (int i = 0; i < 3 && pid > 1; ++i) {
+    std::ifstream command{"/proc/" + std::to_string(pid) + "/cmdline"};
+    if (const std::string text{std::istreambuf_iterator<char>{command}, {}}; text.find(mpi_survival_flag) != std::string::npos)
+      return true;
+    std::ifstream stat{"/proc/" + std::to_string(pid) + "/stat"};
+    const std::string text{std::istreambuf_iterator<char>{stat}, {}};
+    const auto end = text.rfind(')');
+    char state = 0;
+    int parent = 0;
+    if (end == std::string::npos || std::sscanf(text.c_str() + end + 1, " %c %d", &state, &parent) != 2)
+      return false;
+    pid = parent;
+  }
+  return false;
+}
+
 // How long ranks may take to come to their ends when the master has, and has told them to.
 constexpr auto job_end_time = 5s;
 
@@ -366,14 +402,15 @@ struct job_settings {
   std::string cookie;
   int threads = 1;
   double launch_timeout = 60;
+  bool survivable = false;
 
   std::string to_text() const {
-    return cookie + ' ' + std::to_string(threads) + ' ' + std::to_string(launch_timeout);
+    return cookie + ' ' + std::to_string(threads) + ' ' + std::to_string(launch_timeout) + (survivable ? " 1" : " 0");
   }
   static std::optional<job_settings> from_text(const std::string& text) {
     std::istringstream in{text};
     job_settings out;
-    if (!(in >> out.cookie >> out.threads >> out.launch_timeout))
+    if (!(in >> out.cookie >> out.threads >> out.launch_timeout >> out.survivable))
       return std::nullopt;
     return out;
   }
@@ -382,15 +419,18 @@ struct job_settings {
 } // namespace
 
 // Under mpirun the command line tells how the messages travel; all ranks see the same one.
-int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& body) {
-  const auto rank = mpi_job::rank_from_environment();
+int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, const body_function& body) {
+  const auto ranks = part != nullptr ? *static_cast<const MPI_Comm*>(part) : MPI_COMM_WORLD;
+  const auto rank = part != nullptr ? mpi_job::rank_in(ranks) : mpi_job::rank_from_environment();
+  if (part != nullptr && !rank)
+    return 0;
   const bool over_mpi = is_asked_for(argc, argv, "--mpi-transport", "TROUPE_MPI_TRANSPORT");
   const bool over_tcp = is_asked_for(argc, argv, "--tcp-transport", "TROUPE_TCP_TRANSPORT");
   const bool asks = has_argument(argc, argv, "--help") || has_argument(argc, argv, "-h") || has_argument(argc, argv, "--version");
   if (rank.value_or(0) > 0 && (asks || over_mpi == over_tcp))
     return asks ? 0 : 1; // rank 0 says what there is to say
   if (asks || (!rank && !over_mpi && !over_tcp) || (over_mpi && over_tcp))
-    return run_master(argc, argv, body, nullptr);
+    return run_master(argc, argv, body);
   if (!rank)
     throw usage_error{std::string{over_mpi ? "--mpi-transport" : "--tcp-transport"}
                       + " makes the ranks of an MPI job a cluster, and mpirun has not started this process: mpirun -n 4 " + name
@@ -398,21 +438,52 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& 
   if (!over_mpi && !over_tcp)
     throw usage_error{"mpirun has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or "
                       "--tcp-transport"};
-  mpi_job job;
+  std::optional<rank_keeper> keeper;
+  const bool survivable = *rank == 0 && others_survive();
+  if (*rank != 0 || survivable)
+    keeper.emplace(rank_keeper::mode::joined);
+  mpi_job job{ranks};
   if (job.rank() != 0)
-    return run_rank(argc, argv, job, over_mpi);
+    return run_rank(argc, argv, job, *keeper, over_mpi);
+  if (survivable)
+    keeper->let_others_survive();
   int status = 1;
   bool told = false;
+  std::shared_ptr<mpi_world> world;
+  const auto end_job = [&](int with) {
+    if (world && world->broken()) {
+      // those that are left end by themselves, and so does this one
+      job.set_broken();
+      return;
+    }
+    if (job.wait_for_all(job_end_time))
+      return;
+    std::fprintf(stderr, "%s: not all ranks have ended within %d s of the program's end: aborting the MPI job\n", name.c_str(),
+                 static_cast<int>(job_end_time.count()));
+    job.abort(with == 0 ? 1 : with);
+  };
+  const auto leave = [&](int with) {
+    if (job.running()) {
+      std::fprintf(stderr, "%s: a function of mpi_do is in an MPI call that can't be ended, or computes: aborting the MPI job\n", name.c_str());
+      job.abort(with == 0 ? 1 : with);
+    }
+    end_job(with);
+    job.finish();
+  };
+  const auto join = [&](master::settings& m) {
+    told = true;
+    job.share(job_settings{m.cookie, m.threads, static_cast<double>(m.launch_timeout.count()) / 1000, survivable}.to_text());
+    if (over_mpi)
+      m.net = job.make_transport();
+    else
+      job.reachable_address();
+    world = std::make_shared<mpi_rank_manager>(job.gather({}));
+    if (survivable)
+      world->set_survivable();
+    return m.job = world;
+  };
   try {
-    status = run_master(argc, argv, body, [&](master::settings& m) {
-      told = true;
-      job.share(job_settings{m.cookie, m.threads, static_cast<double>(m.launch_timeout.count()) / 1000}.to_text());
-      if (over_mpi)
-        m.net = job.make_transport();
-      else
-        job.reachable_address();
-      return std::make_shared<mpi_rank_manager>(job.gather({}));
-    });
+    status = run_master(argc, argv, body, join, leave);
   } catch (const std::exception& e) {
     if (told) { // the others count on this one
       print_error(name, e);
@@ -421,18 +492,16 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const body_function& 
     job.share({});
     throw;
   }
-  if (!job.wait_for_all(job_end_time)) {
-    std::fprintf(stderr, "%s: not all ranks have ended within %d s of the program's end: aborting the MPI job\n", name.c_str(),
-                 static_cast<int>(job_end_time.count()));
-    job.abort(status == 0 ? 1 : status);
-  }
+  end_job(status);
   return status;
 }
 
-int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
+int app::state::run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keeper, bool over_mpi) {
   const auto told = job_settings::from_text(job.share({}));
   if (!told)
     return 1; // rank 0 has said why
+  if (told->survivable)
+    keeper.let_others_survive();
   std::signal(SIGINT, SIG_IGN); // mpirun gives it to all ranks; it is the master's
   bool announced = false;
   try {
@@ -445,12 +514,11 @@ int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
       w.net = job.make_transport();
     else if (const auto address = job.reachable_address(); w.settings.bind_addr == worker_settings{}.bind_addr)
       w.settings.bind_addr = address;
-    w.before_exit = [&] { job.finish(); };
     w.announce = [&](const endpoint& where) {
-      job.gather({where, ::getpid()});
+      job.gather({where, ::getpid(), host_name()});
       announced = true;
     };
-    return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
+    return serve(std::move(w), job, keeper);
   } catch (const std::exception& e) {
     if (announced)
       throw;
@@ -459,7 +527,104 @@ int app::state::run_rank(int argc, char** argv, mpi_job& job, bool over_mpi) {
   }
 }
 
-int app::state::run_master(int argc, char** argv, const body_function& body, const job_start& in_job) {
+// What ranks have in common, however they came to be workers.
+int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
+  w.before_exit = [&] {
+    if (!job.running())
+      return job.finish();
+    // MPI can't be ended, and to exit without that would end the others too early
+    process::warn("a function of mpi_do is in an MPI call that can't be ended, or computes: this rank stays until its job is ended");
+    while (true)
+      ::pause();
+  };
+  w.joined = [&](proc_id id) { keeper.label(id); };
+  w.leaving = [&](bool broken) {
+    if (broken)
+      job.set_broken();
+    job.stop_runs(std::numeric_limits<std::uint64_t>::max(), "this process leaves the cluster");
+  };
+  return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
+}
+
+namespace {
+
+// What rank 0 of a job that a master has started tells the others.
+struct launch_orders {
+  std::string cookie;
+  int np = 0;
+  bool survivable = false;
+  std::string secret;
+  std::string master_host; // "-" if it is reached in the same way from everywhere
+  endpoint master;
+
+  std::string to_text() const {
+    std::ostringstream out;
+    out << cookie << ' ' << np << ' ' << survivable << ' ' << secret << ' ' << master_host << ' ' << master.port << ' ' << master.address;
+    return out.str();
+  }
+  static std::optional<launch_orders> from_text(const std::string& text) {
+    std::istringstream in{text};
+    launch_orders out;
+    if (!(in >> out.cookie >> out.np >> out.survivable >> out.secret >> out.master_host >> out.master.port >> out.master.address))
+      return std::nullopt;
+    return out;
+  }
+};
+
+} // namespace
+
+// Under the master's mpirun_manager, which see.
+int app::state::run_launched_rank(int argc, char** argv) {
+  auto settings = parse_worker(argc, argv);
+  const auto limit = std::chrono::steady_clock::now()
+                     + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
+  rank_keeper keeper{rank_keeper::mode::launched};
+  mpi_job job{MPI_COMM_WORLD, settings.mpi_thread_level < 0 ? MPI_THREAD_MULTIPLE : settings.mpi_thread_level};
+  std::string text;
+  if (job.rank() == 0) {
+    try {
+      text = read_setting_line(limit, "the cluster's cookie");
+      text += ' ' + read_setting_line(limit, "where its master listens");
+    } catch (const std::exception& e) {
+      print_error(name, e);
+      text.clear();
+    }
+  }
+  const auto orders = launch_orders::from_text(job.share(text));
+  const auto ranks = job.gather({{}, ::getpid(), host_name()});
+  if (!orders)
+    return 1;
+  if (job.rank() == 0) {
+    mpi_job_line answer;
+    for (auto& r : ranks)
+      answer.ranks.push_back({r.os_pid, r.host});
+    std::printf("%s\n", answer.to_text().c_str());
+    std::fflush(stdout);
+    try {
+      text = job.size() == orders->np ? read_setting_line(limit, "the word to go") : std::string{};
+    } catch (const std::exception&) {
+      text.clear(); // the master has given it up, and knows why
+    }
+  }
+  if (job.share(text) != "go")
+    return 1;
+  if (orders->survivable)
+    keeper.let_others_survive();
+  settings.tied = job.rank() == 0;
+  settings.bind_addr = job.reachable_address();
+  prepared_worker w;
+  w.settings = std::move(settings);
+  w.cookie = orders->cookie;
+  w.announce = [](const endpoint&) {};
+  w.master = master_address{orders->master, orders->secret + "-" + std::to_string(job.rank())};
+  if (orders->master_host == host_name())
+    w.master->where.address = "127.0.0.1";
+  std::signal(SIGINT, SIG_IGN);
+  return serve(std::move(w), job, keeper);
+}
+
+int app::state::run_master(int argc, char** argv, const body_function& body, const job_start& in_job,
+                           const std::function<void(int)>& leave) {
   auto& s = *this;
   s.not_sent.clear();
   std::vector<const CLI::Option*> before;
@@ -479,9 +644,21 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
   settings.bind_addr = s.standard.bind_addr;
   const std::chrono::milliseconds launch_timeout{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
   settings.launch_timeout = launch_timeout;
-  std::shared_ptr<cluster_manager> ranks;
-  if (in_job)
+  std::shared_ptr<mpi_world> ranks;
+  launch_options of_ranks;
+  of_ranks.launch_timeout = launch_timeout;
+  if (in_job) {
     ranks = in_job(settings);
+  } else if (s.standard.mpi > 0) {
+    mpi_options options;
+    options.np = s.standard.mpi;
+    options.mpi_cmd = s.standard.mpi_cmd;
+    options.bind_addr = s.standard.bind_addr;
+    options.launch_timeout = launch_timeout;
+    ranks = std::make_shared<mpirun_manager>(options);
+    settings.job = ranks;
+    of_ranks = options;
+  }
   master m{std::move(settings)};
   auto& main_waiter = waiter::of_this_thread();
   std::atomic<int> signal{0};
@@ -501,11 +678,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     cluster c{m.self(), &m};
     m.set_options(s.collect());
     try {
-      if (ranks) {
-        launch_options options;
-        options.launch_timeout = launch_timeout;
-        c.addprocs(ranks, options);
-      }
+      if (ranks)
+        c.addprocs(ranks, of_ranks);
       if (np > 0) {
         local_options options;
         options.launch_timeout = launch_timeout;
@@ -530,6 +704,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
       std::fprintf(stderr, "%s: an exception that is not derived from std::exception\n", s.name.c_str());
     }
     ending = true;
+    if (const auto job = mpi_job::current())
+      job->stop_runs(std::numeric_limits<std::uint64_t>::max(), "the cluster ends");
     try {
       left = m.shut_down();
     } catch (const interrupted&) {
@@ -540,6 +716,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     std::fprintf(stderr, "%s: still there at the end, and left behind: %s\n", s.name.c_str(), left.c_str());
     std::cout.flush();
     std::fflush(nullptr);
+    if (leave)
+      leave(status);
     ::_exit(status);
   }
   return status;

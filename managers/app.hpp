@@ -81,14 +81,16 @@ public:
   /// the body is in throw `interrupted`, and ends the program if it isn't in one within 2 s, or if it is pressed again.
   template <class Body>
   int run(int argc, char** argv, Body body) {
-    return run_body(argc, argv, [&body](cluster& c) -> int {
-      if constexpr (std::is_void_v<std::invoke_result_t<Body&, cluster&>>) {
-        body(c);
-        return 0;
-      } else {
-        return body(c);
-      }
-    });
+    return run_body_on(argc, argv, nullptr, as_function(body));
+  }
+
+  /// The same on a part of an MPI job, under mpirun with --mpi-transport or --tcp-transport (include <troupe/mpi.hpp>): rank r of the communicator is
+  /// process r + 1, and all its ranks must call this. MPI must have been initialized, with MPI_THREAD_MULTIPLE, and isn't finalized. On
+  /// MPI_COMM_NULL it returns 0 at once. `Comm` is MPI_Comm.
+  template <class Comm, class Body>
+    requires(std::is_integral_v<Comm> || std::is_pointer_v<Comm>)
+  int run(int argc, char** argv, Comm part, Body body) {
+    return run_body_on(argc, argv, &part, as_function(body));
   }
 
 private:
@@ -105,7 +107,20 @@ private:
   struct state;
 
   CLI::Option& add(option_slot slot);
-  int run_body(int argc, char** argv, const std::function<int(cluster&)>& body);
+  /// `part`: an MPI_Comm, or null for all that there is.
+  int run_body_on(int argc, char** argv, const void* part, const std::function<int(cluster&)>& body);
+
+  template <class Body>
+  static std::function<int(cluster&)> as_function(Body& body) {
+    return [&body](cluster& c) -> int {
+      if constexpr (std::is_void_v<std::invoke_result_t<Body&, cluster&>>) {
+        body(c);
+        return 0;
+      } else {
+        return body(c);
+      }
+    };
+  }
 
   std::unique_ptr<state> state_;
 };

@@ -1,6 +1,7 @@
 #include "troupe/managers/cluster.hpp"
 
 #include "troupe/managers/master.hpp"
+#include "troupe/managers/mpi_manager.hpp"
 
 #include <caf/all.hpp>
 
@@ -229,6 +230,16 @@ void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {
   }
   if (!all.parts.empty())
     throw_error(std::move(all));
+}
+
+// -- MPI ----------------------------------------------------------------------------------------------------------------------------
+
+mpi_manager cluster::mpi() const {
+  const auto job = require_master("mpi").job();
+  if (!job)
+    throw usage_error{"this cluster has no MPI job: start the program with --mpi N, or by mpirun with --mpi-transport or --tcp-transport; or "
+                      "add ranks with an mpi_manager"};
+  return mpi_manager{job};
 }
 
 // -- actors -------------------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@
 namespace troupe {
 
 class master;
+class mpi_manager;
 class process;
 
 /// See `any`.
@@ -221,6 +222,25 @@ public:
   auto everywhere(proc_id id, F&& f, Args&&... args) {
     return remotecall_fetch(id, std::forward<F>(f), std::forward<Args>(args)...);
   }
+
+  // -- MPI (include <troupe/mpi.hpp>) ----------------------------------------------------------------------------------------------
+
+  /// The MPI job that the master is a rank of (--mpi-transport, --tcp-transport), or that --mpi has started. Master only. Throws usage_error if there's
+  /// none.
+  mpi_manager mpi() const;
+
+  /// Calls F(communicator, args…) on all ranks of an MPI job at once, the master if it is one of them, each on a thread of its own, and blocks
+  /// until all have returned: their results, by rank. Tasks, calls and messages go on meanwhile. The communicator has these ranks, in their order,
+  /// and is F's alone; it is the same in the next call, unless ranks have gone or a call has failed. Several calls take turns. Master only.
+  ///
+  /// Throws composite_error with the errors of those ranks on which F has thrown, in the order of the ranks. The others are told then, and so
+  /// they are when the user presses Ctrl-C: a blocking MPI call in which they wait throws `interrupted`, as do troupe's own waits. That holds for
+  /// Barrier, Bcast, Reduce, Allreduce, Reduce_scatter, Gather, Scatter, Allgather, Alltoall and their kin, Scan, Exscan, Send, Ssend, Recv, Sendrecv,
+  /// Probe, Wait, Waitall, Waitany, Waitsome and Comm_dup; not for one-sided communication and files.
+  template <class F, class... Args>
+  auto mpi_do(const mpi_manager& m, F&& f, Args&&... args);
+  template <auto F, class... Args>
+  auto mpi_do(const mpi_manager& m, Args&&... args);
 
   // -- actors (include <troupe/actors.hpp>) -----------------------------------------------------------------------------------------
 

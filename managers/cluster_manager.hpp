@@ -14,7 +14,7 @@ namespace troupe {
 
 /// A worker as its manager sees it.
 struct worker_config {
-  /// Where it can be reached, a numeric address.
+  /// Where it can be reached, a numeric address; of one that dials the master (`claim`), its host's name.
   std::string host;
   std::uint16_t port = 0;
   std::string bind_addr;
@@ -27,6 +27,8 @@ struct worker_config {
   std::vector<int> connect_idents;
   /// The manager's own: found again in every call about this worker.
   std::any userdata;
+  /// Not empty: the worker dials the master, instead of the other way round, and says this, which must be a secret.
+  std::string claim;
 };
 
 /// What happens to a worker, for its manager.

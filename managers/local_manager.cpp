@@ -31,35 +31,6 @@ constexpr std::size_t max_tail = 4096;
 // How long the output of a process that has ended is waited for: another process may keep its pipe open.
 constexpr auto output_grace = 500ms;
 
-std::string own_program() {
-  char path[PATH_MAX];
-  auto n = ::readlink("/proc/self/exe", path, sizeof path);
-  if (n <= 0)
-    throw std::system_error{errno, std::generic_category(), "troupe: cannot find this program's file"};
-  return {path, static_cast<std::size_t>(n)};
-}
-
-// To a process that may have ended already, which its end tells: SIGPIPE would end this one too.
-void write_to_child(int fd, std::string_view text) {
-  sigset_t pipe;
-  sigset_t before;
-  sigemptyset(&pipe);
-  sigaddset(&pipe, SIGPIPE);
-  ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
-  if (::write(fd, text.data(), text.size()) < 0 && errno == EPIPE) {
-    timespec at_once{};
-    ::sigtimedwait(&pipe, nullptr, &at_once);
-  }
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-bool is_set(const launch_options& options, const char* name) {
-  for (auto& [key, value] : options.env)
-    if (key == name)
-      return true;
-  return std::getenv(name) != nullptr;
-}
-
 } // namespace
 
 // One worker process. What has no lock of its own belongs to the loop's thread, but for what is set before the thread knows it.
@@ -185,12 +156,8 @@ local_manager::child_ptr local_manager::start(const launch_options& options, int
   o.args.push_back("--threads=" + std::to_string(options.threads < 1 ? 1 : options.threads));
   o.dir = options.dir;
   o.env = options.env;
-  // one worker for each CPU, each with a numeric library that starts a thread for each CPU, would be slow
-  for (auto name : {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"})
-    if (!is_set(options, name))
-      o.env.emplace_back(name, "1");
-  // of an MPI rank that is our master: a worker that has them would wait in MPI_Init for ever
-  o.env_removed_prefixes = {"PMI_", "PMIX_", "MPIR_", "HYDI_", "HYDRA_", "OMPI_"};
+  add_thread_limits(o.env);
+  o.env_removed_prefixes = launcher_variables();
   auto c = std::make_shared<child>(o);
   {
     std::lock_guard guard{children_mutex_};

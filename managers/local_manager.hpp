@@ -1,8 +1,6 @@
 #pragma once
 
-#include "troupe/managers/cluster_manager.hpp"
-#include "troupe/managers/output_pump.hpp"
-#include "troupe/transport/loop.hpp"
+#include "troupe/managers/own_manager.hpp"
 
 #include <functional>
 #include <map>
@@ -14,21 +12,9 @@
 
 namespace troupe {
 
-/// What a manager of ours needs of the master.
-struct manager_context {
-  loop* events;
-  output_pump* pump;
-  std::string cookie;
-  std::string host;
-  /// A line of a worker's output; id 0 while it has none yet.
-  std::function<void(proc_id, std::string_view)> output;
-  /// A line for the user, on stderr.
-  std::function<void(const std::string&)> warn;
-};
-
 /// Starts workers on this host: each in a process group of its own, with the cookie as the first line of its standard input, which
 /// stays open as long as this process lives: a worker whose input ends, ends too.
-class local_manager final : public cluster_manager, public std::enable_shared_from_this<local_manager> {
+class local_manager final : public own_manager, public std::enable_shared_from_this<local_manager> {
 public:
   /// What `context` points to must outlive the manager and its workers. Throws usage_error for options that make no sense.
   local_manager(int count, local_options options, manager_context context);
@@ -41,8 +27,7 @@ public:
   bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   launch_options default_options() const override;
 
-  /// Kills every process that it has started. Any thread.
-  void kill_all();
+  void kill_all() override;
 
 private:
   struct child;

@@ -1,6 +1,7 @@
 #include "troupe/managers/master.hpp"
 
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 
 #include <algorithm>
@@ -124,6 +125,7 @@ manager_context master::context() {
   c.host = process_.host();
   c.output = [this](proc_id id, std::string_view line) { print(id, line); };
   c.warn = process::warn;
+  c.listen = [this](const std::string& address) { return let_dial(address); };
   return c;
 }
 
@@ -180,12 +182,39 @@ std::vector<proc_id> master::add_local(int count, local_options options) {
   if (options.bind_addr.empty())
     options.bind_addr = settings_.bind_addr;
   auto manager = std::make_shared<local_manager>(count, options, context());
-  {
-    std::lock_guard guard{locals_mutex_};
-    std::erase_if(locals_, [](auto& weak) { return weak.expired(); });
-    locals_.push_back(manager);
-  }
   return add(manager, options);
+}
+
+void master::keep(const std::shared_ptr<own_manager>& manager) {
+  std::lock_guard guard{own_managers_mutex_};
+  std::erase_if(own_managers_, [](auto& weak) { return weak.expired(); });
+  own_managers_.push_back(manager);
+}
+
+// Empty: at all addresses, of which the one is told that other hosts reach.
+endpoint master::let_dial(const std::string& address) {
+  endpoint out;
+  std::exception_ptr failed;
+  process_.run_in_loop([&] {
+    try {
+      for (auto& l : listeners_)
+        if (l.at == address) {
+          out = l.where;
+          return;
+        }
+      auto at = parse_bind_address(address.empty() ? "0.0.0.0" : address);
+      auto net = std::make_unique<tcp_transport>();
+      out = net->listen(process_.events(), at, [this](std::unique_ptr<byte_stream> s) { process_.net().knock(std::move(s)); });
+      if (address.empty())
+        out.address = choose_bind_address();
+      listeners_.push_back({address, out, std::move(net)});
+    } catch (...) {
+      failed = std::current_exception();
+    }
+  });
+  if (failed)
+    std::rethrow_exception(failed);
+  return out;
 }
 
 std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager, launch_options options) {
@@ -201,6 +230,10 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   {
     executor::waiting without_turn;
     lock.lock();
+  }
+  if (const auto own = std::dynamic_pointer_cast<own_manager>(manager)) {
+    own->attach(context());
+    keep(own);
   }
   auto b = std::make_shared<batch>();
   sink to{*this, b, manager, options.launch_timeout};
@@ -260,6 +293,8 @@ void master::set_up(const worker_ptr& w) {
   w->watched = w->manager->watch(w->id, w->config, [this, id = w->id](const exit_cause& cause) {
     process_.events().post([this, id, cause] { process_ended(id, cause); });
   });
+  if (!w->config.claim.empty())
+    return process_.net().expect(w->id, w->config.claim, [this, w] { send_join(w); });
   process_.net().adopt(w->id, {w->config.host, w->config.port}, w->launch_timeout, [this, w](const std::string& why_not) {
     if (!why_not.empty())
       // its end, if it has ended, says more
@@ -289,7 +324,8 @@ void master::take_answer(proc_id from, const frame_view& f) {
   process_.events().cancel(w->timer);
   w->at = worker::stage::member;
   answer.self.id = w->id;
-  answer.self.where = {w->config.host, w->config.port};
+  if (w->config.claim.empty()) // which knows best how to be reached
+    answer.self.where = {w->config.host, w->config.port};
   answer.self.info.address = answer.self.where.to_text();
   answer.self.info.started = std::chrono::system_clock::now();
   if (w->config.os_pid == 0)
@@ -432,8 +468,9 @@ void master::begin_removal(const std::vector<proc_id>& ids, const std::shared_pt
     cause.host = process_.members().info(id).value_or(process_info{}).host;
     cause.reason = "was removed";
     change.left.emplace_back(id, gone_error(id, cause));
+    const auto job = std::dynamic_pointer_cast<mpi_world>(w->manager);
     frame_builder f;
-    f.start(frame_kind::leave);
+    f.start(frame_kind::leave).out().put(static_cast<std::uint8_t>(job && job->broken()));
     process_.net().send(id, f, urgency::now);
     w->manager->kill(id, w->config);
   }
@@ -619,14 +656,15 @@ std::string master::shut_down() {
     wait_for_leaving(leave_time);
   }
   auto left_over = process_.runtime()->shut_down(std::chrono::steady_clock::now() + 1s);
+  process_.run_in_loop([this] { listeners_.clear(); });
   process_.stop();
   workers_.clear(); // processes that still run are killed with their managers' records
   return left_over;
 }
 
 void master::end_now(int status) {
-  std::lock_guard guard{locals_mutex_};
-  for (auto& weak : locals_)
+  std::lock_guard guard{own_managers_mutex_};
+  for (auto& weak : own_managers_)
     if (auto manager = weak.lock())
       manager->kill_all();
   ::_exit(status);

@@ -3,8 +3,10 @@
 #include "troupe/managers/cluster_manager.hpp"
 #include "troupe/managers/join.hpp"
 #include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/mpi_world.hpp"
 #include "troupe/managers/output_pump.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/transport/tcp.hpp"
 
 #include <chrono>
 #include <functional>
@@ -33,6 +35,8 @@ public:
     std::chrono::milliseconds launch_timeout{60000};
     /// TCP if null.
     std::shared_ptr<transport> net;
+    /// See job.
+    std::shared_ptr<mpi_world> job;
   };
 
   explicit master(settings s);
@@ -50,6 +54,11 @@ public:
   /// See cluster::addprocs.
   std::vector<proc_id> add(const std::shared_ptr<cluster_manager>& manager, launch_options options);
   std::vector<proc_id> add_local(int count, local_options options);
+
+  /// The MPI job that this process is a rank of, or that the command line has asked for; null if there's none.
+  const std::shared_ptr<mpi_world>& job() const {
+    return settings_.job;
+  }
 
   /// See cluster::rmprocs.
   void remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
@@ -95,6 +104,8 @@ private:
   std::vector<proc_id> removable(const std::vector<proc_id>& ids) const;
   void remove_workers(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
   bool wait_for_leaving(std::chrono::milliseconds limit);
+  void keep(const std::shared_ptr<own_manager>& manager);
+  endpoint let_dial(const std::string& address);
   manager_context context();
 
   settings settings_;
@@ -106,8 +117,8 @@ private:
   std::mutex ids_mutex_;
   proc_id last_id_ = master_id;
 
-  std::mutex locals_mutex_;
-  std::vector<std::weak_ptr<local_manager>> locals_;
+  std::mutex own_managers_mutex_;
+  std::vector<std::weak_ptr<own_manager>> own_managers_;
 
   std::mutex output_mutex_;
   output_handler output_;
@@ -118,6 +129,12 @@ private:
   option_values options_;
   std::uint64_t version_ = 0;
   std::shared_ptr<detail::future_state> seen_by_all_;
+  struct listener {
+    std::string at;
+    endpoint where;
+    std::unique_ptr<tcp_transport> net;
+  };
+  std::vector<listener> listeners_; // which workers dial
 
   output_pump pump_; // last: its thread calls the others
 };

@@ -1,5 +1,8 @@
 #include "troupe/managers/mpi_job.hpp"
 
+#include "troupe/actors/driving.hpp"
+#include "troupe/actors/waiter.hpp"
+#include "troupe/managers/mpi_twins.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/transport/mpi.hpp"
 #include "troupe/transport/tcp.hpp"
@@ -9,12 +12,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <ifaddrs.h>
+#include <iterator>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <arpa/inet.h>
+#include <sstream>
 #include <stdexcept>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 namespace troupe {
 
@@ -69,11 +79,44 @@ std::string first_address() {
 } // namespace
 
 struct mpi_job::handles {
+  MPI_Comm part = MPI_COMM_NULL; // the user's
   MPI_Comm comm = MPI_COMM_NULL;
+  bool finalizes = false;
   MPI_Request end = MPI_REQUEST_NULL; // all ranks have come to their ends
   bool at_end = false;
   MPI_Comm of_transport = MPI_COMM_NULL;
+
+  // Of runs, by the thread that runs them.
+  MPI_Comm of_runs = MPI_COMM_NULL;
+  MPI_Comm of_user = MPI_COMM_NULL;
+  std::uint64_t user_number = 0;
+
+  std::mutex mutex; // guards the next ones
+  std::shared_ptr<waiter> running;
+  std::uint64_t running_number = 0;
+  std::string why_stopped;
+  std::atomic<std::uint64_t> stopped{0};
 };
+
+namespace {
+
+std::atomic<mpi_job*> the_job{nullptr};
+
+const char* level_name(int level) {
+  switch (level) {
+    case MPI_THREAD_SINGLE: return "MPI_THREAD_SINGLE";
+    case MPI_THREAD_FUNNELED: return "MPI_THREAD_FUNNELED";
+    case MPI_THREAD_SERIALIZED: return "MPI_THREAD_SERIALIZED";
+    case MPI_THREAD_MULTIPLE: return "MPI_THREAD_MULTIPLE";
+    default: return "something else";
+  }
+}
+
+} // namespace
+
+mpi_job* mpi_job::current() {
+  return the_job;
+}
 
 std::optional<int> mpi_job::rank_from_environment() {
   for (auto name : {"PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"})
@@ -86,35 +129,61 @@ std::optional<int> mpi_job::rank_from_environment() {
   return std::nullopt;
 }
 
-mpi_job::mpi_job() : handles_(std::make_unique<handles>()) {
-  int granted = 0;
-  if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted) != MPI_SUCCESS)
+std::optional<int> mpi_job::rank_in(MPI_Comm part) {
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  if (initialized == 0)
+    throw usage_error{"app::run was given a communicator, and MPI isn't initialized: call MPI_Init_thread with MPI_THREAD_MULTIPLE before"};
+  if (part == MPI_COMM_NULL)
+    return std::nullopt;
+  int rank = 0;
+  MPI_Comm_rank(part, &rank);
+  return rank;
+}
+
+mpi_job::mpi_job(MPI_Comm part, int level) : handles_(std::make_unique<handles>()) {
+  auto& h = *handles_;
+  int granted = 0, initialized = 0;
+  MPI_Initialized(&initialized);
+  if (initialized != 0)
+    MPI_Query_thread(&granted);
+  else if (MPI_Init_thread(nullptr, nullptr, level, &granted) != MPI_SUCCESS)
     throw std::runtime_error{"MPI can't be initialized"};
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-  MPI_Comm_size(MPI_COMM_WORLD, &size_);
-  if (granted < MPI_THREAD_MULTIPLE) {
-    const char* names[] = {"MPI_THREAD_SINGLE", "MPI_THREAD_FUNNELED", "MPI_THREAD_SERIALIZED"};
-    const auto name = granted >= 0 && granted < 3 ? names[granted] : "something else";
-    MPI_Finalize();
-    throw std::runtime_error{std::string{"MPI was asked for MPI_THREAD_MULTIPLE, and grants "} + name
+  h.finalizes = initialized == 0;
+  if (granted < level) {
+    const std::string asked = h.finalizes ? "MPI was asked for " : "MPI_Init_thread should have been asked for ";
+    if (h.finalizes)
+      MPI_Finalize();
+    throw std::runtime_error{asked + level_name(level) + (h.finalizes ? ", and grants " : ", and what MPI has granted is ") + level_name(granted)
                              + ": troupe and your functions call MPI from several threads"};
   }
-  MPI_Comm_dup(MPI_COMM_WORLD, &handles_->comm);
+  h.part = part;
+  MPI_Comm_dup(part, &h.comm);
+  MPI_Comm_dup(part, &h.of_runs);
+  MPI_Comm_rank(h.comm, &rank_);
+  MPI_Comm_size(h.comm, &size_);
+  the_job = this;
 }
 
 mpi_job::~mpi_job() {
   finish();
+  the_job = nullptr;
 }
 
 void mpi_job::finish() {
   if (handles_->comm == MPI_COMM_NULL)
     return;
-  while (!all_there())
+  while (!broken_ && !all_there())
     std::this_thread::sleep_for(look_time);
+  if (broken_) {
+    handles_->comm = MPI_COMM_NULL;
+    return;
+  }
   if (handles_->of_transport != MPI_COMM_NULL)
     mpi_transport::drain(handles_->of_transport);
   MPI_Comm_free(&handles_->comm);
-  MPI_Finalize();
+  if (handles_->finalizes)
+    MPI_Finalize();
 }
 
 bool mpi_job::all_there() {
@@ -138,7 +207,7 @@ bool mpi_job::wait_for_all(std::chrono::milliseconds limit) {
 
 void mpi_job::abort(int status) {
   std::fflush(nullptr);
-  MPI_Abort(MPI_COMM_WORLD, status);
+  MPI_Abort(handles_->part, status);
   std::_Exit(status);
 }
 
@@ -154,23 +223,25 @@ std::string mpi_job::share(const std::string& text) {
 std::vector<mpi_job::rank_info> mpi_job::gather(const rank_info& mine) {
   struct fixed {
     char address[128];
+    char host[128];
     std::uint16_t port;
     std::int64_t os_pid;
   };
   fixed f{};
   mine.where.address.copy(f.address, sizeof f.address - 1);
+  mine.host.copy(f.host, sizeof f.host - 1);
   f.port = mine.where.port;
   f.os_pid = mine.os_pid;
   std::vector<fixed> all(rank_ == 0 ? static_cast<std::size_t>(size_) : 0);
   MPI_Gather(&f, sizeof f, MPI_BYTE, all.data(), sizeof f, MPI_BYTE, 0, handles_->comm);
   std::vector<rank_info> out;
   for (auto& x : all)
-    out.push_back({{x.address, x.port}, x.os_pid});
+    out.push_back({{x.address, x.port}, x.os_pid, x.host});
   return out;
 }
 
 std::shared_ptr<transport> mpi_job::make_transport() {
-  auto made = std::make_shared<mixed_transport>(MPI_COMM_WORLD);
+  auto made = std::make_shared<mixed_transport>(handles_->comm);
   handles_->of_transport = made->communicator();
   return made;
 }
@@ -183,14 +254,170 @@ std::string mpi_job::reachable_address() {
   return all_same != 0 ? "127.0.0.1" : first_address();
 }
 
+// -- runs ---------------------------------------------------------------------------------------------------------------
+
+void mpi_job::check_run(std::uint64_t number) {
+  auto& h = *handles_;
+  if (h.stopped.load(std::memory_order_relaxed) < number)
+    return;
+  std::string why;
+  {
+    std::lock_guard guard{h.mutex};
+    why = h.why_stopped;
+  }
+  throw_error(make_error_info(error_kind::interrupted, why));
+}
+
+// All ranks of the run are here: the making of a communicator can't be ended, so none may wait in it for long.
+void mpi_job::meet(const mpi_run& which) {
+  auto& h = *handles_;
+  const int tag = static_cast<int>(which.number % 32768);
+  const auto first = which.ranks.front();
+  char nothing = 0;
+  if (rank_ == first) {
+    for (auto r : which.ranks)
+      if (r != rank_)
+        MPI_Recv(&nothing, 1, MPI_CHAR, r, tag, h.of_runs, MPI_STATUS_IGNORE);
+    for (auto r : which.ranks)
+      if (r != rank_)
+        MPI_Send(&nothing, 1, MPI_CHAR, r, tag, h.of_runs);
+  } else {
+    MPI_Send(&nothing, 1, MPI_CHAR, first, tag, h.of_runs);
+    MPI_Recv(&nothing, 1, MPI_CHAR, first, tag, h.of_runs, MPI_STATUS_IGNORE);
+  }
+  MPI_Group all, part;
+  MPI_Comm_group(h.of_runs, &all);
+  MPI_Group_incl(all, static_cast<int>(which.ranks.size()), which.ranks.data(), &part);
+  MPI_Comm_create_group(h.of_runs, part, tag, &h.of_user);
+  MPI_Group_free(&all);
+  MPI_Group_free(&part);
+  MPI_Comm_set_name(h.of_user, "the ranks of mpi_do");
+}
+
+void mpi_job::run(const mpi_run& which, const std::function<void(MPI_Comm)>& f) {
+  auto& h = *handles_;
+  check_run(which.number);
+  {
+    std::lock_guard guard{h.mutex};
+    h.running = waiter::of_this_thread().shared_from_this();
+    h.running_number = which.number;
+  }
+  struct leave {
+    handles& h;
+    ~leave() {
+      std::lock_guard guard{h.mutex};
+      h.running = nullptr;
+      waiter::forget_interrupt();
+    }
+  } leaving{h};
+  detail::mpi_waits waits{[&] { check_run(which.number); }, driving::look};
+  if (h.user_number != which.communicator) {
+    meet(which); // the last one stays: to free it, all its ranks would have to be in order
+    h.user_number = which.communicator;
+  }
+  f(h.of_user);
+}
+
+bool mpi_job::running() const {
+  std::lock_guard guard{handles_->mutex};
+  return handles_->running != nullptr;
+}
+
+void mpi_job::stop_runs(std::uint64_t up_to, const std::string& why) {
+  auto& h = *handles_;
+  std::lock_guard guard{h.mutex};
+  if (h.stopped >= up_to)
+    return;
+  h.why_stopped = why;
+  detail::expect_mpi_leftovers();
+  h.stopped = up_to;
+  if (h.running && h.running_number <= up_to)
+    h.running->interrupt(why);
+}
+
+// -- the master's side ----------------------------------------------------------------------------------------------------
+
+mpi_rank_manager::mpi_rank_manager(std::vector<mpi_job::rank_info> ranks) : ranks_(std::move(ranks)) {
+  add(0, master_id);
+}
+
 void mpi_rank_manager::launch(const launch_options&, launch_sink& sink) {
   for (std::size_t r = 1; r < ranks_.size(); ++r) {
     worker_config w;
     w.host = ranks_[r].where.address;
     w.port = ranks_[r].where.port;
     w.os_pid = ranks_[r].os_pid;
+    w.userdata = static_cast<int>(r);
     sink.launched(std::move(w));
   }
+}
+
+void mpi_rank_manager::manage(proc_id id, const worker_config& config, manage_op op) {
+  if (op == manage_op::deregistered) {
+    remove(id);
+    if (std::any_cast<int>(&config.userdata) != nullptr && !leaving_.contains(id))
+      set_broken();
+  } else if (const auto r = std::any_cast<int>(&config.userdata); op == manage_op::registered && r != nullptr)
+    add(*r, id);
+}
+
+void mpi_rank_manager::kill(proc_id id, const worker_config&) {
+  leaving_.insert(id);
+  exit_cause cause;
+  cause.reason = "was removed";
+  context_.events->post([this, self = shared_from_this(), id, cause] { tell_end(id, cause); });
+}
+
+namespace {
+
+// How a process has ended that nobody has waited for yet, which its keeper leaves to others for a moment: "exit_code" in proc(5).
+std::optional<int> status_of_zombie(std::int64_t pid) {
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
+  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  const auto name_end = text.rfind(')');
+  if (name_end == std::string::npos)
+    return std::nullopt;
+  std::istringstream fields{text.substr(name_end + 1)};
+  std::string field;
+  int status = 0;
+  for (int i = 3; i < 52; ++i)
+    fields >> field;
+  return fields >> status ? std::optional{status} : std::nullopt;
+}
+
+} // namespace
+
+bool mpi_rank_manager::watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) {
+  const auto rank = std::any_cast<int>(&config.userdata);
+  const auto& host = ranks_[static_cast<std::size_t>(*rank)].host;
+  if (!survivable() || host != host_name())
+    return false;
+  unique_fd process{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<::pid_t>(config.os_pid), 0))};
+  if (!process)
+    return false;
+  const auto fd = process.get();
+  watched_[id] = {std::move(process), std::move(ended)};
+  context_.events->watch(fd, EPOLLIN, [this, self = shared_from_this(), id, pid = config.os_pid, host](std::uint32_t) {
+    exit_cause cause;
+    cause.host = host;
+    if (const auto status = status_of_zombie(pid); !status)
+      cause.reason = "ended";
+    else if (WIFSIGNALED(*status))
+      cause.signal = WTERMSIG(*status);
+    else
+      cause.status = WEXITSTATUS(*status);
+    tell_end(id, cause);
+  });
+  return true;
+}
+
+// Once. Loop thread.
+void mpi_rank_manager::tell_end(proc_id id, const exit_cause& cause) {
+  auto found = watched_.extract(id);
+  if (found.empty())
+    return;
+  context_.events->unwatch(found.mapped().process.get());
+  found.mapped().on_end(cause);
 }
 
 } // namespace troupe

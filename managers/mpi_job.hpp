@@ -1,32 +1,45 @@
 #pragma once
 
-#include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/mpi_world.hpp"
 #include "troupe/transport/transport.hpp"
+#include "troupe/transport/unique_fd.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include <mpi.h>
+
 namespace troupe {
 
-/// The MPI job that this process is a rank of, from MPI_Init_thread to MPI_Finalize. One for each process. Rank r is process r + 1:
-/// rank 0 is the master. What is collective is called by all ranks, in the same order; it blocks.
+/// The MPI job that this process is a rank of, or the part of it that is to be a cluster: from MPI_Init_thread to MPI_Finalize, or as long as a
+/// cluster's program runs if the user has initialized MPI. One for each process. What is collective is called by all ranks, in the same order;
+/// it blocks.
 class mpi_job {
 public:
   /// Where a rank can be reached.
   struct rank_info {
     endpoint where;
     std::int64_t os_pid = 0;
+    std::string host;
   };
 
   /// Which rank this process is, if mpirun or the like has started it. Before MPI_Init.
   static std::optional<int> rank_from_environment();
 
-  /// Throws std::runtime_error if MPI can't be had, or grants less than MPI_THREAD_MULTIPLE.
-  mpi_job();
+  /// Which rank of a communicator this process is; nothing if it is none. Throws usage_error if MPI hasn't been initialized.
+  static std::optional<int> rank_in(MPI_Comm part);
+
+  /// The ranks of `part`, collectively. MPI is initialized, and finalized at the end, unless the user has initialized it. Throws std::runtime_error
+  /// if it can't be had, or grants less than `level`.
+  explicit mpi_job(MPI_Comm part = MPI_COMM_WORLD, int level = MPI_THREAD_MULTIPLE);
 
   /// See finish.
   ~mpi_job();
@@ -55,31 +68,71 @@ public:
   /// The master is about to end. Returns whether all ranks have come to their ends within the limit; if not, the job has to be aborted.
   bool wait_for_all(std::chrono::milliseconds limit);
 
+  /// A rank has died. From now on nothing waits for all ranks, and MPI isn't finalized.
+  void set_broken() {
+    broken_ = true;
+  }
+
   /// Waits for all ranks, using no CPU; then ends MPI. Once.
   void finish();
+
+  /// Calls a function with a communicator of the ranks that take part in the run, which are to call this as well. On that thread, blocking MPI calls
+  /// end when the run is stopped, by throwing `interrupted`; so do troupe's waits. The communicator is the user's: nothing of troupe's is sent on
+  /// it. One run at a time.
+  void run(const mpi_run& which, const std::function<void(MPI_Comm)>& f);
+
+  /// Whether a function is being run. Any thread.
+  bool running() const;
+
+  /// Ends the runs up to this number. Any thread.
+  void stop_runs(std::uint64_t up_to, const std::string& why);
+
+  /// This process's, or null.
+  static mpi_job* current();
 
   /// Ends all ranks. mpirun says so on stderr.
   [[noreturn]] void abort(int status);
 
 private:
   bool all_there();
+  void check_run(std::uint64_t number);
+  void meet(const mpi_run& which);
 
   int rank_ = 0;
   int size_ = 0;
+  std::atomic<bool> broken_{false};
   struct handles;
   std::unique_ptr<handles> handles_;
 };
 
-/// Brings in the other ranks of the master's own job, which are there already.
-class mpi_rank_manager final : public cluster_manager {
+/// Brings in the other ranks of the master's own job, which are there already: rank r becomes process r + 1.
+class mpi_rank_manager final : public mpi_world, public std::enable_shared_from_this<mpi_rank_manager> {
 public:
   /// What mpi_job::gather gave.
-  explicit mpi_rank_manager(std::vector<mpi_job::rank_info> ranks) : ranks_(std::move(ranks)) {
-  }
+  explicit mpi_rank_manager(std::vector<mpi_job::rank_info> ranks);
   void launch(const launch_options& options, launch_sink& sink) override;
+  void manage(proc_id id, const worker_config& config, manage_op op) override;
+  void kill(proc_id id, const worker_config& config) override;
+  void lost(proc_id, const worker_config&) override {
+  }
+  /// Where a rank's death isn't the end of all, and its process is one of this host's.
+  bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
+  void attach(const manager_context& context) override {
+    context_ = context;
+  }
 
 private:
+  struct watched {
+    unique_fd process; // a pidfd
+    std::function<void(exit_cause)> on_end;
+  };
+
+  void tell_end(proc_id id, const exit_cause& cause);
+
   std::vector<mpi_job::rank_info> ranks_;
+  manager_context context_{};
+  std::set<proc_id> leaving_;         // loop thread
+  std::map<proc_id, watched> watched_; // loop thread
 };
 
 } // namespace troupe

@@ -1,5 +1,7 @@
 #include "troupe/managers/start_line.hpp"
 
+#include "troupe/transport/error.hpp"
+
 #include <arpa/inet.h>
 #include <charconv>
 #include <netinet/in.h>
@@ -38,6 +40,27 @@ std::optional<endpoint> parse_start_line(std::string_view line) {
   out.address = line.substr(hash + 1);
   if (!is_numeric_address(out.address))
     return std::nullopt;
+  return out;
+}
+
+endpoint parse_bind_address(const std::string& text) {
+  endpoint out{text, 0};
+  auto colon = text.rfind(':');
+  auto bracket = text.find(']');
+  if (!text.empty() && text.front() == '[' && bracket != std::string::npos) {
+    out.address = text.substr(1, bracket - 1);
+    colon = bracket + 1 < text.size() ? bracket + 1 : std::string::npos;
+  } else if (colon != std::string::npos && text.find(':') == colon) {
+    out.address = text.substr(0, colon);
+  } else {
+    return out;
+  }
+  if (colon == std::string::npos)
+    return out;
+  auto digits = text.substr(colon + 1);
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+  if (text[colon] != ':' || error != std::errc{} || end != digits.data() + digits.size() || out.port == 0)
+    throw usage_error{"bind address: '" + text + "' is not ADDRESS or ADDRESS:PORT"};
   return out;
 }
 

@@ -15,4 +15,8 @@ std::string start_line(const endpoint& where);
 /// IPv4 or IPv6 address, or with something before or behind them.
 std::optional<endpoint> parse_start_line(std::string_view line);
 
+/// Where to listen, from "127.0.0.1", "127.0.0.1:9100", "::1" or "[::1]:9100"; port 0 if there's none. Throws usage_error for a port that is none; the
+/// address isn't looked at.
+endpoint parse_bind_address(const std::string& text);
+
 } // namespace troupe

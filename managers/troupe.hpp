@@ -9,6 +9,7 @@
 #include "troupe/managers/app.hpp"
 #include "troupe/managers/cluster.hpp"
 #include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/mpi_manager.hpp"
 #include "troupe/managers/options.hpp"
 #include "troupe/managers/process_info.hpp"
 #include "troupe/transport/error.hpp"

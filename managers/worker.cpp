@@ -6,8 +6,8 @@
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 
+#include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -25,91 +25,62 @@ using clock = std::chrono::steady_clock;
 
 // Tasks that wait end within this time when the worker is let go; those that compute are left behind.
 constexpr auto end_time = 200ms;
-constexpr std::size_t max_cookie_line = 256;
+constexpr std::size_t max_setting_line = 512;
 
 [[noreturn]] void end_at_once(int status) {
   ::_exit(status);
 }
 
-// The first line of standard input, read byte by byte: what follows is not ours.
-std::string read_cookie_line(clock::time_point limit) {
-  std::string line;
-  while (line.size() < max_cookie_line) {
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()).count();
-    pollfd p{STDIN_FILENO, POLLIN, 0};
-    auto n = left > 0 ? ::poll(&p, 1, static_cast<int>(left)) : 0;
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n <= 0)
-      throw usage_error{"a worker reads the cluster's cookie as the first line of its standard input; none came in time"};
-    char c;
-    if (::read(STDIN_FILENO, &c, 1) != 1)
-      throw usage_error{"a worker reads the cluster's cookie as the first line of its standard input; it ended before"};
-    if (c == '\n')
-      return line;
-    line += c;
-  }
-  throw usage_error{"the first line of a worker's standard input is no cookie: it is too long"};
-}
-
-struct bind_to {
-  std::string address;
-  std::uint16_t port = 0;
-};
-
-// "127.0.0.1", "127.0.0.1:9100", "::1", "[::1]:9100"
-bind_to parse_bind(const std::string& text) {
-  bind_to out{text, 0};
-  auto colon = text.rfind(':');
-  auto bracket = text.find(']');
-  if (!text.empty() && text.front() == '[' && bracket != std::string::npos) {
-    out.address = text.substr(1, bracket - 1);
-    colon = bracket + 1 < text.size() ? bracket + 1 : std::string::npos;
-  } else if (colon != std::string::npos && text.find(':') == colon) {
-    out.address = text.substr(0, colon);
-  } else {
-    return out;
-  }
-  if (colon == std::string::npos)
-    return out;
-  auto digits = text.substr(colon + 1);
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-  if (text[colon] != ':' || error != std::errc{} || end != digits.data() + digits.size() || out.port == 0)
-    throw usage_error{"--bind-addr: '" + text + "' is not ADDRESS or ADDRESS:PORT"};
-  return out;
-}
-
 class worker_process {
 public:
   explicit worker_process(prepared_worker w)
-    : settings_(w.settings), announce_(std::move(w.announce)), before_exit_(std::move(w.before_exit)),
-      process_(std::move(w.cookie), 0, 0,
+    : settings_(w.settings), given_(std::move(w)),
+      process_(given_.cookie, 0, 0,
                              {[this](proc_id from, frame_view& f) { control(from, f); },
                               [](proc_id, const std::string&) {},
                               [this](proc_id id, const std::string& why) { lost(id, why); },
                               [this](const std::string& why) { dismissed(why); }, [](const hello&) {}},
-                             std::move(w.net)) {
+                             given_.net) {
+    given_.net = nullptr; // the process's mesh has it, and ends it
   }
 
   int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
-    auto bind = parse_bind(settings_.bind_addr);
+    const auto bind = parse_bind_address(settings_.bind_addr);
     auto where = process_.net().listen(bind.address, bind.port);
     process_.set_address(where);
     if (settings_.tied)
       watch_input();
     process_.start();
-    announce_(where);
+    given_.announce(where);
+    if (given_.master)
+      dial_master(limit);
     if (!joining_.wait(limit)) {
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
     }
     if (!join(apply))
       return leave(1);
+    if (given_.joined)
+      given_.joined(process_.net().id());
     leaving_.wait();
+    if (given_.leaving)
+      given_.leaving(job_broken_);
     return leave(0);
   }
 
 private:
+  void dial_master(clock::time_point limit) {
+    const auto time = std::max(1ms, std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()));
+    process_.run_in_loop([&] {
+      process_.net().join(given_.master->where, given_.master->claim, time, [](const std::string& why_not) {
+        if (why_not.empty())
+          return;
+        process::warn("this worker can't join its master: " + why_not);
+        end_at_once(1);
+      });
+    });
+  }
+
   // A worker that its master started has no life of its own.
   void watch_input() {
     process_.events().watch(STDIN_FILENO, EPOLLIN, [this](std::uint32_t) {
@@ -162,9 +133,9 @@ private:
     std::fflush(stdout);
     std::fflush(stderr);
     if (!left.empty()) {
-      if (before_exit_) {
+      if (given_.before_exit) {
         process_.stop();
-        before_exit_();
+        given_.before_exit();
       }
       end_at_once(status);
     }
@@ -202,7 +173,9 @@ private:
         return;
       }
       case frame_kind::leave:
+        job_broken_ = in.get<std::uint8_t>() != 0;
         in.expect_end();
+        process_.net().let_go(master_id);
         leaving_.set_value({});
         return;
       default:
@@ -242,12 +215,12 @@ private:
   }
 
   worker_settings settings_;
-  std::function<void(const endpoint&)> announce_;
-  std::function<void()> before_exit_;
+  prepared_worker given_;
   detail::future_state joining_;
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set
   bool joined_ = false;  // loop thread
+  bool job_broken_ = false; // written before leaving_ is set
   std::vector<membership_change> early_;
   process process_; // last: its thread calls the others
 };
@@ -266,6 +239,26 @@ void prepare_output() {
 
 } // namespace
 
+std::string read_setting_line(clock::time_point limit, const std::string& what) {
+  std::string line;
+  while (line.size() < max_setting_line) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()).count();
+    pollfd p{STDIN_FILENO, POLLIN, 0};
+    auto n = left > 0 ? ::poll(&p, 1, static_cast<int>(left)) : 0;
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0)
+      throw usage_error{"a worker reads " + what + " from its standard input; none came in time"};
+    char c;
+    if (::read(STDIN_FILENO, &c, 1) != 1)
+      throw usage_error{"a worker reads " + what + " from its standard input; it ended before"};
+    if (c == '\n')
+      return line;
+    line += c;
+  }
+  throw usage_error{"a worker reads " + what + " from its standard input; what came is too long for it"};
+}
+
 int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply) {
   prepare_output();
   const auto limit = limit_of(worker.settings);
@@ -276,7 +269,7 @@ int run_worker(prepared_worker worker, const std::function<void(const option_val
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
   prepare_output();
   const auto limit = limit_of(settings);
-  auto cookie = read_cookie_line(limit);
+  auto cookie = read_setting_line(limit, "the cluster's cookie");
   try {
     check_cookie(cookie);
   } catch (const std::invalid_argument& e) {
@@ -286,7 +279,11 @@ int run_worker(const worker_settings& settings, const std::function<void(const o
     std::printf("%s\n", start_line(where).c_str());
     std::fflush(stdout);
   };
-  worker_process w{{settings, std::move(cookie), nullptr, announce, {}}};
+  prepared_worker prepared;
+  prepared.settings = settings;
+  prepared.cookie = std::move(cookie);
+  prepared.announce = announce;
+  worker_process w{std::move(prepared)};
   return w.serve(limit, apply);
 }
 

@@ -4,8 +4,10 @@
 
 #include "troupe/transport/transport.hpp"
 
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace troupe {
@@ -17,12 +19,21 @@ struct worker_settings {
   int threads = 1;
   /// Ends when its standard input does.
   bool tied = false;
+  /// For a rank of an MPI job; -1: MPI_THREAD_MULTIPLE.
+  int mpi_thread_level = -1;
 };
 
 /// Serves as a worker until the master lets it go: reads the cookie from standard input, listens, prints its address, joins, runs what it
 /// is asked to. `apply` sets the program's options to what the master tells; what it throws is told to the master. Returns the exit
 /// status. A worker that loses its master ends the process at once.
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply);
+
+/// A master that a worker is to dial.
+struct master_address {
+  endpoint where;
+  /// See hello::claim.
+  std::string claim;
+};
 
 /// A worker that isn't told these things by its standard input and output.
 struct prepared_worker {
@@ -34,7 +45,17 @@ struct prepared_worker {
   std::function<void(const endpoint&)> announce;
   /// Is called before the process ends while a task is still running. May be empty.
   std::function<void()> before_exit;
+  /// Whom to dial; nothing: the master dials.
+  std::optional<master_address> master;
+  /// Is called once, with the worker's id. May be empty.
+  std::function<void(proc_id)> joined;
+  /// Is called when the worker is to leave; with whether it is a rank of an MPI job of which another one has died. May be empty.
+  std::function<void(bool broken)> leaving;
 };
+
+/// The next line of standard input, read byte by byte: what follows is not ours. Throws usage_error if none comes before `limit`, or if it is longer
+/// than a setting can be; `what` says in the error what it should have been.
+std::string read_setting_line(std::chrono::steady_clock::time_point limit, const std::string& what);
 
 /// The same, for such a worker.
 int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply);

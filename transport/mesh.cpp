@@ -68,7 +68,8 @@ std::vector<mesh::peer_ptr> mesh::all() const {
 
 void mesh::add(proc_id id, const endpoint& where) {
   auto p = find_or_make(id);
-  p->where = where;
+  if (!p->worker_dials || where.port != 0) // the master doesn't say of itself where it listens
+    p->where = where;
   p->known = true;
   if (p->wanted && !p->established) {
     loop_.cancel(p->limit);
@@ -93,6 +94,7 @@ void mesh::mark_gone(proc_id id, error_info why) {
   }
   p->is_gone = true;
   stop_timers(*p);
+  std::erase_if(expected_, [id](auto& e) { return e.second.id == id; });
   if (p->talk->attached() && !p->left) {
     frame_builder f;
     write(f.start(frame_kind::dismissal).out(), text);

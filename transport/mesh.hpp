@@ -120,6 +120,19 @@ public:
   void adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit,
              std::function<void(std::string why_not)> done);
 
+  /// Master: the worker that dials in and makes this claim gets the id. `done` is called when it has, unless it is marked as gone before.
+  void expect(proc_id id, std::string claim, std::function<void()> done);
+
+  /// Master: somebody has dialled, at a listener that isn't the mesh's own.
+  void knock(std::unique_ptr<byte_stream> stream);
+
+  /// Worker without an id: dials the master, which expects the claim, and will dial again if that link is lost.
+  void join(const endpoint& where, std::string claim, std::chrono::milliseconds limit,
+            std::function<void(std::string why_not)> done);
+
+  /// The link to a process isn't opened again from here once it ends. For a worker whose master lets it go.
+  void let_go(proc_id id);
+
   /// Makes a process known, so that it can be sent to. A port of 0: it can't be dialled.
   void add(proc_id id, const endpoint& where);
 
@@ -188,6 +201,7 @@ private:
     std::optional<loop::clock::time_point> broken_since;
     loop::clock::time_point opened{}; // the present link
     std::string why_broken;
+    bool worker_dials = false; // of a link between worker and master
     bool dialling = false;
     bool relaying = false;
     bool left = false; // has said goodbye
@@ -209,6 +223,7 @@ private:
   hello introduce(proc_id to) const;
   verdict check_dialler(const hello& h);
   verdict admit(const hello& h);
+  verdict admit_expected(const hello& h);
   void open_door();
   void accept_relay(std::unique_ptr<byte_stream> stream);
   bool dials(const peer& p) const;
@@ -249,6 +264,14 @@ private:
   std::atomic<proc_id> id_;
   std::atomic<std::uint64_t> cluster_;
   std::unique_ptr<door> door_;
+  struct expected {
+    proc_id id = 0;
+    std::function<void()> done;
+  };
+  std::map<std::string, expected> expected_; // by their claims
+  std::function<void()> admitted_;           // of who is on the way through the door
+  proc_id admitted_id_ = 0;
+  std::string claim_;
   relays relays_;
   mutable std::shared_mutex table_mutex_;
   std::map<proc_id, peer_ptr> peers_; // only grows

@@ -31,6 +31,8 @@ hello mesh::introduce(proc_id to) const {
   h.os_pid = ::getpid();
   h.build_id = settings_.build_id;
   h.types = settings_.types;
+  if (h.from == 0)
+    h.claim = claim_;
   if (auto p = find(to))
     h.received = p->talk->received();
   return h;
@@ -56,6 +58,10 @@ verdict mesh::check_dialler(const hello& h) {
 
 // Whether who has dialled may come in. A worker without an id gets it here.
 verdict mesh::admit(const hello& h) {
+  admitted_id_ = h.from;
+  admitted_ = nullptr;
+  if (id() == master_id && h.from == 0)
+    return admit_expected(h);
   auto v = check_dialler(h);
   if (v.why_not.empty() && id() == 0) {
     cluster_ = h.cluster;
@@ -65,13 +71,27 @@ verdict mesh::admit(const hello& h) {
   return v;
 }
 
+verdict mesh::admit_expected(const hello& h) {
+  auto found = expected_.extract(h.claim);
+  if (found.empty())
+    return {"this master expects no such worker"};
+  admitted_id_ = found.mapped().id;
+  admitted_ = std::move(found.mapped().done);
+  return {};
+}
+
 void mesh::open_door() {
+  if (door_)
+    return;
   door::events e;
   e.check = [this](const hello& h) { return admit(h); };
-  e.introduce = [this](proc_id to) { return introduce(to); };
+  // each call of `check` is followed by those of the other two, if by any, before the next
+  e.introduce = [this](proc_id) { return introduce(admitted_id_); };
   e.entered = [this](std::unique_ptr<established> got) {
-    auto p = find_or_make(got->peer.from);
+    auto p = find_or_make(admitted_id_);
     open(p, std::move(got));
+    if (const auto done = std::exchange(admitted_, nullptr))
+      done();
   };
   e.refused = [this](const refusal& r) { events_.refused(r); };
   door_ = std::make_unique<door>(loop_, door::settings{.limit = settings_.connect_limit}, std::move(e));
@@ -106,9 +126,38 @@ void mesh::adopt(proc_id id, const endpoint& where, std::chrono::milliseconds li
   dial_with(p, where, limit, [done = std::move(done)](std::string why, bool) { done(std::move(why)); });
 }
 
+void mesh::expect(proc_id id, std::string claim, std::function<void()> done) {
+  auto p = find_or_make(id);
+  p->worker_dials = true;
+  p->wanted = true;
+  expected_[std::move(claim)] = {id, std::move(done)};
+}
+
+void mesh::knock(std::unique_ptr<byte_stream> stream) {
+  open_door();
+  door_->knock(std::move(stream), settings_.cookie);
+}
+
+void mesh::join(const endpoint& where, std::string claim, std::chrono::milliseconds limit, std::function<void(std::string)> done) {
+  auto p = find_or_make(master_id);
+  p->where = where;
+  p->wanted = true;
+  p->worker_dials = true;
+  claim_ = std::move(claim);
+  dial_with(p, where, limit, [done = std::move(done)](std::string why, bool) { done(std::move(why)); });
+}
+
+void mesh::let_go(proc_id id) {
+  find_or_make(id)->worker_dials = false;
+}
+
 bool mesh::dials(const peer& p) const {
   auto me = id();
-  return me == master_id || (p.id != master_id && me > p.id && p.where.port != 0);
+  if (me == master_id)
+    return !p.worker_dials;
+  if (p.id == master_id)
+    return p.worker_dials;
+  return me > p.id && p.where.port != 0;
 }
 
 bool mesh::relay_possible(const peer& p) const {
@@ -256,6 +305,8 @@ void mesh::shake_hands(const peer_ptr& p, std::unique_ptr<byte_stream> stream, s
   s.limit = limit;
   s.introduce = [this, p] { return introduce(p->id); };
   s.check = [this, p](const hello& h) {
+    if (id() == 0)
+      return admit(h);
     return h.cluster == cluster() && h.from == p->id
              ? verdict{}
              : verdict{"process " + std::to_string(h.from) + " answered in place of " + std::to_string(p->id)};

@@ -1,7 +1,7 @@
 // A large array, there and back.
 
+#include "bench/bare_line.hpp"
 #include "bench/metrics.hpp"
-#include "bench/raw_peer.hpp"
 
 #include <span>
 #include <stdexcept>
@@ -27,7 +27,7 @@ figure measure_array_bandwidth(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();
   const auto there = numbers();
   auto raw_numbers = numbers();
-  raw_peer peer;
+  const auto bare = bare_line::as_in(c);
   samples ours, raw;
   const auto trip = [&] {
     std::vector<double> back;
@@ -40,10 +40,10 @@ figure measure_array_bandwidth(troupe::cluster& c, const options& o) {
   };
   const auto raw_trip = [&] {
     const auto bytes = std::as_writable_bytes(std::span{raw_numbers});
-    return gigabytes / seconds_of([&] { peer.send_there_and_back(bytes); });
+    return gigabytes / bare->send_there_and_back(bytes);
   };
   trip();
-  raw_trip(); // touches the peer's buffer
+  raw_trip(); // touches the other end's buffer
   const auto end = after(seconds{o.time});
   do {
     ours.add(trip());

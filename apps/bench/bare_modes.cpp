@@ -10,6 +10,7 @@
 #include <exception>
 #include <string_view>
 
+#include <mpi.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -47,6 +48,17 @@ int spin(int cpu) {
     nothing.load(std::memory_order_relaxed);
 }
 
+// Is started by mpirun: rank 0 says when all are there.
+int meet() {
+  int rank = 0;
+  MPI_Init(nullptr, nullptr);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Barrier(MPI_COMM_WORLD);
+  const bool told = rank != 0 || print_line("here\n");
+  MPI_Finalize();
+  return told ? 0 : 1;
+}
+
 int number(int argc, char** argv) {
   return argc > 3 ? std::atoi(argv[3]) : -1;
 }
@@ -62,7 +74,9 @@ int run_bare(int argc, char** argv) {
   try {
     if (mode == "line")
       return print_line("here\n") ? wait_for_end() : 1;
-    if (mode == "peer")
+    if (mode == "mpi")
+      return meet();
+    if (mode == "peer"
       return serve_raw_peer(number(argc, argv));
     if (mode == "door")
       return serve_bare_door();

@@ -1,5 +1,6 @@
 // Measures troupe on this machine: each figure is a line of JSON, beside what bare sockets and processes do.
 
+#include "bench/bare_line.hpp"
 #include "bench/bare_modes.hpp"
 #include "bench/metrics.hpp"
 #include "bench/spinners.hpp"
@@ -56,6 +57,11 @@ std::vector<troupe::proc_id> workers_of(const troupe::cluster& c) {
 void have_workers(troupe::cluster& c, const bench::metric& m, int given) {
   const auto wanted = static_cast<std::size_t>(std::max(m.workers, given));
   auto there = workers_of(c);
+  if (bench::is_over_mpi(c)) { // ranks stay as long as their job
+    if (there.size() < wanted)
+      throw troupe::usage_error{std::string{m.name} + " needs " + std::to_string(wanted + 1) + " ranks: mpirun -n " + std::to_string(wanted + 1) + " …"};
+    return;
+  }
   const auto kept = m.fresh ? 0 : std::min(wanted, there.size());
   if (kept < there.size())
     c.rmprocs(std::vector<troupe::proc_id>(there.begin() + static_cast<std::ptrdiff_t>(kept), there.end()));
@@ -67,6 +73,11 @@ void add_circumstances(bench::figure& f, troupe::cluster& c, const program_optio
   const auto links = c.links();
   if (!links.empty())
     f.with("transport", links.front().kind);
+  if (bench::is_over_mpi(c) && f.find("raw") == nullptr) {
+    bench::samples us;
+    bench::bare_line::as_in(c)->ping(bench::after(bench::seconds{0.1}), us);
+    f.with("raw_rtt_us", us.median());
+  }
   if (f.find("workers") == nullptr)
     f.with("workers", workers_of(c).size());
   f.with("cpus", bench::usable_cpus().size()).with("spin", o.spin);

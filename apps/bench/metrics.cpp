@@ -9,6 +9,7 @@ const std::vector<metric>& all_metrics() {
     {"rtt_us", "an empty call to a worker and back", 1, false, measure_rtt},
     {"rtt_direct_us", "the same, a function that runs where it is received", 1, false, measure_direct_rtt},
     {"actor_rtt_us", "a request from an actor on the master to one on a worker", 1, false, measure_actor_rtt},
+    {"wake_us", "a direct call and back, when both ends have been asleep", 1, false, measure_waking},
     {"call_rate", "tiny calls, many in flight, until every result is back", 1, false, measure_call_rate},
     {"msg_rate", "one-way messages between actors on two workers", 2, false, measure_message_rate},
     {"strangers_pct", "what strangers who besiege a worker cost call_rate", 1, false, measure_strangers},

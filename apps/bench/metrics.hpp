@@ -44,6 +44,8 @@ void register_messages(troupe::app& app);
 figure measure_rtt(troupe::cluster& c, const options& o);
 figure measure_direct_rtt(troupe::cluster& c, const options& o);
 figure measure_actor_rtt(troupe::cluster& c, const options& o);
+/// A direct call there and back, when both ends have been idle for 20 ms.
+figure measure_waking(troupe::cluster& c, const options& o);
 
 // rates.cpp: per second
 figure measure_call_rate(troupe::cluster& c, const options& o);

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -44,23 +45,42 @@ std::string name_of(::pid_t pid) {
   return "process " + std::to_string(pid) + ", started to be measured,";
 }
 
-int spawn_self(::pid_t& pid, const std::vector<std::string>& args, int in, int out) {
-  std::vector<char*> argv{const_cast<char*>("bench")};
-  for (const auto& arg : args)
-    argv.push_back(const_cast<char*>(arg.c_str()));
+std::string own_path() {
+  char path[4096];
+  const auto n = ::readlink("/proc/self/exe", path, sizeof path);
+  return {path, n > 0 ? static_cast<std::size_t>(n) : 0};
+}
+
+// Without what makes a process a rank of this one's MPI job.
+std::vector<char*> environment() {
+  std::vector<char*> out;
+  for (auto v = environ; *v != nullptr; ++v)
+    if (!std::string_view{*v}.starts_with("PMI_"))
+      out.push_back(*v);
+  out.push_back(nullptr);
+  return out;
+}
+
+int spawn_self(::pid_t& pid, const std::vector<std::string>& launcher, const std::vector<std::string>& args, int in, int out) {
+  auto words = launcher;
+  words.push_back(own_path());
+  words.insert(words.end(), args.begin(), args.end());
+  std::vector<char*> argv;
+  for (const auto& word : words)
+    argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   ::posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-  const int problem = ::posix_spawn(&pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ);
+  const int problem = ::posix_spawnp(&pid, argv.front(), &actions, nullptr, argv.data(), environment().data());
   ::posix_spawn_file_actions_destroy(&actions);
   return problem;
 }
 
 } // namespace
 
-own_process::own_process(const std::vector<std::string>& args) {
+own_process::own_process(const std::vector<std::string>& launcher, const std::vector<std::string>& args) {
   auto to = make_pipe();
   pipe_ends from;
   try {
@@ -70,14 +90,14 @@ own_process::own_process(const std::vector<std::string>& args) {
     close_fd(to.write);
     throw;
   }
-  const int problem = spawn_self(pid_, args, to.read, from.write);
+  const int problem = spawn_self(pid_, launcher, args, to.read, from.write);
   close_fd(to.read);
   close_fd(from.write);
   in_ = to.write;
   out_ = from.read;
   if (problem != 0) {
     close_pipes();
-    throw std::system_error(problem, std::generic_category(), "cannot start this program once more");
+    throw std::system_error(problem, std::generic_category(), "cannot start " + (launcher.empty() ? std::string{"this program once more"} : launcher.front()));
   }
 }
 

@@ -1,32 +1,26 @@
-// Round trips: a call, a direct call, a request between actors; each beside a bare socket's ping-pong.
+// Round trips: a call, a direct call, a request between actors; each beside a bare ping-pong.
 
+#include "bench/bare_line.hpp"
 #include "bench/metrics.hpp"
-#include "bench/raw_peer.hpp"
 
 #include <troupe/actors.hpp>
+
+#include <thread>
 
 namespace bench {
 
 namespace {
 
-constexpr int warm_up_trips = 200;
-
 // `trips(end, us)` makes round trips until `end` and adds the time of each.
 template <class Trips>
-figure beside_raw(const char* name, const options& o, Trips trips) {
-  raw_peer peer;
+figure beside_raw(const char* name, troupe::cluster& c, const options& o, Trips trips) {
+  const auto bare = bare_line::as_in(c);
   samples ours, raw, raw_spin, ignored;
-  for (int i = 0; i < warm_up_trips; ++i)
-    peer.ping(raw_peer::wait::sleeping);
+  bare->ping(after(seconds{0.02}), ignored);
   trips(after(seconds{0.05}), ignored);
   alternate(
-    seconds{o.time}, [&](auto end) { trips(end, ours); },
-    [&](auto end) { time_until(end, raw, [&] { peer.ping(raw_peer::wait::sleeping); }); },
-    [&](auto end) { trips(end, ours); },
-    [&](auto end) {
-      time_until(end, raw_spin, [&] { peer.ping(raw_peer::wait::spinning); });
-      peer.rest();
-    });
+    seconds{o.time}, [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping(end, raw); },
+    [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping_spinning(end, raw_spin); });
   figure f{name, ours.median(), "us", {}};
   f.with("p99", ours.percentile(99)).with("raw", raw.median()).with("raw_spin", raw_spin.median());
   f.with("min", ours.min()).with("p10", ours.percentile(10)).with("p90", ours.percentile(90));
@@ -79,22 +73,34 @@ caf::behavior asker(asker_actor* self, const caf::actor& echo) {
 
 figure measure_rtt(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();
-  return beside_raw("rtt_us", o, [&](auto end, samples& us) {
+  return beside_raw("rtt_us", c, o, [&](auto end, samples& us) {
     time_until(end, us, [&] { c.remotecall_fetch(worker, [] {}); });
   });
 }
 
 figure measure_direct_rtt(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();
-  return beside_raw("rtt_direct_us", o, [&](auto end, samples& us) {
+  return beside_raw("rtt_direct_us", c, o, [&](auto end, samples& us) {
     time_until(end, us, [&] { c.remotecall_fetch(worker, troupe::direct([] {})); });
   });
+}
+
+figure measure_waking(troupe::cluster& c, const options& o) {
+  const auto worker = c.workers().front();
+  samples us;
+  const auto end = after(seconds{o.time});
+  do {
+    std::this_thread::sleep_for(std::chrono::milliseconds{20}); // until everybody sleeps
+    us.add(1e6 * seconds_of([&] { c.remotecall_fetch(worker, troupe::direct([] {})); }));
+  } while (clock::now() < end);
+  figure f{"wake_us", us.median(), "us", {}};
+  return f.with("p90", us.percentile(90)).with("min", us.min()).with("max", us.max()).with("n", us.size());
 }
 
 figure measure_actor_rtt(troupe::cluster& c, const options& o) {
   auto there = c.spawn<echo>(c.workers().front());
   auto here = c.spawn<asker>(c.myid(), there);
-  auto f = beside_raw("actor_rtt_us", o, [&](auto end, samples& us) {
+  auto f = beside_raw("actor_rtt_us", c, o, [&](auto end, samples& us) {
     for (const double x : c.request<std::vector<double>>(here, seconds{end - clock::now()}.count()))
       us.add(x);
   });

@@ -309,9 +309,9 @@ private:
 
 // -- sockets ---------------------------------------------------------------------------------------
 
-/// Where a process listens for TCP connections, as /proc has it: "0100007F:2342", address and port in
-/// hexadecimal.
-inline std::vector<std::string> listening(::pid_t pid) {
+/// A process's TCP sockets as /proc has them: the local address and port in hexadecimal, "0100007F:2342", and
+/// the state, 0A for one that listens.
+inline std::vector<std::pair<std::string, std::string>> tcp_sockets(::pid_t pid) {
   std::set<std::string> inodes;
   std::error_code ignored;
   for (auto& fd : std::filesystem::directory_iterator{"/proc/" + std::to_string(pid) + "/fd", ignored}) {
@@ -319,7 +319,7 @@ inline std::vector<std::string> listening(::pid_t pid) {
     if (to.starts_with("socket:["))
       inodes.insert(to.substr(8, to.size() - 9));
   }
-  std::vector<std::string> out;
+  std::vector<std::pair<std::string, std::string>> out;
   for (auto file : {"/proc/net/tcp", "/proc/net/tcp6"}) {
     std::istringstream lines{read_file(file)};
     std::string line;
@@ -328,10 +328,19 @@ inline std::vector<std::string> listening(::pid_t pid) {
       std::istringstream fields{line};
       std::string slot, local, peer, state, queues, timer, retransmits, uid, timeout, inode;
       fields >> slot >> local >> peer >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
-      if (state == "0A" && inodes.contains(inode))
-        out.push_back(local);
+      if (inodes.contains(inode))
+        out.emplace_back(local, state);
     }
   }
+  return out;
+}
+
+/// Where a process listens for TCP connections.
+inline std::vector<std::string> listening(::pid_t pid) {
+  std::vector<std::string> out;
+  for (auto& [local, state] : tcp_sockets(pid))
+    if (state == "0A")
+      out.push_back(local);
   return out;
 }
 

@@ -2,21 +2,12 @@
 // Programs under mpirun, as their users start them.
 #include <boost/test/unit_test.hpp>
 
-#include "system/faults.hpp"
+#include "system/mpi_runs.hpp"
 
 using namespace faults;
 using namespace std::chrono_literals;
 
 namespace {
-
-// mpirun -n RANKS PROGRAM ARGS…
-run mpirun(int ranks, const std::string& name, std::vector<std::string> args) {
-  std::vector<std::string> all{"-n", std::to_string(ranks), program(name)};
-  all.insert(all.end(), args.begin(), args.end());
-  return run{"/usr/bin/mpirun", std::move(all)};
-}
-
-const std::vector<std::string> modes{"--mpi-transport", "--tcp-transport"};
 
 void check_talk(run& r, const std::string& processes, const std::string& ranks, int pairs, int workers) {
   const auto end = r.end(60s);
@@ -34,7 +25,7 @@ void check_talk(run& r, const std::string& processes, const std::string& ranks, 
 
 // MP-13, MP-28
 BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(4, "mpi_cluster", {mode});
     check_talk(r, "1 2 3 4", "0 1 2 3", 16, 3);
     BOOST_TEST(r.value("links") == (mode == "--mpi-transport" ? "mpi" : "tcp"));
@@ -44,7 +35,7 @@ BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
 }
 
 BOOST_AUTO_TEST_CASE(a_job_of_one_rank_is_a_master_alone) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(1, "mpi_cluster", {mode, "--what", "none"});
     BOOST_TEST(r.end(20s).state.status == 7);
     r.check_nothing_left();
@@ -52,14 +43,14 @@ BOOST_AUTO_TEST_CASE(a_job_of_one_rank_is_a_master_alone) {
 }
 
 BOOST_AUTO_TEST_CASE(local_workers_join_the_ranks) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(3, "mpi_cluster", {mode, "-p", "2"});
     check_talk(r, "1 2 3 4 5", "0 1 2 none none", 25, 4);
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_that_is_removed_is_out_at_once_and_the_job_ends_well) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(4, "mpi_cluster", {mode, "--what", "remove"});
     const auto end = r.end(20s);
     BOOST_TEST(end.state.status == 0);
@@ -72,7 +63,7 @@ BOOST_AUTO_TEST_CASE(a_rank_that_is_removed_is_out_at_once_and_the_job_ends_well
 }
 
 BOOST_AUTO_TEST_CASE(the_body_s_status_is_the_job_s) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto plain = mpirun(3, "mpi_cluster", {mode, "--what", "none"});
     BOOST_TEST(plain.end(20s).state.status == 7);
     plain.check_nothing_left();
@@ -85,7 +76,7 @@ BOOST_AUTO_TEST_CASE(the_body_s_status_is_the_job_s) {
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_whose_task_does_not_return_holds_up_nobody) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(3, "mpi_cluster", {mode, "--what", "hold"});
     const auto end = r.end(30s);
     BOOST_TEST(end.state.status == 7);
@@ -95,7 +86,7 @@ BOOST_AUTO_TEST_CASE(a_rank_whose_task_does_not_return_holds_up_nobody) {
 }
 
 BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_job) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(3, "mpi_cluster", {mode, "--what", "wait"});
     r.wait_for("ready: yes\n");
     r.signal(SIGINT);
@@ -106,7 +97,7 @@ BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_job) {
 
 // Under hydra's defaults the job goes with the rank.
 BOOST_AUTO_TEST_CASE(a_rank_that_is_killed_takes_its_job_along) {
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(3, "mpi_cluster", {mode, "--what", "wait"});
     r.wait_for("ready: yes\n");
     for (auto pid : r.children())
@@ -132,7 +123,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_together_is_said_by_one_rank) {
   check(both, {"--mpi-transport excludes --tcp-transport"});
   auto wrong = mpirun(2, "mpi_cluster", {"--mpi-transport", "--nonsense"});
   check(wrong, {"--nonsense", "--help"});
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     run alone{program("mpi_cluster"), {mode}};
     check(alone, {mode + " makes the ranks of an MPI job a cluster", "mpirun -n 4 mpi_cluster " + mode});
   }
@@ -206,7 +197,7 @@ BOOST_AUTO_TEST_CASE(an_epidemic_is_the_same_in_each_mode) {
   run local{program("epidemic"), args("local", {"-p", "4"})};
   const auto expected = csv_of(local, "local");
   BOOST_TEST(expected.size() > 1000u);
-  for (auto& mode : modes) {
+  for (auto& mode : mpi_modes) {
     auto r = mpirun(5, "epidemic", args(mode.substr(2), {mode}));
     BOOST_TEST((csv_of(r, mode.substr(2)) == expected));
     r.check_nothing_left();

@@ -1,0 +1,79 @@
+#pragma once
+
+#include "troupe/managers/own_manager.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+/// Of mpirun: a rank that dies doesn't take the others along.
+inline constexpr std::string_view mpi_survival_flag = "-disable-auto-cleanup";
+
+/// What a rank is told of a function that all ranks of its job run together.
+struct mpi_run {
+  /// Of the run, from 1 on.
+  std::uint64_t number = 0;
+  /// Changes when the ranks need another communicator: others take part, or an earlier function has left the last one in disorder.
+  std::uint64_t communicator = 0;
+  /// Who takes part, in ascending order.
+  std::vector<int> ranks;
+
+  template <class Inspector>
+  friend typename Inspector::result_type inspect(Inspector& f, mpi_run& x) {
+    return f(x.number, x.communicator, x.ranks);
+  }
+};
+
+/// An MPI job as the master sees it: what mpi_manager is a handle of. Any thread.
+class mpi_world : public own_manager {
+public:
+  std::map<int, proc_id> ranks() const;
+
+  /// For as long as it lives no other run begins: what it is told, and the processes of its ranks, in the same order.
+  struct turn {
+    std::unique_lock<std::mutex> lock;
+    mpi_run run;
+    std::vector<proc_id> procs;
+  };
+  /// Blocks while another run is being sent to the ranks.
+  turn begin();
+
+  /// A function has failed, and may have left others in the middle of something.
+  void in_disorder();
+
+  /// The launcher lets the others live when a rank dies.
+  void set_survivable() {
+    survivable_ = true;
+  }
+  bool survivable() const {
+    return survivable_;
+  }
+  /// A rank has died: MPI can't be finalized any more, since that takes all of them.
+  bool broken() const {
+    return broken_;
+  }
+
+protected:
+  void set_broken() {
+    broken_ = true;
+  }
+  void add(int rank, proc_id id);
+  void remove(proc_id id);
+
+private:
+  std::mutex running_; // taken before mutex_
+  mutable std::mutex mutex_;
+  std::map<int, proc_id> ranks_;
+  std::uint64_t last_run_ = 0;
+  std::uint64_t communicator_ = 1;
+  std::atomic<bool> survivable_{false};
+  std::atomic<bool> broken_{false};
+};
+
+} // namespace troupe

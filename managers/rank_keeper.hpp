@@ -1,0 +1,56 @@
+#pragma once
+
+#include "troupe/transport/proc_id.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace troupe {
+
+/// A small process between a rank of an MPI job and its launcher.
+///
+/// What the rank writes to its standard streams passes it, and gets a label: launchers mix the output of all ranks. It lives until the
+/// rank has ended, so that the last words of one that is killed are told, too; and so is how it has ended, which launchers only guess: they
+/// end all other ranks as well, and hydra names the first in their order that was killed. It can spare the others that.
+class rank_keeper {
+public:
+  /// launched: by a master that is no rank. joined: a rank as others, of whose end the user is told.
+  enum class mode { launched, joined };
+
+  /// Returns in the rank, which is a child of the keeper from then on; or, if this process has several threads or MPI has been initialized, it goes
+  /// on in this process, and the keeper does no more than to label. Where there can be no keeper, the output stays as it is.
+  explicit rank_keeper(mode how);
+  ~rank_keeper();
+  rank_keeper(const rank_keeper&) = delete;
+  rank_keeper& operator=(const rank_keeper&) = delete;
+
+  /// What is written from now on is labelled.
+  void label(proc_id id);
+
+  /// Whatever end this rank comes to, its launcher is not to end the others. For hydra, MPICH's.
+  void let_others_survive();
+
+  struct found {
+    proc_id id;
+    std::size_t size;
+  };
+  /// The label that a line begins with.
+  static std::optional<found> label_of(std::string_view line);
+
+  struct ended {
+    int rank = -1;
+    int status = -1;
+    int signal = 0;
+  };
+  /// What the keeper of a launched rank says of its end.
+  static std::optional<ended> end_of(std::string_view line);
+
+private:
+  static std::string text_of(proc_id id);
+
+  int orders_ = -1;
+};
+
+} // namespace troupe
