@@ -583,8 +583,8 @@ int app::state::run_launched_rank(int argc, char** argv) {
   std::string text;
   if (job.rank() == 0) {
     try {
-      text = read_setting_line(limit, "the cluster's cookie");
-      text += ' ' + read_setting_line(limit, "where its master listens");
+      text = read_setting_line(limit, "the cluster's cookie as the first line");
+      text += ' ' + read_setting_line(limit, "where its master listens as the second line");
     } catch (const std::exception& e) {
       print_error(name, e);
       text.clear();
@@ -601,7 +601,7 @@ int app::state::run_launched_rank(int argc, char** argv) {
     std::printf("%s\n", answer.to_text().c_str());
     std::fflush(stdout);
     try {
-      text = job.size() == orders->np ? read_setting_line(limit, "the word to go") : std::string{};
+      text = job.size() == orders->np ? read_setting_line(limit, "the word to go as the third line") : std::string{};
     } catch (const std::exception&) {
       text.clear(); // the master has given it up, and knows why
     }

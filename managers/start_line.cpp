@@ -60,7 +60,7 @@ endpoint parse_bind_address(const std::string& text) {
   auto digits = text.substr(colon + 1);
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
   if (text[colon] != ':' || error != std::errc{} || end != digits.data() + digits.size() || out.port == 0)
-    throw usage_error{"bind address: '" + text + "' is not ADDRESS or ADDRESS:PORT"};
+    throw usage_error{"--bind-addr, bind_addr: '" + text + "' is not ADDRESS or ADDRESS:PORT"};
   return out;
 }
 

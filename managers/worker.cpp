@@ -248,15 +248,15 @@ std::string read_setting_line(clock::time_point limit, const std::string& what) 
     if (n < 0 && errno == EINTR)
       continue;
     if (n <= 0)
-      throw usage_error{"a worker reads " + what + " from its standard input; none came in time"};
+      throw usage_error{"a worker reads " + what + " of its standard input; none came in time"};
     char c;
     if (::read(STDIN_FILENO, &c, 1) != 1)
-      throw usage_error{"a worker reads " + what + " from its standard input; it ended before"};
+      throw usage_error{"a worker reads " + what + " of its standard input; it ended before"};
     if (c == '\n')
       return line;
     line += c;
   }
-  throw usage_error{"a worker reads " + what + " from its standard input; what came is too long for it"};
+  throw usage_error{"a worker reads " + what + " of its standard input; what came is too long"};
 }
 
 int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply) {
@@ -269,7 +269,7 @@ int run_worker(prepared_worker worker, const std::function<void(const option_val
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
   prepare_output();
   const auto limit = limit_of(settings);
-  auto cookie = read_setting_line(limit, "the cluster's cookie");
+  auto cookie = read_setting_line(limit, "the cluster's cookie as the first line");
   try {
     check_cookie(cookie);
   } catch (const std::invalid_argument& e) {

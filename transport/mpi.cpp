@@ -29,6 +29,12 @@ using clock = loop::clock;
 
 constexpr int tag = 1;
 constexpr std::size_t packet_size = 256 << 10; // with its header
+// Pieces of a stream from this size on travel without a header and without being copied: in a message of their own, whose tag is
+// `first_stream_tag` and the receiver's number of the stream.
+constexpr std::size_t least_whole = 64 << 10;
+constexpr int first_stream_tag = 2;
+// Of the stream, so that no tag is larger than MPI promises (MPI-3.1, 8.1.2).
+constexpr std::uint32_t last_stream_with_tag = 32767 - first_stream_tag;
 // Bytes of a stream that are on their way or wait to be read.
 constexpr std::uint64_t window = 4 << 20;
 // Handshake and hello are less.
@@ -66,9 +72,25 @@ struct packet {
   MPI_Request request = MPI_REQUEST_NULL;
   int from = 0;
   std::size_t begin = sizeof(packet_header); // of what hasn't been read
+  // Of one that is a piece of a stream, and nothing else: it is received when it is known where to.
+  MPI_Message message = MPI_MESSAGE_NULL;
+  std::size_t whole = 0;
+  std::uint32_t stream = 0;
 };
 
 using packet_ptr = std::unique_ptr<packet>;
+
+// A piece of memory on its way.
+struct lent_piece {
+  const void* begin = nullptr;
+  std::size_t size = 0;
+  MPI_Request request = MPI_REQUEST_NULL; // guarded by the network's mutex
+  int to = 0;
+  std::uint32_t stream = 0; // our number
+  std::atomic<bool> sent{false};
+};
+
+using lent_ptr = std::shared_ptr<lent_piece>;
 
 packet_header header_of(const packet& p) {
   packet_header h;
@@ -213,6 +235,11 @@ public:
     return in_flight_now_.load(std::memory_order_relaxed) >= most_in_flight;
   }
   void send(int to, packet_ptr p);
+  /// Sends memory without copying it; `piece.sent` tells when it has been read.
+  void send_whole(const lent_ptr& piece, std::uint32_t to_stream);
+  /// Receives a piece into as much memory.
+  bool receive_whole(packet& p, std::byte* into);
+  void receive_and_drop(packet_ptr p);
   void send_header(int to, packet_header h) {
     send(to, new_packet(h));
   }
@@ -248,6 +275,7 @@ private:
 
   std::mutex mutex_;
   std::vector<packet_ptr> in_flight_;
+  std::vector<lent_ptr> lent_; // the same
   std::vector<packet_ptr> spare_;
   std::atomic<std::size_t> in_flight_now_{0};
 };
@@ -274,6 +302,22 @@ public:
     std::size_t n = 0;
     while (n < into.size() && !inbox_.empty()) {
       auto& p = *inbox_.front();
+      if (p.whole > 0) {
+        if (n > 0)
+          break; // where it is to go, what came before it may tell
+        if (into.size() >= p.whole) {
+          n = p.whole;
+          if (!network_->receive_whole(p, into.data()))
+            return {stream_result::status::failed, 0, EIO};
+          network_->give_back(std::move(inbox_.front()));
+          inbox_.pop_front();
+          break;
+        }
+        p.bytes.resize(p.whole);
+        p.begin = 0;
+        if (!network_->receive_whole(p, p.bytes.data()))
+          return {stream_result::status::failed, 0, EIO};
+      }
       const auto some = std::min(into.size() - n, p.bytes.size() - p.begin);
       std::memcpy(into.data() + n, p.bytes.data() + p.begin, some);
       p.begin += some;
@@ -296,13 +340,42 @@ public:
   stream_result write(std::span<const iovec> pieces) override {
     if (closed_)
       return {stream_result::status::failed, 0, EPIPE};
+    if (lent_) {
+      if (!lent_->sent)
+        return {stream_result::status::would_block, 0, 0};
+      const auto size = lent_->size;
+      lent_ = nullptr;
+      lends_ = false;
+      return {stream_result::status::moved, size, 0};
+    }
     const auto room = std::min<std::uint64_t>(window - (written_ - read_by_peer_.load()), packet_size - sizeof(packet_header));
     // what introduces a process is never kept waiting: it would count as a failure
     if (room == 0 || (written_ >= introduction && network_->busy()))
       return {stream_result::status::would_block, 0, 0};
+    if (const auto& first = pieces.front(); is_whole(first)) {
+      // what is larger than the window is let go when nothing else is on its way
+      if (first.iov_len > window - (written_ - read_by_peer_.load()) && written_ != read_by_peer_.load())
+        return {stream_result::status::would_block, 0, 0};
+      auto piece = std::make_shared<lent_piece>();
+      piece->begin = first.iov_base;
+      piece->size = std::min<std::size_t>(first.iov_len, window);
+      piece->to = rank_;
+      piece->stream = id_;
+      written_ += piece->size;
+      lends_ = true;
+      network_->send_whole(piece, peer_id_);
+      if (piece->sent) {
+        lends_ = false;
+        return {stream_result::status::moved, piece->size, 0};
+      }
+      lent_ = std::move(piece);
+      return {stream_result::status::would_block, 0, 0};
+    }
     auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
     std::size_t n = 0;
     for (auto& piece : pieces) {
+      if (is_whole(piece))
+        break;
       const auto some = std::min<std::size_t>(piece.iov_len, room - n);
       const auto begin = static_cast<const std::byte*>(piece.iov_base);
       p->bytes.insert(p->bytes.end(), begin, begin + some);
@@ -313,6 +386,10 @@ public:
     written_ += n;
     network_->send(rank_, std::move(p));
     return {stream_result::status::moved, n, 0};
+  }
+
+  bool reads_memory() const override {
+    return lends_;
   }
 
   void want_write(bool on) override {
@@ -326,6 +403,9 @@ public:
       return;
     readable_ = writable_ = nullptr;
     network_->forget(id_);
+    for (auto& p : inbox_)
+      if (p->whole > 0)
+        network_->receive_and_drop(std::move(p));
     inbox_.clear();
     if (!ended_ && peer_id_ != 0)
       network_->send_header(rank_, {packet_kind::close, peer_id_, 0});
@@ -351,7 +431,7 @@ public:
   }
   void arrived(packet_ptr p) {
     if (closed_)
-      return;
+      return p->whole > 0 ? network_->receive_and_drop(std::move(p)) : void();
     inbox_.push_back(std::move(p));
     be_ready();
   }
@@ -371,6 +451,10 @@ public:
   bool has_something() const {
     return readable_ && (wants_write_ || !inbox_.empty() || ended_);
   }
+  void returned() {
+    lends_ = false;
+    be_ready();
+  }
   void read_by_peer(std::uint64_t bytes) {
     // never more than was written
     if (bytes <= written_ && bytes > read_by_peer_)
@@ -378,7 +462,7 @@ public:
   }
   // Level-triggered; returns whether there was anything to call for. What it calls may destroy the stream.
   bool tell() {
-    if (const auto f = writable_; f && wants_write_ && written_ - read_by_peer_ < window && !network_->busy()) {
+    if (const auto f = writable_; f && wants_write_ && may_write()) {
       (*f)();
       return true;
     }
@@ -393,6 +477,13 @@ private:
   const std::shared_ptr<network> network_;
   const std::uint32_t id_;
   const int rank_;
+  bool may_write() const {
+    return !lends_ && written_ - read_by_peer_ < window && !network_->busy();
+  }
+  bool is_whole(const iovec& piece) const {
+    return piece.iov_len >= least_whole && peer_id_ <= last_stream_with_tag && written_ >= introduction;
+  }
+
   std::uint32_t peer_id_ = 0;
   std::shared_ptr<std::function<void()>> readable_, writable_;
   std::deque<packet_ptr> inbox_;
@@ -400,6 +491,8 @@ private:
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> read_by_peer_{0};
   std::atomic<bool> closed_{false};
+  lent_ptr lent_;                   // the writer's
+  std::atomic<bool> lends_{false};  // until it is sent
   bool ended_ = false;
   bool wants_write_ = false;
   bool ready_ = false; // is on the network's list
@@ -421,7 +514,7 @@ mpi_transport::network::network(MPI_Comm of) {
 }
 
 mpi_transport::network::~network() {
-  for (const auto end = clock::now() + farewell; !in_flight_.empty() && clock::now() < end;)
+  for (const auto end = clock::now() + farewell; (!in_flight_.empty() || !lent_.empty()) && clock::now() < end;)
     finish_sends();
   for (auto& p : in_flight_) {
     MPI_Request_free(&p->request);
@@ -429,6 +522,8 @@ mpi_transport::network::~network() {
   }
   for (auto& p : receiving_)
     static_cast<void>(p.release()); // MPI may still write to it
+  for (auto& p : lent_)
+    MPI_Request_free(&p->request);
 }
 
 void mpi_transport::network::use(loop& l) {
@@ -492,32 +587,80 @@ void mpi_transport::network::send(int to, packet_ptr p) {
   {
     auto lock = lock_briefly(mutex_);
     in_flight_.push_back(std::move(p));
-    in_flight_now_ = in_flight_.size();
+    in_flight_now_ = in_flight_.size() + lent_.size();
   }
   bells_->ring(rank); // a thread of this process may sleep, and MPI goes on only if it is asked
+}
+
+void mpi_transport::network::send_whole(const lent_ptr& piece, std::uint32_t to_stream) {
+  const auto at = first_stream_tag + static_cast<int>(to_stream);
+  if (MPI_Isend(piece->begin, static_cast<int>(piece->size), MPI_BYTE, piece->to, at, comm, &piece->request) != MPI_SUCCESS) {
+    piece->sent = true; // who waits for it will notice
+    return;
+  }
+  int done = 0;
+  MPI_Test(&piece->request, &done, MPI_STATUS_IGNORE);
+  bells_->ring(piece->to);
+  if (done != 0) {
+    piece->sent = true;
+    return;
+  }
+  {
+    auto lock = lock_briefly(mutex_);
+    lent_.push_back(piece);
+    in_flight_now_ = in_flight_.size() + lent_.size();
+  }
+  bells_->ring(rank);
+}
+
+bool mpi_transport::network::receive_whole(packet& p, std::byte* into) {
+  const auto size = std::exchange(p.whole, 0);
+  return MPI_Mrecv(into, static_cast<int>(size), MPI_BYTE, &p.message, MPI_STATUS_IGNORE) == MPI_SUCCESS;
+}
+
+void mpi_transport::network::receive_and_drop(packet_ptr p) {
+  p->bytes.resize(p->whole);
+  receive_whole(*p, p->bytes.data());
+  give_back(std::move(p));
 }
 
 bool mpi_transport::network::finish_sends() {
   if (in_flight_now_.load(std::memory_order_relaxed) == 0)
     return false;
   std::vector<packet_ptr> finished;
+  std::vector<lent_ptr> returned;
   {
+    const auto over = [](MPI_Request& request) {
+      int done = 0;
+      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+      return done != 0;
+    };
     auto lock = lock_briefly(mutex_);
     std::erase_if(in_flight_, [&](packet_ptr& p) {
-      int done = 0;
-      MPI_Test(&p->request, &done, MPI_STATUS_IGNORE);
-      if (done == 0)
+      if (!over(p->request))
         return false;
       finished.push_back(std::move(p));
       return true;
     });
-    in_flight_now_ = in_flight_.size();
+    std::erase_if(lent_, [&](lent_ptr& p) {
+      if (!over(p->request))
+        return false;
+      returned.push_back(std::move(p));
+      return true;
+    });
+    in_flight_now_ = in_flight_.size() + lent_.size();
+  }
+  for (auto& p : returned) {
+    bells_->ring(p->to);
+    p->sent = true;
+    if (const auto s = streams_.find(p->stream); s != streams_.end())
+      s->second->returned();
   }
   for (auto& p : finished) {
     bells_->ring(p->from); // it may have come in pieces, and be there only now
     give_back(std::move(p));
   }
-  return !finished.empty();
+  return !finished.empty() || !returned.empty();
 }
 
 bool mpi_transport::network::receive() {
@@ -526,20 +669,29 @@ bool mpi_transport::network::receive() {
     int there = 0;
     MPI_Message message;
     MPI_Status status;
-    if (MPI_Improbe(MPI_ANY_SOURCE, tag, comm, &there, &message, &status) != MPI_SUCCESS || there == 0)
+    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm, &there, &message, &status) != MPI_SUCCESS || there == 0)
       break;
     int bytes = 0;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
     auto p = new_packet({});
-    p->bytes.resize(static_cast<std::size_t>(bytes));
     p->from = status.MPI_SOURCE;
+    if (status.MPI_TAG >= first_stream_tag) {
+      p->message = message;
+      p->whole = static_cast<std::size_t>(bytes);
+      p->stream = static_cast<std::uint32_t>(status.MPI_TAG - first_stream_tag);
+      receiving_.push_back(std::move(p));
+      any = true;
+      continue;
+    }
+    p->bytes.resize(static_cast<std::size_t>(bytes));
     MPI_Imrecv(p->bytes.data(), bytes, MPI_BYTE, &message, &p->request);
     receiving_.push_back(std::move(p));
     any = true;
   }
   while (!receiving_.empty()) {
-    int done = 0;
-    MPI_Test(&receiving_.front()->request, &done, MPI_STATUS_IGNORE);
+    int done = receiving_.front()->whole > 0 ? 1 : 0;
+    if (done == 0)
+      MPI_Test(&receiving_.front()->request, &done, MPI_STATUS_IGNORE);
     if (done == 0)
       break;
     auto p = std::move(receiving_.front());
@@ -556,6 +708,10 @@ mpi_transport::network::stream* mpi_transport::network::find(std::uint32_t id, i
 }
 
 void mpi_transport::network::take(packet_ptr p) {
+  if (p->whole > 0) {
+    const auto s = find(p->stream, p->from);
+    return s != nullptr ? s->arrived(std::move(p)) : receive_and_drop(std::move(p));
+  }
   if (p->bytes.size() < sizeof(packet_header))
     return give_back(std::move(p));
   const auto h = header_of(*p);
@@ -685,7 +841,7 @@ void mpi_transport::drain(MPI_Comm communicator) {
     int there = 0, bytes = 0;
     MPI_Message message;
     MPI_Status status;
-    if (MPI_Improbe(MPI_ANY_SOURCE, tag, communicator, &there, &message, &status) != MPI_SUCCESS || there == 0)
+    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, communicator, &there, &message, &status) != MPI_SUCCESS || there == 0)
       return;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
     byte_buffer dropped(static_cast<std::size_t>(bytes));

@@ -393,7 +393,7 @@ void session::take_back(const std::shared_ptr<const void>& keeper) {
   std::vector<std::unique_ptr<segment>> retired; // freed without the lock
   std::unique_lock lock{out_mutex_};
   while (true) {
-    const bool free = !writing_;
+    const bool free = !writing_ && !(stream_ && stream_->reads_memory());
     try {
       if (free) {
         out_[index(lane::bulk)].own(keeper.get());

@@ -79,7 +79,8 @@ public:
   explicit bare_mpi(troupe::cluster& c) : cluster_(c) {
   }
   void ping(clock::time_point end, samples& us) override {
-    for (const double x : cluster_.mpi_do<ping_pong>(cluster_.mpi(), seconds{end - clock::now()}.count()).front())
+    const auto of_all = cluster_.mpi_do<ping_pong>(cluster_.mpi(), seconds{end - clock::now()}.count());
+    for (const double x : of_all.front())
       us.add(x);
   }
   void ping_spinning(clock::time_point end, samples& us) override {

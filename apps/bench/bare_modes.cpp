@@ -76,7 +76,7 @@ int run_bare(int argc, char** argv) {
       return print_line("here\n") ? wait_for_end() : 1;
     if (mode == "mpi")
       return meet();
-    if (mode == "peer"
+    if (mode == "peer")
       return serve_raw_peer(number(argc, argv));
     if (mode == "door")
       return serve_bare_door();

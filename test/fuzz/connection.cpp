@@ -20,7 +20,7 @@ namespace {
 constexpr auto cookie = "correcthorse1234";
 
 troupe::hello own_hello() {
-  return {77, 2, 3, "host", 1234, "build", {1, 2, 3}};
+  return {77, 2, 3, "host", 1234, "build", {1, 2, 3}, {}, {}};
 }
 
 struct meeting {
