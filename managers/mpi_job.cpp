@@ -102,6 +102,12 @@ namespace {
 
 std::atomic<mpi_job*> the_job{nullptr};
 
+// While it lives, the calling thread's blocking MPI calls leave the CPU to others: where there are more ranks than CPUs, MPI's own have the others wait
+// for the CPU that they wait on.
+struct mpi_patience {
+  detail::mpi_waits waits{[] {}, [] {}};
+};
+
 const char* level_name(int level) {
   switch (level) {
     case MPI_THREAD_SINGLE: return "MPI_THREAD_SINGLE";
@@ -158,6 +164,7 @@ mpi_job::mpi_job(MPI_Comm part, int level) : handles_(std::make_unique<handles>(
                              + ": troupe and your functions call MPI from several threads"};
   }
   h.part = part;
+  const mpi_patience waiting;
   MPI_Comm_dup(part, &h.comm);
   MPI_Comm_dup(part, &h.of_runs);
   MPI_Comm_rank(h.comm, &rank_);
@@ -214,6 +221,7 @@ void mpi_job::abort(int status) {
 std::string mpi_job::share(const std::string& text) {
   if (text.size() > longest_text)
     throw std::length_error{"mpi_job::share: the text is too long"};
+  const mpi_patience waiting;
   std::string out(longest_text, '\0');
   std::copy(text.begin(), text.end(), out.begin());
   MPI_Bcast(out.data(), static_cast<int>(out.size()), MPI_CHAR, 0, handles_->comm);
@@ -227,6 +235,7 @@ std::vector<mpi_job::rank_info> mpi_job::gather(const rank_info& mine) {
     std::uint16_t port;
     std::int64_t os_pid;
   };
+  const mpi_patience waiting;
   fixed f{};
   mine.where.address.copy(f.address, sizeof f.address - 1);
   mine.host.copy(f.host, sizeof f.host - 1);
@@ -241,6 +250,7 @@ std::vector<mpi_job::rank_info> mpi_job::gather(const rank_info& mine) {
 }
 
 std::shared_ptr<transport> mpi_job::make_transport() {
+  const mpi_patience waiting;
   auto made = std::make_shared<mixed_transport>(handles_->comm);
   handles_->of_transport = made->communicator();
   return made;
@@ -249,6 +259,7 @@ std::shared_ptr<transport> mpi_job::make_transport() {
 std::string mpi_job::reachable_address() {
   const auto mine = host_name();
   const int same = share(mine) == mine ? 1 : 0;
+  const mpi_patience waiting;
   int all_same = 0;
   MPI_Allreduce(&same, &all_same, 1, MPI_INT, MPI_MIN, handles_->comm);
   return all_same != 0 ? "127.0.0.1" : first_address();

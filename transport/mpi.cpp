@@ -10,15 +10,18 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <fcntl.h>
 #include <mutex>
 #include <random>
 #include <stdexcept>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <system_error>
 #include <unistd.h>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace troupe {
@@ -33,6 +36,8 @@ constexpr std::size_t packet_size = 256 << 10; // with its header
 // `first_stream_tag` and the receiver's number of the stream.
 constexpr std::size_t least_whole = 64 << 10;
 constexpr int first_stream_tag = 2;
+// A message of this size, or less, has come as a whole when it is found: to receive it is to copy it.
+constexpr int here_already = 4 << 10;
 // Of the stream, so that no tag is larger than MPI promises (MPI-3.1, 8.1.2).
 constexpr std::uint32_t last_stream_with_tag = 32767 - first_stream_tag;
 // Bytes of a stream that are on their way or wait to be read.
@@ -105,23 +110,66 @@ sockaddr_un bell_address(const std::string& path) {
   return a;
 }
 
+// Where a rank is and how it can be woken, as it tells the others.
+struct bell_place {
+  char host[128] = {};
+  char path[96] = {}; // of its socket; a file beside it has the flag
+};
+
+std::string flag_file(const char* path) {
+  return std::string{path} + ".flag";
+}
+
+// One word of memory that processes share by way of a file.
+class shared_flag {
+public:
+  shared_flag() = default;
+  // Null if it can't be had.
+  shared_flag(const std::string& file, int flags) {
+    const unique_fd f{::open(file.c_str(), flags | O_CLOEXEC, 0600)};
+    if (!f || ((flags & O_CREAT) != 0 && ::ftruncate(f.get(), size) != 0))
+      return;
+    const auto at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, f.get(), 0);
+    if (at != MAP_FAILED)
+      word_ = static_cast<std::atomic<int>*>(at);
+  }
+  ~shared_flag() {
+    if (word_ != nullptr)
+      ::munmap(word_, size);
+  }
+  shared_flag(shared_flag&& other) noexcept : word_(std::exchange(other.word_, nullptr)) {
+  }
+  shared_flag& operator=(shared_flag&& other) noexcept {
+    std::swap(word_, other.word_);
+    return *this;
+  }
+  std::atomic<int>* get() const {
+    return word_;
+  }
+
+private:
+  static constexpr std::size_t size = 64;
+  std::atomic<int>* word_ = nullptr;
+};
+static_assert(std::atomic<int>::is_always_lock_free);
+
 // Wakes the ranks that sleep on the same host, and is woken by them.
 class bells {
 public:
   // Collective among `all`.
   explicit bells(MPI_Comm all);
-  ~bells();
   bells(const bells&) = delete;
   bells& operator=(const bells&) = delete;
 
   int socket() const {
     return socket_.get();
   }
+  // Whether all other ranks can wake this one, and it them.
   bool all_here() const {
     return all_here_;
   }
   void sleeps(bool on) {
-    mine_->store(on ? 1 : 0);
+    mine_.get()->store(on ? 1 : 0);
   }
   void drain();
   // If the rank sleeps here.
@@ -129,15 +177,14 @@ public:
 
 private:
   struct neighbour {
-    std::atomic<int>* sleeps = nullptr; // null: on another host
+    shared_flag sleeps; // null: on another host
     unique_fd bell;
   };
 
-  std::string path_;
+  void reach(neighbour& n, const bell_place& where) const;
+
   unique_fd socket_;
-  MPI_Comm here_ = MPI_COMM_NULL;
-  MPI_Win flags_ = MPI_WIN_NULL;
-  std::atomic<int>* mine_ = nullptr;
+  shared_flag mine_;
   std::vector<neighbour> neighbours_; // by rank
   bool all_here_ = true;
 };
@@ -149,40 +196,46 @@ bells::bells(MPI_Comm all) {
   // a path rather than a name in the abstract namespace, which ends at the border of a network namespace
   const char* folder = ::getenv("TMPDIR");
   std::random_device dice;
-  path_ = std::string{folder != nullptr && std::strlen(folder) < 60 ? folder : "/tmp"} + "/troupe-" + std::to_string(::getpid())
-          + '-' + std::to_string(dice()) + ".bell";
+  const auto path = std::string{folder != nullptr && std::strlen(folder) < 60 ? folder : "/tmp"} + "/troupe-" + std::to_string(::getpid()) + '-'
+                    + std::to_string(dice()) + ".bell";
+  bell_place mine;
+  path.copy(mine.path, sizeof mine.path - 1);
+  ::gethostname(mine.host, sizeof mine.host - 1);
   socket_ = unique_fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-  auto address = bell_address(path_);
-  if (!socket_ || ::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-    throw std::system_error{errno, std::generic_category(), "troupe: cannot make a socket at " + path_};
-  std::vector<sockaddr_un> bell_of(static_cast<std::size_t>(size));
-  check(MPI_Allgather(&address, sizeof address, MPI_BYTE, bell_of.data(), sizeof address, MPI_BYTE, all), "exchange addresses");
-
-  check(MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &here_), "tell which ranks share memory");
-  check(MPI_Win_allocate_shared(64, 1, MPI_INFO_NULL, here_, &mine_, &flags_), "share memory");
-  new (mine_) std::atomic<int>{0};
-  int here = 0;
-  MPI_Comm_size(here_, &here);
-  std::vector<int> ranks_here(static_cast<std::size_t>(here));
-  check(MPI_Allgather(&rank, 1, MPI_INT, ranks_here.data(), 1, MPI_INT, here_), "exchange ranks");
-  neighbours_.resize(static_cast<std::size_t>(size));
-  all_here_ = here == size;
-  for (int i = 0; i < here; ++i) {
-    const auto r = static_cast<std::size_t>(ranks_here[static_cast<std::size_t>(i)]);
-    MPI_Aint bytes = 0;
-    int unit = 0;
-    check(MPI_Win_shared_query(flags_, i, &bytes, &unit, &neighbours_[r].sleeps), "find shared memory");
-    auto& bell = neighbours_[r].bell;
-    bell = unique_fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    if (!bell || ::connect(bell.get(), reinterpret_cast<const sockaddr*>(&bell_of[r]), sizeof bell_of[r]) != 0)
-      throw std::system_error{errno, std::generic_category(), std::string{"troupe: cannot reach the socket "} + bell_of[r].sun_path};
+  const auto address = bell_address(path);
+  if (!socket_ || ::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    throw std::system_error{errno, std::generic_category(), "troupe: cannot make a socket at " + path};
+  const auto file = flag_file(mine.path);
+  mine_ = shared_flag{file, O_RDWR | O_CREAT | O_EXCL};
+  if (mine_.get() == nullptr)
+    throw std::system_error{errno, std::generic_category(), "troupe: cannot share memory by " + file};
+  std::vector<bell_place> places(static_cast<std::size_t>(size));
+  check(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, places.data(), sizeof mine, MPI_BYTE, all), "exchange addresses");
+  neighbours_.resize(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (std::strncmp(places[i].host, mine.host, sizeof mine.host) == 0)
+      reach(neighbours_[i], places[i]);
+    all_here_ = all_here_ && neighbours_[i].sleeps.get() != nullptr;
   }
-  check(MPI_Barrier(here_), "wait for all ranks"); // until all flags are there, and all are connected
-  ::unlink(path_.c_str());                         // so that no end of a process leaves it behind
+  // who can't ring at one rank must not be relied on by it, so that all know whether all can
+  int here = all_here_ ? 1 : 0, all_reach_all = 0;
+  check(MPI_Allreduce(&here, &all_reach_all, 1, MPI_INT, MPI_MIN, all), "wait for all ranks");
+  all_here_ = all_reach_all != 0;
+  // all are connected: no end of a process leaves them behind
+  ::unlink(path.c_str());
+  ::unlink(file.c_str());
 }
 
-// The shared memory ends with MPI: to free it, all ranks would have to wait for each other.
-bells::~bells() = default;
+// A rank of the same name may be elsewhere, or have another /tmp: it looks now and then.
+void bells::reach(neighbour& n, const bell_place& where) const {
+  const auto address = bell_address(where.path);
+  unique_fd bell{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  shared_flag flag{flag_file(where.path), O_RDWR};
+  if (flag.get() == nullptr || !bell || ::connect(bell.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return;
+  n.sleeps = std::move(flag);
+  n.bell = std::move(bell);
+}
 
 void bells::drain() {
   char buffer[64];
@@ -194,7 +247,7 @@ void bells::drain() {
 void bells::ring(int rank) {
   auto& n = neighbours_[static_cast<std::size_t>(rank)];
   std::atomic_thread_fence(std::memory_order_seq_cst); // what MPI has written is there before the flag is read
-  if (n.sleeps != nullptr && n.sleeps->load() != 0)
+  if (n.sleeps.get() != nullptr && n.sleeps.get()->load() != 0)
     ::send(n.bell.get(), "", 1, MSG_NOSIGNAL); // full: it rings already
 }
 
@@ -684,9 +737,14 @@ bool mpi_transport::network::receive() {
       continue;
     }
     p->bytes.resize(static_cast<std::size_t>(bytes));
+    any = true;
+    if (bytes <= here_already && receiving_.empty()) {
+      MPI_Mrecv(p->bytes.data(), bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
+      take(std::move(p));
+      continue;
+    }
     MPI_Imrecv(p->bytes.data(), bytes, MPI_BYTE, &message, &p->request);
     receiving_.push_back(std::move(p));
-    any = true;
   }
   while (!receiving_.empty()) {
     int done = receiving_.front()->whole > 0 ? 1 : 0;
