@@ -352,6 +352,25 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_job_can_be_a_cluster) {
   }
 }
 
+// MP-36
+BOOST_AUTO_TEST_CASE(a_program_that_mixes_mpi_and_calls_prints_the_same_in_each_mode) {
+  if (!std::filesystem::exists(program("mpi_mix"))) {
+    BOOST_TEST_MESSAGE("the applications are not built");
+    return;
+  }
+  run outside{program("mpi_mix"), {"--mpi", "3", "--coins", "1000003"}};
+  const auto expected = outside.end(60s);
+  BOOST_TEST(expected.state.status == 0);
+  check_says(expected.out, {"hello from rank 2 of 3", "the sum of all ranks is 3", "1161 takes the most steps to 1: 181\n", "one before it: 2 0 1\n"});
+  for (auto& name : mpi_modes) {
+    auto r = mpirun(3, "mpi_mix", {name, "--coins", "1000003"});
+    const auto end = r.end(60s);
+    BOOST_TEST(end.state.status == 0);
+    BOOST_TEST(end.out == expected.out);
+    r.check_nothing_left();
+  }
+}
+
 // Over MPI no process has other TCP sockets than a bare MPI program.
 BOOST_AUTO_TEST_CASE(over_mpi_there_are_no_sockets) {
   const auto sockets_of = [](run& r, const std::string& name) {
