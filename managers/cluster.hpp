@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/call.hpp"
+#include "troupe/actors/call_options.hpp"
 #include "troupe/actors/future.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/managers/cluster_manager.hpp"
@@ -237,10 +238,15 @@ public:
   /// they are when the user presses Ctrl-C: a blocking MPI call in which they wait throws `interrupted`, as do troupe's own waits. That holds for
   /// Barrier, Bcast, Reduce, Allreduce, Reduce_scatter, Gather, Scatter, Allgather, Alltoall and their kin, Scan, Exscan, Send, Ssend, Recv, Sendrecv,
   /// Probe, Wait, Waitall, Waitany, Waitsome and Comm_dup; not for one-sided communication and files.
+  /// With options, it throws deadline_exceeded or `cancelled` as soon as that is so, and the ranks are told as well.
   template <class F, class... Args>
   auto mpi_do(const mpi_manager& m, F&& f, Args&&... args);
   template <auto F, class... Args>
   auto mpi_do(const mpi_manager& m, Args&&... args);
+  template <class F, class... Args>
+  auto mpi_do(const call_options& options, const mpi_manager& m, F&& f, Args&&... args);
+  template <auto F, class... Args>
+  auto mpi_do(const call_options& options, const mpi_manager& m, Args&&... args);
 
   // -- actors (include <troupe/actors.hpp>) -----------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ struct callable<mpi_function<F>> {
 class mpi_calls {
 public:
   /// Throws usage_error if the job hasn't been launched, or the caller is in a run itself.
-  explicit mpi_calls(const mpi_manager& m);
+  mpi_calls(const mpi_manager& m, const call_options& options);
   ~mpi_calls();
   mpi_calls(const mpi_calls&) = delete;
   mpi_calls& operator=(const mpi_calls&) = delete;
@@ -88,6 +88,8 @@ private:
   void stop(const std::string& why);
 
   mpi_world& world_;
+  std::optional<future_state::time_point> limit_;
+  std::shared_ptr<future_state> cancelled_;
   mpi_world::turn turn_;
   std::vector<std::shared_ptr<future_state>> answers_; // by their places among those who take part
   bool stopped_ = false;
@@ -98,11 +100,21 @@ private:
 
 template <class F, class... Args>
 auto cluster::mpi_do(const mpi_manager& m, F&& f, Args&&... args) {
+  return mpi_do(call_options{}, m, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+template <auto F, class... Args>
+auto cluster::mpi_do(const mpi_manager& m, Args&&... args) {
+  return mpi_do(call_options{}, m, fn<F>, std::forward<Args>(args)...);
+}
+
+template <class F, class... Args>
+auto cluster::mpi_do(const call_options& options, const mpi_manager& m, F&& f, Args&&... args) {
   using function = detail::mpi_function<std::decay_t<F>>;
   using task = detail::task_of<function, Args...>;
   using result = typename task::result;
   require_master("mpi_do");
-  detail::mpi_calls calls{m};
+  detail::mpi_calls calls{m, options};
   const function travelling{calls.which(), std::forward<F>(f)};
   std::vector<future<result>> open;
   for (auto id : calls.procs()) {
@@ -128,8 +140,8 @@ auto cluster::mpi_do(const mpi_manager& m, F&& f, Args&&... args) {
 }
 
 template <auto F, class... Args>
-auto cluster::mpi_do(const mpi_manager& m, Args&&... args) {
-  return mpi_do(m, fn<F>, std::forward<Args>(args)...);
+auto cluster::mpi_do(const call_options& options, const mpi_manager& m, Args&&... args) {
+  return mpi_do(options, m, fn<F>, std::forward<Args>(args)...);
 }
 
 } // namespace troupe

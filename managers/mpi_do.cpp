@@ -35,7 +35,11 @@ void run_in_mpi(const mpi_run& which, const std::function<void(MPI_Comm)>& f) {
   job->run(which, f);
 }
 
-mpi_calls::mpi_calls(const mpi_manager& m) : world_(m.world()) {
+mpi_calls::mpi_calls(const mpi_manager& m, const call_options& options) : world_(m.world()) {
+  if (options.deadline)
+    limit_ = moment_after(*options.deadline);
+  if (options.token)
+    cancelled_ = options.token->state();
   if (in_run)
     throw usage_error{"mpi_do was called inside of mpi_do, which would wait for itself"};
   {
@@ -78,8 +82,13 @@ void mpi_calls::wait() {
   std::vector<std::shared_ptr<future_state>> open = answers_;
   std::map<std::size_t, error_info> errors;
   try {
-    while (!open.empty()) {
-      wait_for_any(open);
+    if (cancelled_)
+      open.push_back(cancelled_);
+    while (open.size() > (cancelled_ ? 1 : 0)) {
+      if (!wait_for_any(open, limit_))
+        throw_error(make_error_info(error_kind::deadline_exceeded, "mpi_do has not ended before its deadline"));
+      if (cancelled_ && cancelled_->ready())
+        throw_error(make_error_info(error_kind::cancelled, "mpi_do was cancelled"));
       for (std::size_t i = 0; i < answers_.size(); ++i) {
         const auto found = std::find(open.begin(), open.end(), answers_[i]);
         if (found == open.end() || !(*found)->ready())
@@ -93,8 +102,8 @@ void mpi_calls::wait() {
         }
       }
     }
-  } catch (const interrupted&) {
-    stop("mpi_do was interrupted");
+  } catch (const error& e) {
+    stop(e.what());
     throw;
   }
   if (!stopped_)

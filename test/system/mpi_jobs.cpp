@@ -136,6 +136,18 @@ BOOST_AUTO_TEST_CASE(what_some_ranks_throw_ends_the_others_collective) {
   }
 }
 
+// MP-31
+BOOST_AUTO_TEST_CASE(deadlines_and_tokens_end_a_function_wherever_it_waits) {
+  for (auto& m : modes(3)) {
+    auto r = m.start({"--what", "limits", "--threads", "2"});
+    check_ends_well(r);
+    BOOST_TEST(r.value("deadline") == "deadline_exceeded soon");
+    BOOST_TEST(r.value("token") == "cancelled soon");
+    BOOST_TEST(r.value("token again") == "cancelled soon");
+    BOOST_TEST(r.value("next") == "soon");
+  }
+}
+
 // MP-22, MP-36
 BOOST_AUTO_TEST_CASE(calls_go_on_while_ranks_wait_in_a_collective) {
   for (auto& m : modes(3)) {
@@ -350,6 +362,19 @@ BOOST_AUTO_TEST_CASE(a_part_of_a_job_can_be_a_cluster) {
     BOOST_TEST(r.value("users' messages") == "in order");
     r.check_nothing_left();
   }
+}
+
+// MP-27
+BOOST_AUTO_TEST_CASE(values_that_no_int_can_count_arrive_whole) {
+  if (std::getenv("TROUPE_HUGE_VALUES") == nullptr) {
+    BOOST_TEST_MESSAGE("takes long, and 14 GB: set TROUPE_HUGE_VALUES to run it");
+    return;
+  }
+  auto r = mpirun(2, "mpi_work", {"--mpi-transport", "--what", "huge"});
+  BOOST_TEST(r.end(120s).state.status == 0);
+  BOOST_TEST(r.value("2147483664") == "whole");
+  BOOST_TEST(r.value("4294967312") == "whole");
+  r.check_nothing_left();
 }
 
 // MP-36

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -119,6 +120,41 @@ void show_errors(troupe::cluster& c, const troupe::mpi_manager& m) {
   std::cout << "soon: " << (seconds_since(begin) < 2 ? "yes" : "no") << std::endl;
   // and it goes on, with another communicator
   show_functions(c, m);
+}
+
+// What ends a call from outside; the ranks sit in a collective, in a wait of troupe's, and outside of both.
+void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
+  const auto sit = [](MPI_Comm world) {
+    if (rank_of(world) == 1)
+      here().remotecall_fetch(here().myid(), [] { troupe::this_task::sleep_for(2s); });
+    if (rank_of(world) != 2)
+      MPI_Barrier(world);
+  };
+  const auto how_it_ends = [&](const char* name, const troupe::call_options& options) {
+    const auto begin = steady::now();
+    std::string end = "nothing";
+    try {
+      c.mpi_do(options, m, sit);
+    } catch (const troupe::deadline_exceeded&) {
+      end = "deadline_exceeded";
+    } catch (const troupe::cancelled&) {
+      end = "cancelled";
+    }
+    std::cout << name << ": " << end << (seconds_since(begin) < 1.5 ? " soon" : " late") << std::endl;
+  };
+  how_it_ends("deadline", {.deadline = 200ms});
+  const troupe::cancel_token token;
+  std::thread canceller{[&] {
+    std::this_thread::sleep_for(200ms);
+    token.cancel();
+  }};
+  how_it_ends("token", {.token = token});
+  canceller.join();
+  how_it_ends("token again", {.token = token});
+  // the ranks are free again
+  const auto begin = steady::now();
+  c.mpi_do(troupe::call_options{.deadline = 10s}, m, [](MPI_Comm world) { MPI_Barrier(world); });
+  std::cout << "next: " << (seconds_since(begin) < 1.5 ? "soon" : "late") << std::endl;
 }
 
 // Seconds of CPU that a process of this host has used; -1 if there's none.
@@ -257,6 +293,8 @@ int main(int argc, char** argv) {
       show_errors(c, m);
     } else if (what == "traffic") {
       show_traffic(c, m);
+    } else if (what == "limits") {
+      show_limits(c, m);
     } else if (what == "turns") {
       show_turns(c, m);
     } else if (what == "talk") { // each to each
@@ -269,6 +307,13 @@ int main(int argc, char** argv) {
           }, b) == 1000 + b;
         }
       std::cout << "right: " << right << " of " << pairs << std::endl;
+    } else if (what == "huge") {
+      for (const std::size_t bytes : {(std::size_t{1} << 31) + 16, (std::size_t{1} << 32) + 16}) {
+        std::vector<std::uint64_t> xs(bytes / sizeof(std::uint64_t));
+        std::iota(xs.begin(), xs.end(), 0);
+        const auto back = c.remotecall_fetch(c.workers().back(), [](std::vector<std::uint64_t> there) { return there; }, xs);
+        std::cout << bytes << ": " << (back == xs ? "whole" : "another") << std::endl;
+      }
     } else if (what == "twice") {
       try {
         c.addprocs(m);
