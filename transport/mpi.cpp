@@ -35,6 +35,7 @@ constexpr std::size_t packet_size = 256 << 10; // with its header
 // Pieces of a stream from this size on travel without a header and without being copied: in a message of their own, whose tag is
 // `first_stream_tag` and the receiver's number of the stream.
 constexpr std::size_t least_whole = 64 << 10;
+constexpr std::size_t most_pieces = 16; // of a stream, on their way
 constexpr int first_stream_tag = 2;
 // A message of this size, or less, has come as a whole when it is found: to receive it is to copy it.
 constexpr int here_already = 4 << 10;
@@ -288,8 +289,8 @@ public:
     return in_flight_now_.load(std::memory_order_relaxed) >= most_in_flight;
   }
   void send(int to, packet_ptr p);
-  /// Sends memory without copying it; `piece.sent` tells when it has been read.
-  void send_whole(const lent_ptr& piece, std::uint32_t to_stream);
+  /// Sends memory without copying it. Returns whether it has been read already; if not, the stream will be told (`returned`).
+  bool send_whole(const lent_ptr& piece, std::uint32_t to_stream);
   /// Receives a piece into as much memory.
   bool receive_whole(packet& p, std::byte* into);
   void receive_and_drop(packet_ptr p);
@@ -393,56 +394,41 @@ public:
   stream_result write(std::span<const iovec> pieces) override {
     if (closed_)
       return {stream_result::status::failed, 0, EPIPE};
-    if (lent_) {
-      if (!lent_->sent)
-        return {stream_result::status::would_block, 0, 0};
-      const auto size = lent_->size;
-      lent_ = nullptr;
-      lends_ = false;
-      return {stream_result::status::moved, size, 0};
-    }
-    const auto room = std::min<std::uint64_t>(window - (written_ - read_by_peer_.load()), packet_size - sizeof(packet_header));
+    returned_ = false;
+    if (const auto n = take_returned(); n > 0)
+      return {stream_result::status::moved, n, 0};
     // what introduces a process is never kept waiting: it would count as a failure
-    if (room == 0 || (written_ >= introduction && network_->busy()))
+    if (written_ >= introduction && network_->busy())
       return {stream_result::status::would_block, 0, 0};
-    if (const auto& first = pieces.front(); is_whole(first)) {
-      // what is larger than the window is let go when nothing else is on its way
-      if (first.iov_len > window - (written_ - read_by_peer_.load()) && written_ != read_by_peer_.load())
-        return {stream_result::status::would_block, 0, 0};
-      auto piece = std::make_shared<lent_piece>();
-      piece->begin = first.iov_base;
-      piece->size = std::min<std::size_t>(first.iov_len, window);
-      piece->to = rank_;
-      piece->stream = id_;
-      written_ += piece->size;
-      lends_ = true;
-      network_->send_whole(piece, peer_id_);
-      if (piece->sent) {
-        lends_ = false;
-        return {stream_result::status::moved, piece->size, 0};
-      }
-      lent_ = std::move(piece);
-      return {stream_result::status::would_block, 0, 0};
+    // behind what is on its way already
+    std::size_t skipped = 0;
+    for (auto& p : on_its_way_)
+      skipped += p->size;
+    while (!pieces.empty() && skipped >= pieces.front().iov_len) {
+      skipped -= pieces.front().iov_len;
+      pieces = pieces.subspan(1);
     }
-    auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
-    std::size_t n = 0;
-    for (auto& piece : pieces) {
-      if (is_whole(piece))
+    while (!pieces.empty() && on_its_way_.size() < most_pieces) {
+      const iovec first{static_cast<std::byte*>(pieces.front().iov_base) + skipped, pieces.front().iov_len - skipped};
+      const auto whole = is_whole(first);
+      const auto n = whole ? send_whole(first) : send_copy(first, pieces.subspan(1));
+      if (n == 0)
         break;
-      const auto some = std::min<std::size_t>(piece.iov_len, room - n);
-      const auto begin = static_cast<const std::byte*>(piece.iov_base);
-      p->bytes.insert(p->bytes.end(), begin, begin + some);
-      n += some;
-      if (n == room)
-        break;
+      if (!whole && on_its_way_.empty())
+        return {stream_result::status::moved, n, 0};
+      for (skipped += n; !pieces.empty() && skipped >= pieces.front().iov_len; pieces = pieces.subspan(1))
+        skipped -= pieces.front().iov_len;
     }
-    written_ += n;
-    network_->send(rank_, std::move(p));
-    return {stream_result::status::moved, n, 0};
+    const auto n = take_returned();
+    return {n > 0 ? stream_result::status::moved : stream_result::status::would_block, n, 0};
+  }
+
+  std::size_t flight() const override {
+    return window;
   }
 
   bool reads_memory() const override {
-    return lends_;
+    return lends_ > 0;
   }
 
   void want_write(bool on) override {
@@ -505,7 +491,8 @@ public:
     return readable_ && (wants_write_ || !inbox_.empty() || ended_);
   }
   void returned() {
-    lends_ = false;
+    --lends_;
+    returned_ = true;
     be_ready();
   }
   void read_by_peer(std::uint64_t bytes) {
@@ -531,8 +518,69 @@ private:
   const std::uint32_t id_;
   const int rank_;
   bool may_write() const {
-    return !lends_ && written_ - read_by_peer_ < window && !network_->busy();
+    return returned_ || (lends_ == 0 && room() > 0 && !network_->busy());
   }
+  std::uint64_t room() const {
+    const auto out = written_ - read_by_peer_.load();
+    return out < window ? window - out : 0;
+  }
+
+  // The bytes at the front that are no longer on their way.
+  std::size_t take_returned() {
+    std::size_t n = 0;
+    for (; !on_its_way_.empty() && on_its_way_.front()->sent; on_its_way_.pop_front())
+      n += on_its_way_.front()->size;
+    return n;
+  }
+
+  // Returns how many bytes of the piece, which may be 0 for now.
+  std::size_t send_whole(const iovec& piece) {
+    const auto size = std::min<std::uint64_t>(piece.iov_len, room());
+    if (size < std::min(piece.iov_len, least_whole))
+      return 0;
+    auto p = std::make_shared<lent_piece>();
+    p->begin = piece.iov_base;
+    p->size = size;
+    p->to = rank_;
+    p->stream = id_;
+    written_ += size;
+    ++lends_;
+    if (network_->send_whole(p, peer_id_))
+      --lends_;
+    on_its_way_.push_back(std::move(p));
+    return size;
+  }
+
+  // The same for small pieces, one after the other.
+  std::size_t send_copy(const iovec& first, std::span<const iovec> others) {
+    const auto most = std::min<std::uint64_t>(room(), packet_size - sizeof(packet_header));
+    if (most == 0)
+      return 0;
+    auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
+    std::size_t n = 0;
+    const auto append = [&](const iovec& piece) {
+      const auto some = std::min<std::size_t>(piece.iov_len, most - n);
+      const auto begin = static_cast<const std::byte*>(piece.iov_base);
+      p->bytes.insert(p->bytes.end(), begin, begin + some);
+      n += some;
+    };
+    append(first);
+    for (auto& piece : others) {
+      if (n == most || is_whole(piece))
+        break;
+      append(piece);
+    }
+    written_ += n;
+    network_->send(rank_, std::move(p));
+    if (!on_its_way_.empty()) { // what is in front of it is reported first
+      auto copied = std::make_shared<lent_piece>();
+      copied->size = n;
+      copied->sent = true;
+      on_its_way_.push_back(std::move(copied));
+    }
+    return n;
+  }
+
   bool is_whole(const iovec& piece) const {
     return piece.iov_len >= least_whole && peer_id_ <= last_stream_with_tag && written_ >= introduction;
   }
@@ -544,8 +592,9 @@ private:
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> read_by_peer_{0};
   std::atomic<bool> closed_{false};
-  lent_ptr lent_;                   // the writer's
-  std::atomic<bool> lends_{false};  // until it is sent
+  std::deque<lent_ptr> on_its_way_;    // the writer's: pieces that haven't been reported as moved
+  std::atomic<int> lends_{0};          // how many of them MPI may still read
+  std::atomic<bool> returned_{false};  // one of them has been read
   bool ended_ = false;
   bool wants_write_ = false;
   bool ready_ = false; // is on the network's list
@@ -645,18 +694,18 @@ void mpi_transport::network::send(int to, packet_ptr p) {
   bells_->ring(rank); // a thread of this process may sleep, and MPI goes on only if it is asked
 }
 
-void mpi_transport::network::send_whole(const lent_ptr& piece, std::uint32_t to_stream) {
+bool mpi_transport::network::send_whole(const lent_ptr& piece, std::uint32_t to_stream) {
   const auto at = first_stream_tag + static_cast<int>(to_stream);
   if (MPI_Isend(piece->begin, static_cast<int>(piece->size), MPI_BYTE, piece->to, at, comm, &piece->request) != MPI_SUCCESS) {
     piece->sent = true; // who waits for it will notice
-    return;
+    return true;
   }
   int done = 0;
   MPI_Test(&piece->request, &done, MPI_STATUS_IGNORE);
   bells_->ring(piece->to);
   if (done != 0) {
     piece->sent = true;
-    return;
+    return true;
   }
   {
     auto lock = lock_briefly(mutex_);
@@ -664,6 +713,7 @@ void mpi_transport::network::send_whole(const lent_ptr& piece, std::uint32_t to_
     in_flight_now_ = in_flight_.size() + lent_.size();
   }
   bells_->ring(rank);
+  return false;
 }
 
 bool mpi_transport::network::receive_whole(packet& p, std::byte* into) {

@@ -12,7 +12,6 @@ namespace troupe {
 namespace {
 
 // What is taken from the lanes at once: little enough that a frame of the control lane soon gets its turn.
-constexpr std::size_t flight_size = 256 << 10;
 // What one thread writes in a row: a caller has its own answer to wait for, and the loop others to serve.
 constexpr std::size_t turn_size = 1 << 20;
 
@@ -277,6 +276,7 @@ void session::append(byte_buffer& frame, flow f, std::vector<outside_block>* out
 
 // Takes segments from the lanes, the most urgent lane first. Needs out_mutex_.
 bool session::gather() {
+  const auto flight_size = stream_->flight();
   std::size_t size = 0;
   for (auto& f : in_flight_)
     size += f.to - f.from;
