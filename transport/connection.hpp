@@ -33,7 +33,7 @@ struct hello {
   /// The highest number that the speaker has received in each lane of the session, which goes on from there.
   std::array<std::uint64_t, 3> received{};
   /// By which a worker that has no id yet and dials its master is known there: it was told so by who started it.
-  std::string claim;
+  std::string claim{};
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, hello& x) {
