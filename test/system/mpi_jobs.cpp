@@ -64,7 +64,7 @@ std::string why_not(std::vector<std::string> args, milliseconds at_least, millis
 
 } // namespace
 
-// MP-01, MP-05, MP-06, MP-07, MP-08, MP-15
+// MP-01, MP-05, MP-06, MP-07, MP-08, MP-11, MP-15, MP-30
 BOOST_AUTO_TEST_CASE(each_rank_is_a_process_and_the_maps_tell_which) {
   for (auto& m : modes(3)) {
     auto r = m.start({"--what", "maps"});
@@ -136,7 +136,6 @@ BOOST_AUTO_TEST_CASE(what_some_ranks_throw_ends_the_others_collective) {
   }
 }
 
-// MP-31
 BOOST_AUTO_TEST_CASE(deadlines_and_tokens_end_a_function_wherever_it_waits) {
   for (auto& m : modes(3)) {
     auto r = m.start({"--what", "limits", "--threads", "2"});
@@ -168,6 +167,36 @@ BOOST_AUTO_TEST_CASE(two_functions_at_once_take_turns) {
   }
 }
 
+// MP-12, MP-24, MP-25
+BOOST_AUTO_TEST_CASE(ranks_that_have_nothing_to_do_use_nothing_and_answer_at_once) {
+  for (auto& m : modes(4)) {
+    auto r = m.start({"--what", "idle"});
+    check_ends_well(r);
+    BOOST_TEST(r.value("squares") == "385");
+    BOOST_TEST_MESSAGE(m.name << ": in 5 s all used " << r.value("idle") << " s of CPU; the first call then took " << r.value("first call") << " s");
+    BOOST_TEST(std::stod(r.value("idle")) < 1); // those that ask all the time use 10
+  }
+  const auto threads = [](int ranks) {
+    auto r = mpirun(ranks, "mpi_work", {"--mpi-transport", "--what", "idle"});
+    check_ends_well(r);
+    return r.number("threads");
+  };
+  const auto few = threads(2), more = threads(7);
+  BOOST_TEST(few == more);
+}
+
+// MP-03
+BOOST_AUTO_TEST_CASE(the_launcher_is_called_as_the_options_say) {
+  const temporary_folder folder;
+  const auto launcher = folder.with("launcher", "#!/bin/sh\npwd\nfor x in \"$@\"; do echo \"<$x>\"; done\nexit 4\n");
+  ::chmod(launcher.c_str(), 0700);
+  run r{program("mpi_work"), {"--command", launcher + " -n {np} --flag 'two words'", "--dir", folder / ""}};
+  const auto end = r.end(20s);
+  BOOST_TEST(end.state.status == 3);
+  check_says(end.out, {"0 of 3 ranks came", "exited with status 4", "<-n>\n", "<3>\n", "<--flag>\n", "<two words>\n", "/mpi_work>\n", "<--here>\n", "<--worker>\n"});
+  check_says(end.out, {(folder / "").substr(0, (folder / "").size() - 1) + "\n"});
+}
+
 // MP-32
 BOOST_AUTO_TEST_CASE(a_rank_that_is_removed_leaves_the_others_a_job) {
   for (auto& m : modes(3)) {
@@ -180,7 +209,7 @@ BOOST_AUTO_TEST_CASE(a_rank_that_is_removed_leaves_the_others_a_job) {
   }
 }
 
-// MP-33
+// MP-29, MP-33
 BOOST_AUTO_TEST_CASE(what_ranks_print_is_labelled) {
   for (auto& m : modes(3)) {
     auto r = m.start({"--what", "output"});

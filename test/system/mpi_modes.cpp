@@ -108,6 +108,7 @@ BOOST_AUTO_TEST_CASE(a_rank_that_is_killed_takes_its_job_along) {
   }
 }
 
+// MP-16
 BOOST_AUTO_TEST_CASE(what_does_not_fit_together_is_said_by_one_rank) {
   const auto check = [](run& r, std::initializer_list<std::string_view> parts) {
     const auto end = r.end(20s);

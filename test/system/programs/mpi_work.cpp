@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -247,11 +248,12 @@ int main(int argc, char** argv) {
   int more = 0;
   bool beside = false;
   double timeout = 60;
-  std::string how = "kill", handler, serialized;
+  std::string how = "kill", handler, serialized, dir;
   app.option("--what", what, "what to do");
   app.option("--np", np, "ranks of each job that the program starts");
   app.option("--jobs", jobs, "jobs that it starts");
   app.option("--command", mpi_cmd, "how");
+  app.option("--dir", dir, "where the launcher runs");
   app.option("--more", more, "jobs beside the one that the program belongs to");
   app.option("--how", how, "in what way a rank ends");
   app.option("--beside", beside, "whether the others are in a collective when a rank ends");
@@ -272,7 +274,9 @@ int main(int argc, char** argv) {
       for (int i = 0; i < jobs; ++i) {
         const std::chrono::milliseconds limit{static_cast<int>(timeout * 1000)};
         troupe::mpi_manager m{troupe::mpi_options{.np = np, .mpi_cmd = mpi_cmd, .launch_timeout = limit,
-                                                  .thread_level = serialized.empty() ? -1 : MPI_THREAD_SERIALIZED}};
+                                                  .thread_level = serialized.empty() ? -1 : MPI_THREAD_SERIALIZED,
+                                                  .exeflags = dir.empty() ? std::vector<std::string>{} : std::vector<std::string>{"--here"},
+                                                  .dir = dir}};
         const auto begin = steady::now();
         try {
           c.addprocs(m);
@@ -314,6 +318,25 @@ int main(int argc, char** argv) {
         const auto back = c.remotecall_fetch(c.workers().back(), [](std::vector<std::uint64_t> there) { return there; }, xs);
         std::cout << bytes << ": " << (back == xs ? "whole" : "another") << std::endl;
       }
+    } else if (what == "idle") {
+      int squares = 0;
+      for (int i = 1; i <= 10; ++i)
+        squares += c.remotecall_fetch(troupe::any, [](int x) { return x * x; }, i);
+      std::cout << "squares: " << squares << std::endl;
+      const auto all = [&] {
+        double sum = 0;
+        for (auto id : c.procs())
+          sum += c.remotecall_fetch(id, [] { return cpu_seconds(); });
+        return sum;
+      };
+      const auto before = all();
+      std::this_thread::sleep_for(5s);
+      const auto begin = steady::now();
+      c.remotecall_fetch(c.workers().back(), [] {});
+      std::cout << "first call: " << seconds_since(begin) << "\nidle: " << all() - before << "\nthreads: "
+                << c.remotecall_fetch(c.workers().front(), [] {
+                     return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, std::filesystem::directory_iterator{});
+                   }) << std::endl;
     } else if (what == "twice") {
       try {
         c.addprocs(m);
