@@ -647,17 +647,18 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
   std::shared_ptr<mpi_world> ranks;
   launch_options of_ranks;
   of_ranks.launch_timeout = launch_timeout;
-  if (in_job) {
+  if (in_job)
     ranks = in_job(settings);
-  } else if (s.standard.mpi > 0) {
-    mpi_options options;
+  std::shared_ptr<mpi_world> launched;
+  mpi_options options;
+  if (s.standard.mpi > 0) {
     options.np = s.standard.mpi;
     options.mpi_cmd = s.standard.mpi_cmd;
     options.bind_addr = s.standard.bind_addr;
     options.launch_timeout = launch_timeout;
-    ranks = std::make_shared<mpirun_manager>(options);
-    settings.job = ranks;
-    of_ranks = options;
+    launched = std::make_shared<mpirun_manager>(options);
+    if (!settings.job)
+      settings.job = launched;
   }
   master m{std::move(settings)};
   auto& main_waiter = waiter::of_this_thread();
@@ -680,6 +681,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     try {
       if (ranks)
         c.addprocs(ranks, of_ranks);
+      if (launched)
+        c.addprocs(launched, options);
       if (np > 0) {
         local_options options;
         options.launch_timeout = launch_timeout;

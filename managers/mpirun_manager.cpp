@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <optional>
@@ -184,7 +185,8 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   } catch (const std::invalid_argument& e) {
     throw usage_error{std::string{"an MPI job can't be started: "} + e.what()};
   } catch (const std::system_error& e) {
-    return fail(launch_reason::no_address, -1, "0" + of_np + ": '" + command() + "' can't be started: " + e.what());
+    const std::string hint = e.code().value() == ENOENT ? "; is MPI's launcher installed (Debian: mpich), and in PATH?" : "";
+    return fail(launch_reason::no_address, -1, "0" + of_np + ": '" + command() + "' can't be started: " + e.what() + hint);
   }
   const auto j = job_;
   struct finish { // also when the wait is interrupted

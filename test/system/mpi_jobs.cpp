@@ -108,6 +108,9 @@ BOOST_AUTO_TEST_CASE(mpi_is_an_option_of_every_program) {
   BOOST_TEST(r.value("job 0 mpi_to_proc") == "0-2 1-3");
   run with_command{program("mpi_work"), {"--mpi", "2", "--mpi-cmd", "mpirun -n {np} 'env' A=1", "--what", "maps"}};
   check_ends_well(with_command);
+  auto beside = mpirun(2, "mpi_work", {"--mpi-transport", "--mpi", "2", "-p", "1", "--what", "talk"});
+  check_ends_well(beside);
+  BOOST_TEST(beside.value("right") == "25 of 25");
   run wrong{program("mpi_work"), {"--mpi", "none"}};
   BOOST_TEST(wrong.end().state.status == 2);
 }
