@@ -19,6 +19,7 @@ public:
     state_->set_value({});
   }
 
+  /// Whether it has been cancelled.
   bool cancelled() const {
     return state_->ready();
   }

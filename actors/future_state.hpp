@@ -92,7 +92,7 @@ private:
   std::vector<waiter*> waiters_;
 };
 
-/// Blocks until one of them is ready, or until the limit; tells which. Throws `interrupted`, and usage_error where blocking is not allowed.
+/// Blocks until one of them is ready, or until the limit; tells whether one is. Throws `interrupted`, and usage_error where blocking is not allowed.
 bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit = std::nullopt);
 
 } // namespace detail

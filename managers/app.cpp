@@ -182,6 +182,7 @@ struct app::state {
   int run_master(int argc, char** argv, const body_function& body, const job_start& in_job = nullptr, const std::function<void(int status)>& leave = nullptr);
   int run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keeper, bool over_mpi);
   int run_launched_rank(int argc, char** argv);
+  int run_launched_rank(worker_settings settings, mpi_job& job, rank_keeper& keeper);
   int serve(prepared_worker w, mpi_job& job, rank_keeper& keeper);
 };
 
@@ -451,11 +452,8 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
   bool told = false;
   std::shared_ptr<mpi_world> world;
   const auto end_job = [&](int with) {
-    if (world && world->broken()) {
-      // those that are left end by themselves, and so does this one
-      job.set_broken();
-      return;
-    }
+    if (world && world->ends_apart())
+      return job.end_apart();
     if (job.wait_for_all(job_end_time))
       return;
     std::fprintf(stderr, "%s: not all ranks have ended within %d s of the program's end: aborting the MPI job\n", name.c_str(),
@@ -538,9 +536,9 @@ int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
       ::pause();
   };
   w.joined = [&](proc_id id) { keeper.label(id); };
-  w.leaving = [&](bool broken) {
-    if (broken)
-      job.set_broken();
+  w.leaving = [&](bool apart) {
+    if (apart)
+      job.end_apart();
     job.stop_runs(std::numeric_limits<std::uint64_t>::max(), "this process leaves the cluster");
   };
   return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
@@ -576,10 +574,19 @@ struct launch_orders {
 // Under the master's mpirun_manager, which see.
 int app::state::run_launched_rank(int argc, char** argv) {
   auto settings = parse_worker(argc, argv);
-  const auto limit = std::chrono::steady_clock::now()
-                     + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
   rank_keeper keeper{rank_keeper::mode::launched};
   mpi_job job{MPI_COMM_WORLD, settings.mpi_thread_level < 0 ? MPI_THREAD_MULTIPLE : settings.mpi_thread_level};
+  try {
+    return run_launched_rank(std::move(settings), job, keeper);
+  } catch (const std::exception& e) {
+    print_error(name + ", rank " + std::to_string(job.rank()), e); // all the others would wait for this one
+    job.abort(1);
+  }
+}
+
+int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_keeper& keeper) {
+  const auto limit = std::chrono::steady_clock::now()
+                     + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
   std::string text;
   if (job.rank() == 0) {
     try {

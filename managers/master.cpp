@@ -470,7 +470,7 @@ void master::begin_removal(const std::vector<proc_id>& ids, const std::shared_pt
     change.left.emplace_back(id, gone_error(id, cause));
     const auto job = std::dynamic_pointer_cast<mpi_world>(w->manager);
     frame_builder f;
-    f.start(frame_kind::leave).out().put(static_cast<std::uint8_t>(job && job->broken()));
+    f.start(frame_kind::leave).out().put(static_cast<std::uint8_t>(job && job->ends_apart()));
     process_.net().send(id, f, urgency::now);
     w->manager->kill(id, w->config);
   }

@@ -11,7 +11,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <csignal>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <ifaddrs.h>
 #include <iterator>
@@ -180,9 +182,9 @@ mpi_job::~mpi_job() {
 void mpi_job::finish() {
   if (handles_->comm == MPI_COMM_NULL)
     return;
-  while (!broken_ && !all_there())
+  while (!apart_ && !all_there())
     std::this_thread::sleep_for(look_time);
-  if (broken_) {
+  if (apart_) {
     handles_->comm = MPI_COMM_NULL;
     return;
   }
@@ -279,22 +281,37 @@ void mpi_job::check_run(std::uint64_t number) {
   throw_error(make_error_info(error_kind::interrupted, why));
 }
 
-// All ranks of the run are here: the making of a communicator can't be ended, so none may wait in it for long.
+// All ranks of the run are here: the making of a communicator can't be ended, so none may begin with it unless all do. The first one decides.
 void mpi_job::meet(const mpi_run& which) {
   auto& h = *handles_;
   const int tag = static_cast<int>(which.number % 32768);
   const auto first = which.ranks.front();
-  char nothing = 0;
-  if (rank_ == first) {
-    for (auto r : which.ranks)
-      if (r != rank_)
-        MPI_Recv(&nothing, 1, MPI_CHAR, r, tag, h.of_runs, MPI_STATUS_IGNORE);
-    for (auto r : which.ranks)
-      if (r != rank_)
-        MPI_Send(&nothing, 1, MPI_CHAR, r, tag, h.of_runs);
+  char go = 0;
+  if (rank_ != first) {
+    MPI_Send(&go, 1, MPI_CHAR, first, tag, h.of_runs);
+    const detail::mpi_waits deaf{[] {}, driving::look}; // the first one hears of an end, too, and answers
+    MPI_Recv(&go, 1, MPI_CHAR, first, tag, h.of_runs, MPI_STATUS_IGNORE);
   } else {
-    MPI_Send(&nothing, 1, MPI_CHAR, first, tag, h.of_runs);
-    MPI_Recv(&nothing, 1, MPI_CHAR, first, tag, h.of_runs, MPI_STATUS_IGNORE);
+    std::exception_ptr ended;
+    try {
+      for (auto r : which.ranks)
+        if (r != rank_)
+          MPI_Recv(&go, 1, MPI_CHAR, r, tag, h.of_runs, MPI_STATUS_IGNORE);
+      check_run(which.number);
+    } catch (...) {
+      ended = std::current_exception();
+    }
+    const detail::mpi_waits deaf{[] {}, driving::look};
+    go = ended ? 0 : 1;
+    for (auto r : which.ranks)
+      if (r != rank_)
+        MPI_Send(&go, 1, MPI_CHAR, r, tag, h.of_runs);
+    if (ended)
+      std::rethrow_exception(ended);
+  }
+  if (rank_ != first && go == 0) {
+    check_run(which.number);
+    throw_error(make_error_info(error_kind::interrupted, "mpi_do was ended before all ranks had come"));
   }
   MPI_Group all, part;
   MPI_Comm_group(h.of_runs, &all);
@@ -366,17 +383,21 @@ void mpi_rank_manager::launch(const launch_options&, launch_sink& sink) {
 void mpi_rank_manager::manage(proc_id id, const worker_config& config, manage_op op) {
   if (op == manage_op::deregistered) {
     remove(id);
-    if (std::any_cast<int>(&config.userdata) != nullptr && !leaving_.contains(id))
-      set_broken();
   } else if (const auto r = std::any_cast<int>(&config.userdata); op == manage_op::registered && r != nullptr)
     add(*r, id);
 }
 
 void mpi_rank_manager::kill(proc_id id, const worker_config&) {
-  leaving_.insert(id);
   exit_cause cause;
   cause.reason = "was removed";
   context_.events->post([this, self = shared_from_this(), id, cause] { tell_end(id, cause); });
+}
+
+void mpi_rank_manager::lost(proc_id id, const worker_config&) {
+  context_.events->post([this, self = shared_from_this(), id] {
+    if (const auto found = watched_.find(id); found != watched_.end())
+      ::syscall(SYS_pidfd_send_signal, found->second.process.get(), SIGKILL, nullptr, 0);
+  });
 }
 
 namespace {

@@ -11,7 +11,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -68,12 +67,12 @@ public:
   /// The master is about to end. Returns whether all ranks have come to their ends within the limit; if not, the job has to be aborted.
   bool wait_for_all(std::chrono::milliseconds limit);
 
-  /// A rank has died. From now on nothing waits for all ranks, and MPI isn't finalized.
-  void set_broken() {
-    broken_ = true;
+  /// From now on nothing waits for all ranks, and MPI isn't finalized: a rank may have died.
+  void end_apart() {
+    apart_ = true;
   }
 
-  /// Waits for all ranks, using no CPU; then ends MPI. Once.
+  /// Waits for all ranks, however long that takes, using no CPU; then ends MPI. Once.
   void finish();
 
   /// Calls a function with a communicator of the ranks that take part in the run, which are to call this as well. On that thread, blocking MPI calls
@@ -100,7 +99,7 @@ private:
 
   int rank_ = 0;
   int size_ = 0;
-  std::atomic<bool> broken_{false};
+  std::atomic<bool> apart_{false};
   struct handles;
   std::unique_ptr<handles> handles_;
 };
@@ -113,8 +112,7 @@ public:
   void launch(const launch_options& options, launch_sink& sink) override;
   void manage(proc_id id, const worker_config& config, manage_op op) override;
   void kill(proc_id id, const worker_config& config) override;
-  void lost(proc_id, const worker_config&) override {
-  }
+  void lost(proc_id id, const worker_config& config) override;
   /// Where a rank's death isn't the end of all, and its process is one of this host's.
   bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   void attach(const manager_context& context) override {
@@ -131,7 +129,6 @@ private:
 
   std::vector<mpi_job::rank_info> ranks_;
   manager_context context_{};
-  std::set<proc_id> leaving_;         // loop thread
   std::map<proc_id, watched> watched_; // loop thread
 };
 

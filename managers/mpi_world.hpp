@@ -33,6 +33,7 @@ struct mpi_run {
 /// An MPI job as the master sees it: what mpi_manager is a handle of. Any thread.
 class mpi_world : public own_manager {
 public:
+  /// Which process each rank is.
   std::map<int, proc_id> ranks() const;
 
   /// For as long as it lives no other run begins: what it is told, and the processes of its ranks, in the same order.
@@ -41,7 +42,7 @@ public:
     mpi_run run;
     std::vector<proc_id> procs;
   };
-  /// Blocks while another run is being sent to the ranks.
+  /// Blocks while another run is being sent to the ranks; nothing ends that wait.
   turn begin();
 
   /// A function has failed, and may have left others in the middle of something.
@@ -54,15 +55,12 @@ public:
   bool survivable() const {
     return survivable_;
   }
-  /// A rank has died: MPI can't be finalized any more, since that takes all of them.
-  bool broken() const {
-    return broken_;
+  /// Whether its ranks end each by itself, without MPI_Finalize, which takes all of them: one may have died.
+  bool ends_apart() const {
+    return survivable_;
   }
 
 protected:
-  void set_broken() {
-    broken_ = true;
-  }
   void add(int rank, proc_id id);
   void remove(proc_id id);
 
@@ -73,7 +71,6 @@ private:
   std::uint64_t last_run_ = 0;
   std::uint64_t communicator_ = 1;
   std::atomic<bool> survivable_{false};
-  std::atomic<bool> broken_{false};
 };
 
 } // namespace troupe

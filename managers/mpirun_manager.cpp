@@ -112,9 +112,9 @@ struct mpirun_manager::job {
   unique_fd input;
   output_pump::id out = 0;
   output_pump::id err = 0;
-  std::vector<std::shared_ptr<rank>> ranks;
 
   std::mutex mutex; // guards the next ones; nothing else is locked while it is held
+  std::vector<std::shared_ptr<rank>> ranks; // set once, as a whole
   std::optional<mpi_job_line> answer;
   std::string tail; // the last lines that it wrote
 
@@ -125,6 +125,11 @@ struct mpirun_manager::job {
   bool ending = false;
   std::optional<exit_state> ended;
   std::shared_ptr<rank> first; // to die
+
+  std::vector<std::shared_ptr<rank>> all_ranks() {
+    std::lock_guard guard{mutex};
+    return ranks;
+  }
 
   std::string last_words() {
     std::lock_guard guard{mutex};
@@ -139,7 +144,7 @@ mpirun_manager::mpirun_manager(mpi_options options) : options_(std::move(options
     options_.np = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   if (options_.mpi_cmd.find(mpi_survival_flag) != std::string::npos)
     set_survivable();
-  if (command().empty())
+  if (CLI::detail::split_up(options_.mpi_cmd).empty())
     throw usage_error{"mpi_options::mpi_cmd is the launcher with its arguments, it is empty"};
 }
 
@@ -166,10 +171,9 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
     throw usage_error{"launch_timeout must be positive, it is " + std::to_string(options.launch_timeout.count()) + " ms"};
   if (context_.events == nullptr)
     throw usage_error{"an mpi_manager is launched by cluster::addprocs"};
-  if (launched_.exchange(true))
-    throw usage_error{"this mpi_manager has started its job already; another job takes another mpi_manager"};
   const auto until = std::chrono::steady_clock::now() + options.launch_timeout;
   const auto at = context_.listen(options.bind_addr);
+  launched_ = true;
   const auto secret = random_word();
   // where a rank finds the master depends on the rank's host, unless the user has said where
   const auto own_host = options.bind_addr.empty() ? context_.host : std::string{"-"};
@@ -177,7 +181,7 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   settings << options_.np << ' ' << (survivable() ? 1 : 0) << ' ' << secret << ' ' << own_host << ' ' << at.port << ' ' << at.address;
   const auto of_np = " of " + std::to_string(options_.np) + " ranks came";
   const auto fail = [&](launch_reason reason, int status, const std::string& text) {
-    const auto words = job_ ? without_obituary(job_->last_words()) : std::string{};
+    const auto words = job_.load() ? without_obituary(job_.load()->last_words()) : std::string{};
     sink.failed({context_.host, reason, status, text + (words.empty() ? "" : "; its last words:\n" + words)});
   };
   try {
@@ -188,7 +192,7 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
     const std::string hint = e.code().value() == ENOENT ? "; is MPI's launcher installed (Debian: mpich), and in PATH?" : "";
     return fail(launch_reason::no_address, -1, "0" + of_np + ": '" + command() + "' can't be started: " + e.what() + hint);
   }
-  const auto j = job_;
+  const auto j = job_.load();
   struct finish { // also when the wait is interrupted
     mpirun_manager& self;
     job_ptr j;
@@ -220,16 +224,21 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   if (static_cast<int>(answer->ranks.size()) != options_.np)
     return fail(launch_reason::died, -1, std::to_string(answer->ranks.size()) + of_np + ": '" + command() + "' started "
                   + std::to_string(answer->ranks.size()));
+  std::vector<std::shared_ptr<rank>> ranks;
   for (auto& p : answer->ranks) {
     auto r = std::make_shared<rank>();
-    r->number = static_cast<int>(j->ranks.size());
+    r->number = static_cast<int>(ranks.size());
     r->os_pid = p.os_pid;
     r->host = p.host;
     if (p.host == context_.host)
       r->process = unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<::pid_t>(p.os_pid), 0))};
-    j->ranks.push_back(r);
+    ranks.push_back(r);
   }
-  for (auto& r : j->ranks) {
+  {
+    std::lock_guard guard{j->mutex};
+    j->ranks = ranks;
+  }
+  for (auto& r : ranks) {
     worker_config config;
     config.host = r->host;
     config.os_pid = r->os_pid;
@@ -292,7 +301,7 @@ void mpirun_manager::take_line(const job_ptr& j, std::string_view line, bool is_
     line.remove_prefix(from->size);
     if (is_stderr)
       context_.events->post([j, id = from->id, text = std::string{line}] {
-        for (auto& r : j->ranks)
+        for (auto& r : j->all_ranks())
           if (r->id == id) {
             r->stderr_tail.append(text).push_back('\n');
             if (r->stderr_tail.size() > max_tail)
@@ -326,9 +335,10 @@ void mpirun_manager::watch_end(const job_ptr& j) {
 
 // Loop thread. Keepers tell in the order of their ranks' ends: the first has died of itself.
 void mpirun_manager::take_end_of(const job_ptr& j, const rank_keeper::ended& end) {
-  if (end.rank < 0 || end.rank >= static_cast<int>(j->ranks.size()))
+  const auto ranks = j->all_ranks();
+  if (end.rank < 0 || end.rank >= static_cast<int>(ranks.size()))
     return;
-  const auto r = j->ranks[static_cast<std::size_t>(end.rank)];
+  const auto r = ranks[static_cast<std::size_t>(end.rank)];
   if (r->end)
     return;
   r->end = end;
@@ -339,15 +349,15 @@ void mpirun_manager::take_end_of(const job_ptr& j, const rank_keeper::ended& end
     j->first = r;
   if (!survivable())
     return; // the launcher ends the others, and then itself
-  set_broken();
   // its last words may come a moment later
   context_.events->call_after(words_time, [this, self = shared_from_this(), j, r] { tell_end(*j, *r); });
 }
 
 // How a rank has ended, for the master. Loop thread.
 void mpirun_manager::tell_end(job& j, rank& r) {
-  if (std::exchange(r.told, true) || !r.on_end)
-    return;
+  if (r.told || !r.on_end)
+    return; // watch comes back to it
+  r.told = true;
   const auto cause_of = [](const rank& of) {
     exit_cause cause;
     if (of.end) {
@@ -381,7 +391,7 @@ void mpirun_manager::take_end(const job_ptr& j) {
   if (j->ended)
     return;
   j->ended = j->process.try_wait().value_or(exit_state{});
-  for (auto& r : j->ranks)
+  for (auto& r : j->all_ranks())
     tell_end(*j, *r);
   j->answered.set_value({});
   j->gone.set_value({});
@@ -400,12 +410,13 @@ void mpirun_manager::end(const job_ptr& j) {
 }
 
 void mpirun_manager::kill_all() {
-  if (!job_)
+  const auto j = job_.load();
+  if (!j)
     return;
-  for (auto& r : job_->ranks)
+  for (auto& r : j->all_ranks())
     if (r->process)
       ::syscall(SYS_pidfd_send_signal, r->process.get(), SIGKILL, nullptr, 0);
-  job_->process.signal_group(SIGKILL);
+  j->process.signal_group(SIGKILL);
 }
 
 void mpirun_manager::manage(proc_id id, const worker_config& config, manage_op op) {
@@ -423,7 +434,7 @@ void mpirun_manager::manage(proc_id id, const worker_config& config, manage_op o
     case manage_op::interrupt:
       break;
     case manage_op::finalize:
-      context_.events->post([this, self = shared_from_this(), j = job_] { end(j); });
+      context_.events->post([this, self = shared_from_this(), j = job_.load()] { end(j); });
       break;
   }
 }
@@ -432,14 +443,10 @@ bool mpirun_manager::watch(proc_id, const worker_config& config, std::function<v
   const auto found = std::any_cast<std::shared_ptr<rank>>(&config.userdata);
   if (found == nullptr)
     return false;
-  context_.events->post([this, self = shared_from_this(), j = job_, r = *found, ended = std::move(ended)]() mutable {
-    if (j->ended) {
-      exit_cause cause;
-      cause.host = r->host;
-      cause.reason = "ended";
-      return ended(cause);
-    }
+  context_.events->post([this, self = shared_from_this(), j = job_.load(), r = *found, ended = std::move(ended)]() mutable {
     r->on_end = std::move(ended);
+    if (j->ended || (r->end && survivable()))
+      tell_end(*j, *r);
   });
   return true;
 }
@@ -449,11 +456,12 @@ void mpirun_manager::kill(proc_id, const worker_config& config) {
   const auto found = std::any_cast<std::shared_ptr<rank>>(&config.userdata);
   if (found == nullptr)
     return;
-  context_.events->post([this, self = shared_from_this(), j = job_, r = *found] {
+  context_.events->post([this, self = shared_from_this(), j = job_.load(), r = *found] {
     if (r->id == 0)
       return end(j); // what is missing a rank is no job
     r->leaving = true;
-    const bool last = std::none_of(j->ranks.begin(), j->ranks.end(), [](auto& other) { return !other->leaving && !other->dead; });
+    const auto ranks = j->all_ranks();
+    const bool last = std::none_of(ranks.begin(), ranks.end(), [](auto& other) { return !other->leaving && !other->dead; });
     if (last || std::exchange(r->told, true) || !r->on_end)
       return;
     exit_cause cause;

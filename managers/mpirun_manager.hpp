@@ -49,7 +49,7 @@ private:
   mpi_options options_;
   manager_context context_{};
   std::atomic<bool> launched_{false};
-  job_ptr job_; // set once, by launch
+  std::atomic<job_ptr> job_; // set once, by launch
 };
 
 /// What rank 0 answers on its standard output, "troupe_mpi_job:" and for each rank its process's id and host's name.

@@ -67,6 +67,7 @@ char label_text[sizeof order::text];
 std::size_t label_size = 0;
 bool others_survive = false;
 bool is_launched = false;
+bool is_master = false;
 int orders = -1;
 
 // What the rank has told.
@@ -129,8 +130,11 @@ void relay_all(int pidfd) {
           all[i].fd = -1;
       }
     if (!any && all[2].revents != 0)
-      return;
+      break;
   }
+  for (auto& s : streams) // a last line without an end, while others keep the stream open
+    if (s.held > 0)
+      write_line(s, s.line.data(), s.held);
 }
 
 // A launcher of MPICH's kind ends all ranks when one ends without a word; said in its place, it doesn't (PMI-1, "finalize"; hydra 4.0.2: pmip_cb.c).
@@ -156,10 +160,17 @@ void say_goodbye() {
   }
 }
 
+const char* number_of_rank() {
+  for (auto name : {"PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"})
+    if (const auto text = std::getenv(name))
+      return text;
+  return nullptr;
+}
+
 // How the rank has ended, for the master that has started the job, and for a user who looks.
 void tell_end(int status) {
   char text[160];
-  const auto rank = std::getenv("PMI_RANK");
+  const auto rank = number_of_rank();
   const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   int n = 0;
   if (is_launched)
@@ -191,13 +202,15 @@ void tell_end(int status) {
   tell_end(status);
   if (others_survive) {
     say_goodbye();
-    ::_exit(0);
+    // the program's status is the master's, which a death that it has survived must not spoil
+    ::_exit(is_master ? (WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)) : 0);
   }
   if (WIFSIGNALED(status)) {
     std::signal(WTERMSIG(status), SIG_DFL);
     ::rlimit none{};
     ::setrlimit(RLIMIT_CORE, &none); // the rank has left one
     ::raise(WTERMSIG(status));
+    ::_exit(128 + WTERMSIG(status)); // it was blocked
   }
   ::_exit(WEXITSTATUS(status));
 }
@@ -239,6 +252,9 @@ rank_keeper::rank_keeper(mode how) {
     ignore_signals();
     ::prctl(PR_SET_NAME, "troupe-keeper");
     is_launched = how == mode::launched;
+    const auto number = number_of_rank();
+    is_master = !is_launched && number != nullptr && std::strcmp(number, "0") == 0;
+    std::signal(SIGCHLD, SIG_DFL);
     streams[0].from = out_read.get();
     streams[0].to = STDOUT_FILENO;
     streams[1].from = err_read.get();
@@ -271,7 +287,7 @@ rank_keeper::rank_keeper(mode how) {
     if (child < 0)
       return;
     if (child == 0) {
-      if (::fork() != 0)
+      if (::fork() > 0)
         ::_exit(0);
       begin_relaying();
       for (int fd = STDERR_FILENO + 1; fd < 1024; ++fd)

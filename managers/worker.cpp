@@ -26,6 +26,8 @@ using clock = std::chrono::steady_clock;
 // Tasks that wait end within this time when the worker is let go; those that compute are left behind.
 constexpr auto end_time = 200ms;
 constexpr std::size_t max_setting_line = 512;
+// Between a worker's attempts to join its master.
+constexpr auto dial_again_time = 100ms;
 
 [[noreturn]] void end_at_once(int status) {
   ::_exit(status);
@@ -64,17 +66,21 @@ public:
       given_.joined(process_.net().id());
     leaving_.wait();
     if (given_.leaving)
-      given_.leaving(job_broken_);
+      given_.leaving(ends_apart_);
     return leave(0);
   }
 
 private:
   void dial_master(clock::time_point limit) {
     const auto time = std::max(1ms, std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()));
-    process_.run_in_loop([&] {
-      process_.net().join(given_.master->where, given_.master->claim, time, [](const std::string& why_not) {
-        if (why_not.empty())
+    process_.events().post([this, limit, time] {
+      process_.net().join(given_.master->where, given_.master->claim, time, [this, limit](const std::string& why_not) {
+        if (why_not.empty() || joining_.ready())
           return;
+        if (clock::now() + dial_again_time < limit) { // a crowd at its door, perhaps
+          process_.events().call_after(dial_again_time, [this, limit] { dial_master(limit); });
+          return;
+        }
         process::warn("this worker can't join its master: " + why_not);
         end_at_once(1);
       });
@@ -173,7 +179,7 @@ private:
         return;
       }
       case frame_kind::leave:
-        job_broken_ = in.get<std::uint8_t>() != 0;
+        ends_apart_ = in.get<std::uint8_t>() != 0;
         in.expect_end();
         process_.net().let_go(master_id);
         leaving_.set_value({});
@@ -220,7 +226,7 @@ private:
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set
   bool joined_ = false;  // loop thread
-  bool job_broken_ = false; // written before leaving_ is set
+  bool ends_apart_ = false; // written before leaving_ is set
   std::vector<membership_change> early_;
   process process_; // last: its thread calls the others
 };

@@ -49,8 +49,8 @@ struct prepared_worker {
   std::optional<master_address> master;
   /// Is called once, with the worker's id. May be empty.
   std::function<void(proc_id)> joined;
-  /// Is called when the worker is to leave; with whether it is a rank of an MPI job of which another one has died. May be empty.
-  std::function<void(bool broken)> leaving;
+  /// Is called when the worker is to leave; with whether it is a rank of an MPI job that ends without the others. May be empty.
+  std::function<void(bool apart)> leaving;
 };
 
 /// The next line of standard input, read byte by byte: what follows is not ours. Throws usage_error if none comes before `limit`, or if it is longer

@@ -35,17 +35,6 @@ public:
   /// Any thread, one at a time.
   virtual stream_result write(std::span<const iovec> pieces) = 0;
 
-  /// How many bytes it should be offered at once, so that it is never idle; what has been offered must come next.
-  virtual std::size_t flight() const {
-    return 256 << 10;
-  }
-
-  /// Whether it may still read memory that `write` was given and has not reported as moved: then the next `write` begins with the same bytes, and until
-  /// it has reported them they stay as they are. Any thread.
-  virtual bool reads_memory() const {
-    return false;
-  }
-
   /// Loop thread.
   virtual void want_write(bool on) = 0;
 

@@ -72,11 +72,14 @@ verdict mesh::admit(const hello& h) {
 }
 
 verdict mesh::admit_expected(const hello& h) {
-  auto found = expected_.extract(h.claim);
-  if (found.empty())
+  const auto found = expected_.find(h.claim);
+  if (found == expected_.end())
     return {"this master expects no such worker"};
-  admitted_id_ = found.mapped().id;
-  admitted_ = std::move(found.mapped().done);
+  admitted_id_ = found->second.id;
+  admitted_ = [this, claim = h.claim, done = found->second.done] { // once the connection stands
+    expected_.erase(claim);
+    done();
+  };
   return {};
 }
 

@@ -31,23 +31,16 @@ namespace {
 using clock = loop::clock;
 
 constexpr int tag = 1;
-constexpr std::size_t packet_size = 256 << 10; // with its header
-// Pieces of a stream from this size on travel without a header and without being copied: in a message of their own, whose tag is
-// `first_stream_tag` and the receiver's number of the stream.
-constexpr std::size_t least_whole = 64 << 10;
-constexpr std::size_t most_pieces = 16; // of a stream, on their way
-constexpr int first_stream_tag = 2;
+constexpr std::size_t packet_size = 1 << 20; // with its header
 // A message of this size, or less, has come as a whole when it is found: to receive it is to copy it.
 constexpr int here_already = 4 << 10;
-// Of the stream, so that no tag is larger than MPI promises (MPI-3.1, 8.1.2).
-constexpr std::uint32_t last_stream_with_tag = 32767 - first_stream_tag;
 // Bytes of a stream that are on their way or wait to be read.
 constexpr std::uint64_t window = 4 << 20;
 // Handshake and hello are less.
 constexpr std::uint64_t introduction = 1 << 20;
-// Packets of all streams together that MPI hasn't taken yet; testing them takes time for each.
+// Packets to one rank that MPI hasn't taken yet; testing them takes time for each.
 constexpr std::size_t most_in_flight = 64;
-constexpr std::size_t spare_packets = 32;
+constexpr std::size_t spare_packets = 16;
 constexpr int packets_at_once = 64; // that one round takes
 // How long a thread sleeps when nobody can wake it, or MPI has something to do: first, and at most.
 constexpr clock::duration first_nap = std::chrono::microseconds{20};
@@ -78,25 +71,9 @@ struct packet {
   MPI_Request request = MPI_REQUEST_NULL;
   int from = 0;
   std::size_t begin = sizeof(packet_header); // of what hasn't been read
-  // Of one that is a piece of a stream, and nothing else: it is received when it is known where to.
-  MPI_Message message = MPI_MESSAGE_NULL;
-  std::size_t whole = 0;
-  std::uint32_t stream = 0;
 };
 
 using packet_ptr = std::unique_ptr<packet>;
-
-// A piece of memory on its way.
-struct lent_piece {
-  const void* begin = nullptr;
-  std::size_t size = 0;
-  MPI_Request request = MPI_REQUEST_NULL; // guarded by the network's mutex
-  int to = 0;
-  std::uint32_t stream = 0; // our number
-  std::atomic<bool> sent{false};
-};
-
-using lent_ptr = std::shared_ptr<lent_piece>;
 
 packet_header header_of(const packet& p) {
   packet_header h;
@@ -203,10 +180,18 @@ bells::bells(MPI_Comm all) {
   path.copy(mine.path, sizeof mine.path - 1);
   ::gethostname(mine.host, sizeof mine.host - 1);
   socket_ = unique_fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+  const auto file = flag_file(path.c_str());
+  struct names { // of what has been opened, gone with the constructor, whatever way that ends
+    const std::string& path;
+    const std::string& file;
+    ~names() {
+      ::unlink(path.c_str());
+      ::unlink(file.c_str());
+    }
+  } removed{path, file};
   const auto address = bell_address(path);
   if (!socket_ || ::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     throw std::system_error{errno, std::generic_category(), "troupe: cannot make a socket at " + path};
-  const auto file = flag_file(mine.path);
   mine_ = shared_flag{file, O_RDWR | O_CREAT | O_EXCL};
   if (mine_.get() == nullptr)
     throw std::system_error{errno, std::generic_category(), "troupe: cannot share memory by " + file};
@@ -222,9 +207,6 @@ bells::bells(MPI_Comm all) {
   int here = all_here_ ? 1 : 0, all_reach_all = 0;
   check(MPI_Allreduce(&here, &all_reach_all, 1, MPI_INT, MPI_MIN, all), "wait for all ranks");
   all_here_ = all_reach_all != 0;
-  // all are connected: no end of a process leaves them behind
-  ::unlink(path.c_str());
-  ::unlink(file.c_str());
 }
 
 // A rank of the same name may be elsewhere, or have another /tmp: it looks now and then.
@@ -285,15 +267,12 @@ public:
   }
 
   packet_ptr new_packet(packet_header h);
-  bool busy() const {
-    return in_flight_now_.load(std::memory_order_relaxed) >= most_in_flight;
+  // Whether a rank doesn't receive what has been sent to it.
+  bool busy(int to) const {
+    return unsent_to_[static_cast<std::size_t>(to)].load(std::memory_order_relaxed) >= most_in_flight;
   }
-  void send(int to, packet_ptr p);
-  /// Sends memory without copying it. Returns whether it has been read already; if not, the stream will be told (`returned`).
-  bool send_whole(const lent_ptr& piece, std::uint32_t to_stream);
-  /// Receives a piece into as much memory.
-  bool receive_whole(packet& p, std::byte* into);
-  void receive_and_drop(packet_ptr p);
+  // False if MPI doesn't take it: whoever waits for a header will notice, a stream has ended.
+  bool send(int to, packet_ptr p);
   void send_header(int to, packet_header h) {
     send(to, new_packet(h));
   }
@@ -329,9 +308,9 @@ private:
 
   std::mutex mutex_;
   std::vector<packet_ptr> in_flight_;
-  std::vector<lent_ptr> lent_; // the same
   std::vector<packet_ptr> spare_;
   std::atomic<std::size_t> in_flight_now_{0};
+  std::vector<std::atomic<std::size_t>> unsent_to_; // by rank
 };
 
 // Created by the loop's thread; `write` may be called by others, until the stream is destroyed.
@@ -356,22 +335,6 @@ public:
     std::size_t n = 0;
     while (n < into.size() && !inbox_.empty()) {
       auto& p = *inbox_.front();
-      if (p.whole > 0) {
-        if (n > 0)
-          break; // where it is to go, what came before it may tell
-        if (into.size() >= p.whole) {
-          n = p.whole;
-          if (!network_->receive_whole(p, into.data()))
-            return {stream_result::status::failed, 0, EIO};
-          network_->give_back(std::move(inbox_.front()));
-          inbox_.pop_front();
-          break;
-        }
-        p.bytes.resize(p.whole);
-        p.begin = 0;
-        if (!network_->receive_whole(p, p.bytes.data()))
-          return {stream_result::status::failed, 0, EIO};
-      }
       const auto some = std::min(into.size() - n, p.bytes.size() - p.begin);
       std::memcpy(into.data() + n, p.bytes.data() + p.begin, some);
       p.begin += some;
@@ -392,43 +355,28 @@ public:
   }
 
   stream_result write(std::span<const iovec> pieces) override {
-    if (closed_)
+    if (closed_ || failed_)
       return {stream_result::status::failed, 0, EPIPE};
-    returned_ = false;
-    if (const auto n = take_returned(); n > 0)
-      return {stream_result::status::moved, n, 0};
+    const auto most = std::min<std::uint64_t>(window - (written_ - read_by_peer_.load()), packet_size - sizeof(packet_header));
     // what introduces a process is never kept waiting: it would count as a failure
-    if (written_ >= introduction && network_->busy())
+    if (most == 0 || (written_ >= introduction && network_->busy(rank_)))
       return {stream_result::status::would_block, 0, 0};
-    // behind what is on its way already
-    std::size_t skipped = 0;
-    for (auto& p : on_its_way_)
-      skipped += p->size;
-    while (!pieces.empty() && skipped >= pieces.front().iov_len) {
-      skipped -= pieces.front().iov_len;
-      pieces = pieces.subspan(1);
-    }
-    while (!pieces.empty() && on_its_way_.size() < most_pieces) {
-      const iovec first{static_cast<std::byte*>(pieces.front().iov_base) + skipped, pieces.front().iov_len - skipped};
-      const auto whole = is_whole(first);
-      const auto n = whole ? send_whole(first) : send_copy(first, pieces.subspan(1));
-      if (n == 0)
+    auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
+    std::size_t n = 0;
+    for (auto& piece : pieces) {
+      const auto some = std::min<std::size_t>(piece.iov_len, most - n);
+      const auto begin = static_cast<const std::byte*>(piece.iov_base);
+      p->bytes.insert(p->bytes.end(), begin, begin + some);
+      n += some;
+      if (n == most)
         break;
-      if (!whole && on_its_way_.empty())
-        return {stream_result::status::moved, n, 0};
-      for (skipped += n; !pieces.empty() && skipped >= pieces.front().iov_len; pieces = pieces.subspan(1))
-        skipped -= pieces.front().iov_len;
     }
-    const auto n = take_returned();
-    return {n > 0 ? stream_result::status::moved : stream_result::status::would_block, n, 0};
-  }
-
-  std::size_t flight() const override {
-    return window;
-  }
-
-  bool reads_memory() const override {
-    return lends_ > 0;
+    written_ += n;
+    if (!network_->send(rank_, std::move(p))) {
+      failed_ = true; // what is missing now, no later piece may follow
+      return {stream_result::status::failed, 0, EIO};
+    }
+    return {stream_result::status::moved, n, 0};
   }
 
   void want_write(bool on) override {
@@ -442,9 +390,6 @@ public:
       return;
     readable_ = writable_ = nullptr;
     network_->forget(id_);
-    for (auto& p : inbox_)
-      if (p->whole > 0)
-        network_->receive_and_drop(std::move(p));
     inbox_.clear();
     if (!ended_ && peer_id_ != 0)
       network_->send_header(rank_, {packet_kind::close, peer_id_, 0});
@@ -470,7 +415,7 @@ public:
   }
   void arrived(packet_ptr p) {
     if (closed_)
-      return p->whole > 0 ? network_->receive_and_drop(std::move(p)) : void();
+      return;
     inbox_.push_back(std::move(p));
     be_ready();
   }
@@ -490,11 +435,6 @@ public:
   bool has_something() const {
     return readable_ && (wants_write_ || !inbox_.empty() || ended_);
   }
-  void returned() {
-    --lends_;
-    returned_ = true;
-    be_ready();
-  }
   void read_by_peer(std::uint64_t bytes) {
     // never more than was written
     if (bytes <= written_ && bytes > read_by_peer_)
@@ -502,7 +442,7 @@ public:
   }
   // Level-triggered; returns whether there was anything to call for. What it calls may destroy the stream.
   bool tell() {
-    if (const auto f = writable_; f && wants_write_ && may_write()) {
+    if (const auto f = writable_; f && wants_write_ && written_ - read_by_peer_ < window && !network_->busy(rank_)) {
       (*f)();
       return true;
     }
@@ -517,74 +457,6 @@ private:
   const std::shared_ptr<network> network_;
   const std::uint32_t id_;
   const int rank_;
-  bool may_write() const {
-    return returned_ || (lends_ == 0 && room() > 0 && !network_->busy());
-  }
-  std::uint64_t room() const {
-    const auto out = written_ - read_by_peer_.load();
-    return out < window ? window - out : 0;
-  }
-
-  // The bytes at the front that are no longer on their way.
-  std::size_t take_returned() {
-    std::size_t n = 0;
-    for (; !on_its_way_.empty() && on_its_way_.front()->sent; on_its_way_.pop_front())
-      n += on_its_way_.front()->size;
-    return n;
-  }
-
-  // Returns how many bytes of the piece, which may be 0 for now.
-  std::size_t send_whole(const iovec& piece) {
-    const auto size = std::min<std::uint64_t>(piece.iov_len, room());
-    if (size < std::min(piece.iov_len, least_whole))
-      return 0;
-    auto p = std::make_shared<lent_piece>();
-    p->begin = piece.iov_base;
-    p->size = size;
-    p->to = rank_;
-    p->stream = id_;
-    written_ += size;
-    ++lends_;
-    if (network_->send_whole(p, peer_id_))
-      --lends_;
-    on_its_way_.push_back(std::move(p));
-    return size;
-  }
-
-  // The same for small pieces, one after the other.
-  std::size_t send_copy(const iovec& first, std::span<const iovec> others) {
-    const auto most = std::min<std::uint64_t>(room(), packet_size - sizeof(packet_header));
-    if (most == 0)
-      return 0;
-    auto p = network_->new_packet({packet_kind::data, peer_id_, 0});
-    std::size_t n = 0;
-    const auto append = [&](const iovec& piece) {
-      const auto some = std::min<std::size_t>(piece.iov_len, most - n);
-      const auto begin = static_cast<const std::byte*>(piece.iov_base);
-      p->bytes.insert(p->bytes.end(), begin, begin + some);
-      n += some;
-    };
-    append(first);
-    for (auto& piece : others) {
-      if (n == most || is_whole(piece))
-        break;
-      append(piece);
-    }
-    written_ += n;
-    network_->send(rank_, std::move(p));
-    if (!on_its_way_.empty()) { // what is in front of it is reported first
-      auto copied = std::make_shared<lent_piece>();
-      copied->size = n;
-      copied->sent = true;
-      on_its_way_.push_back(std::move(copied));
-    }
-    return n;
-  }
-
-  bool is_whole(const iovec& piece) const {
-    return piece.iov_len >= least_whole && peer_id_ <= last_stream_with_tag && written_ >= introduction;
-  }
-
   std::uint32_t peer_id_ = 0;
   std::shared_ptr<std::function<void()>> readable_, writable_;
   std::deque<packet_ptr> inbox_;
@@ -592,9 +464,7 @@ private:
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> read_by_peer_{0};
   std::atomic<bool> closed_{false};
-  std::deque<lent_ptr> on_its_way_;    // the writer's: pieces that haven't been reported as moved
-  std::atomic<int> lends_{0};          // how many of them MPI may still read
-  std::atomic<bool> returned_{false};  // one of them has been read
+  std::atomic<bool> failed_{false};
   bool ended_ = false;
   bool wants_write_ = false;
   bool ready_ = false; // is on the network's list
@@ -612,11 +482,12 @@ mpi_transport::network::network(MPI_Comm of) {
   char text[32];
   std::snprintf(text, sizeof text, "mpi-%016llx", static_cast<unsigned long long>(job));
   address_ = text;
+  unsent_to_ = std::vector<std::atomic<std::size_t>>(static_cast<std::size_t>(size));
   bells_ = std::make_unique<bells>(comm);
 }
 
 mpi_transport::network::~network() {
-  for (const auto end = clock::now() + farewell; (!in_flight_.empty() || !lent_.empty()) && clock::now() < end;)
+  for (const auto end = clock::now() + farewell; !in_flight_.empty() && clock::now() < end;)
     finish_sends();
   for (auto& p : in_flight_) {
     MPI_Request_free(&p->request);
@@ -624,8 +495,6 @@ mpi_transport::network::~network() {
   }
   for (auto& p : receiving_)
     static_cast<void>(p.release()); // MPI may still write to it
-  for (auto& p : lent_)
-    MPI_Request_free(&p->request);
 }
 
 void mpi_transport::network::use(loop& l) {
@@ -676,94 +545,52 @@ void mpi_transport::network::give_back(packet_ptr p) {
     spare_.push_back(std::move(p));
 }
 
-void mpi_transport::network::send(int to, packet_ptr p) {
+bool mpi_transport::network::send(int to, packet_ptr p) {
   const auto bytes = static_cast<int>(p->bytes.size());
-  if (MPI_Isend(p->bytes.data(), bytes, MPI_BYTE, to, tag, comm, &p->request) != MPI_SUCCESS)
-    return give_back(std::move(p)); // who waits for it will notice
+  if (MPI_Isend(p->bytes.data(), bytes, MPI_BYTE, to, tag, comm, &p->request) != MPI_SUCCESS) {
+    give_back(std::move(p));
+    return false;
+  }
   int done = 0;
   MPI_Test(&p->request, &done, MPI_STATUS_IGNORE);
   bells_->ring(to);
-  if (done != 0)
-    return give_back(std::move(p));
+  if (done != 0) {
+    give_back(std::move(p));
+    return true;
+  }
   p->from = to;
+  ++unsent_to_[static_cast<std::size_t>(to)];
   {
     auto lock = lock_briefly(mutex_);
     in_flight_.push_back(std::move(p));
-    in_flight_now_ = in_flight_.size() + lent_.size();
+    in_flight_now_ = in_flight_.size();
   }
   bells_->ring(rank); // a thread of this process may sleep, and MPI goes on only if it is asked
-}
-
-bool mpi_transport::network::send_whole(const lent_ptr& piece, std::uint32_t to_stream) {
-  const auto at = first_stream_tag + static_cast<int>(to_stream);
-  if (MPI_Isend(piece->begin, static_cast<int>(piece->size), MPI_BYTE, piece->to, at, comm, &piece->request) != MPI_SUCCESS) {
-    piece->sent = true; // who waits for it will notice
-    return true;
-  }
-  int done = 0;
-  MPI_Test(&piece->request, &done, MPI_STATUS_IGNORE);
-  bells_->ring(piece->to);
-  if (done != 0) {
-    piece->sent = true;
-    return true;
-  }
-  {
-    auto lock = lock_briefly(mutex_);
-    lent_.push_back(piece);
-    in_flight_now_ = in_flight_.size() + lent_.size();
-  }
-  bells_->ring(rank);
-  return false;
-}
-
-bool mpi_transport::network::receive_whole(packet& p, std::byte* into) {
-  const auto size = std::exchange(p.whole, 0);
-  return MPI_Mrecv(into, static_cast<int>(size), MPI_BYTE, &p.message, MPI_STATUS_IGNORE) == MPI_SUCCESS;
-}
-
-void mpi_transport::network::receive_and_drop(packet_ptr p) {
-  p->bytes.resize(p->whole);
-  receive_whole(*p, p->bytes.data());
-  give_back(std::move(p));
+  return true;
 }
 
 bool mpi_transport::network::finish_sends() {
   if (in_flight_now_.load(std::memory_order_relaxed) == 0)
     return false;
   std::vector<packet_ptr> finished;
-  std::vector<lent_ptr> returned;
   {
-    const auto over = [](MPI_Request& request) {
-      int done = 0;
-      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-      return done != 0;
-    };
     auto lock = lock_briefly(mutex_);
     std::erase_if(in_flight_, [&](packet_ptr& p) {
-      if (!over(p->request))
+      int done = 0;
+      MPI_Test(&p->request, &done, MPI_STATUS_IGNORE);
+      if (done == 0)
         return false;
       finished.push_back(std::move(p));
       return true;
     });
-    std::erase_if(lent_, [&](lent_ptr& p) {
-      if (!over(p->request))
-        return false;
-      returned.push_back(std::move(p));
-      return true;
-    });
-    in_flight_now_ = in_flight_.size() + lent_.size();
-  }
-  for (auto& p : returned) {
-    bells_->ring(p->to);
-    p->sent = true;
-    if (const auto s = streams_.find(p->stream); s != streams_.end())
-      s->second->returned();
+    in_flight_now_ = in_flight_.size();
   }
   for (auto& p : finished) {
+    --unsent_to_[static_cast<std::size_t>(p->from)];
     bells_->ring(p->from); // it may have come in pieces, and be there only now
     give_back(std::move(p));
   }
-  return !finished.empty() || !returned.empty();
+  return !finished.empty();
 }
 
 bool mpi_transport::network::receive() {
@@ -772,20 +599,12 @@ bool mpi_transport::network::receive() {
     int there = 0;
     MPI_Message message;
     MPI_Status status;
-    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm, &there, &message, &status) != MPI_SUCCESS || there == 0)
+    if (MPI_Improbe(MPI_ANY_SOURCE, tag, comm, &there, &message, &status) != MPI_SUCCESS || there == 0)
       break;
     int bytes = 0;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
     auto p = new_packet({});
     p->from = status.MPI_SOURCE;
-    if (status.MPI_TAG >= first_stream_tag) {
-      p->message = message;
-      p->whole = static_cast<std::size_t>(bytes);
-      p->stream = static_cast<std::uint32_t>(status.MPI_TAG - first_stream_tag);
-      receiving_.push_back(std::move(p));
-      any = true;
-      continue;
-    }
     p->bytes.resize(static_cast<std::size_t>(bytes));
     any = true;
     if (bytes <= here_already && receiving_.empty()) {
@@ -797,9 +616,8 @@ bool mpi_transport::network::receive() {
     receiving_.push_back(std::move(p));
   }
   while (!receiving_.empty()) {
-    int done = receiving_.front()->whole > 0 ? 1 : 0;
-    if (done == 0)
-      MPI_Test(&receiving_.front()->request, &done, MPI_STATUS_IGNORE);
+    int done = 0;
+    MPI_Test(&receiving_.front()->request, &done, MPI_STATUS_IGNORE);
     if (done == 0)
       break;
     auto p = std::move(receiving_.front());
@@ -816,10 +634,6 @@ mpi_transport::network::stream* mpi_transport::network::find(std::uint32_t id, i
 }
 
 void mpi_transport::network::take(packet_ptr p) {
-  if (p->whole > 0) {
-    const auto s = find(p->stream, p->from);
-    return s != nullptr ? s->arrived(std::move(p)) : receive_and_drop(std::move(p));
-  }
   if (p->bytes.size() < sizeof(packet_header))
     return give_back(std::move(p));
   const auto h = header_of(*p);
@@ -949,7 +763,7 @@ void mpi_transport::drain(MPI_Comm communicator) {
     int there = 0, bytes = 0;
     MPI_Message message;
     MPI_Status status;
-    if (MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, communicator, &there, &message, &status) != MPI_SUCCESS || there == 0)
+    if (MPI_Improbe(MPI_ANY_SOURCE, tag, communicator, &there, &message, &status) != MPI_SUCCESS || there == 0)
       return;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
     byte_buffer dropped(static_cast<std::size_t>(bytes));

@@ -12,6 +12,7 @@ namespace troupe {
 namespace {
 
 // What is taken from the lanes at once: little enough that a frame of the control lane soon gets its turn.
+constexpr std::size_t flight_size = 256 << 10;
 // What one thread writes in a row: a caller has its own answer to wait for, and the loop others to serve.
 constexpr std::size_t turn_size = 1 << 20;
 
@@ -276,7 +277,6 @@ void session::append(byte_buffer& frame, flow f, std::vector<outside_block>* out
 
 // Takes segments from the lanes, the most urgent lane first. Needs out_mutex_.
 bool session::gather() {
-  const auto flight_size = stream_->flight();
   std::size_t size = 0;
   for (auto& f : in_flight_)
     size += f.to - f.from;
@@ -393,7 +393,7 @@ void session::take_back(const std::shared_ptr<const void>& keeper) {
   std::vector<std::unique_ptr<segment>> retired; // freed without the lock
   std::unique_lock lock{out_mutex_};
   while (true) {
-    const bool free = !writing_ && !(stream_ && stream_->reads_memory());
+    const bool free = !writing_;
     try {
       if (free) {
         out_[index(lane::bulk)].own(keeper.get());

@@ -246,7 +246,7 @@ int main(int argc, char** argv) {
   std::string what = "functions", mpi_cmd = troupe::mpi_options{}.mpi_cmd;
   int np = 3, jobs = 1;
   int more = 0;
-  bool beside = false;
+  bool beside = false, remove_before = false;
   double timeout = 60;
   std::string how = "kill", handler, serialized, dir;
   app.option("--what", what, "what to do");
@@ -256,6 +256,7 @@ int main(int argc, char** argv) {
   app.option("--dir", dir, "where the launcher runs");
   app.option("--more", more, "jobs beside the one that the program belongs to");
   app.option("--how", how, "in what way a rank ends");
+  app.option("--remove-before", remove_before, "whether another rank leaves before one ends");
   app.option("--beside", beside, "whether the others are in a collective when a rank ends");
   app.option("--handler", handler, "whether output is handled");
   app.option("--serialized", serialized, "whether MPI is asked for less");
@@ -367,6 +368,8 @@ int main(int argc, char** argv) {
         });
       c.remotecall_fetch(c.workers().back(), [] { std::printf("last, without an end"); std::fflush(stdout); });
     } else if (what == "kill") {
+      if (remove_before)
+        c.rmprocs({m.procs()[1]});
       const auto killed = m.procs()[m.procs().size() - 2];
       if (beside)
         c.mpi_do(m, [](MPI_Comm world) { MPI_Barrier(world); });
