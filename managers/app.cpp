@@ -4,6 +4,7 @@
 #include "troupe/managers/interrupts.hpp"
 #include "troupe/managers/master.hpp"
 #include "troupe/managers/mpi_job.hpp"
+#include "troupe/managers/mpi_rank_manager.hpp"
 #include "troupe/managers/mpirun_manager.hpp"
 #include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/worker.hpp"
@@ -383,12 +384,9 @@ bool others_survive() {
     std::ifstream command{"/proc/" + std::to_string(pid) + "/cmdline"};
     if (const std::string text{std::istreambuf_iterator<char>{command}, {}}; text.find(mpi_survival_flag) != std::string::npos)
       return true;
-    std::ifstream stat{"/proc/" + std::to_string(pid) + "/stat"};
-    const std::string text{std::istreambuf_iterator<char>{stat}, {}};
-    const auto end = text.rfind(')');
-    char state = 0;
+    const auto fields = stat_fields(pid);
     int parent = 0;
-    if (end == std::string::npos || std::sscanf(text.c_str() + end + 1, " %c %d", &state, &parent) != 2)
+    if (fields.size() < 2 || !detail::parse_option(fields[1], parent))
       return false;
     pid = parent;
   }

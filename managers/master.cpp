@@ -1,6 +1,7 @@
 #include "troupe/managers/master.hpp"
 
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 
@@ -168,7 +169,7 @@ void master::print(proc_id id, std::string_view line) {
       process::warn("the handler given to on_output threw an exception that is not derived from std::exception");
     }
   }
-  auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : "      From worker " + std::to_string(id) + ":\t";
+  auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : rank_keeper::text_of(id);
   text.append(line).push_back('\n');
   if ((std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) && !output_lost_) {
     output_lost_ = true;
@@ -202,11 +203,13 @@ endpoint master::let_dial(const std::string& address) {
           out = l.where;
           return;
         }
-      auto at = parse_bind_address(address.empty() ? "0.0.0.0" : address);
+      const auto reached_at = choose_bind_address();
+      const auto everywhere = reached_at.find(':') == std::string::npos ? "0.0.0.0" : "::"; // the latter for IPv4, too
+      auto at = parse_bind_address(address.empty() ? everywhere : address);
       auto net = std::make_unique<tcp_transport>();
       out = net->listen(process_.events(), at, [this](std::unique_ptr<byte_stream> s) { process_.net().knock(std::move(s)); });
       if (address.empty())
-        out.address = choose_bind_address();
+        out.address = reached_at;
       listeners_.push_back({address, out, std::move(net)});
     } catch (...) {
       failed = std::current_exception();

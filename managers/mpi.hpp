@@ -73,9 +73,11 @@ public:
   const mpi_run& which() const {
     return turn_.run;
   }
+  /// Those to be called, in this order.
   const std::vector<proc_id>& procs() const {
     return turn_.procs;
   }
+  /// The next rank has been called.
   void sent(std::shared_ptr<future_state> answer) {
     answers_.push_back(std::move(answer));
   }
@@ -86,6 +88,7 @@ public:
 
 private:
   void stop(const std::string& why);
+  [[noreturn]] void throw_too_late() const;
 
   mpi_world& world_;
   std::optional<future_state::time_point> limit_;

@@ -1,6 +1,5 @@
 #include "troupe/managers/mpi.hpp"
 
-#include "troupe/actors/executor.hpp"
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/mpi_job.hpp"
 #include "troupe/managers/mpi_twins.hpp"
@@ -42,10 +41,10 @@ mpi_calls::mpi_calls(const mpi_manager& m, const call_options& options) : world_
     cancelled_ = options.token->state();
   if (in_run)
     throw usage_error{"mpi_do was called inside of mpi_do, which would wait for itself"};
-  {
-    executor::waiting without_turn;
-    turn_ = world_.begin();
-  }
+  auto turn = world_.begin(limit_, cancelled_);
+  if (!turn)
+    throw_too_late();
+  turn_ = std::move(*turn);
   if (turn_.procs.empty())
     throw usage_error{"mpi_do: there is no rank that could be called. Has the job been added to the cluster, by c.addprocs(m), and has it not ended?"};
 }
@@ -60,6 +59,12 @@ void mpi_calls::not_sent() {
   auto failed = std::make_shared<future_state>();
   failed->set_error(describe_current_exception());
   sent(std::move(failed));
+}
+
+void mpi_calls::throw_too_late() const {
+  if (cancelled_ && cancelled_->ready())
+    throw_error(make_error_info(error_kind::cancelled, "mpi_do was cancelled"));
+  throw_error(make_error_info(error_kind::deadline_exceeded, "mpi_do has not ended before its deadline"));
 }
 
 void mpi_calls::stop(const std::string& why) {
@@ -77,18 +82,15 @@ void mpi_calls::stop(const std::string& why) {
 
 void mpi_calls::wait() {
   waited_ = true;
-  if (turn_.lock)
-    turn_.lock.unlock();
+  turn_.held = nullptr;
   std::vector<std::shared_ptr<future_state>> open = answers_;
   std::map<std::size_t, error_info> errors;
   try {
     if (cancelled_)
       open.push_back(cancelled_);
     while (open.size() > (cancelled_ ? 1 : 0)) {
-      if (!wait_for_any(open, limit_))
-        throw_error(make_error_info(error_kind::deadline_exceeded, "mpi_do has not ended before its deadline"));
-      if (cancelled_ && cancelled_->ready())
-        throw_error(make_error_info(error_kind::cancelled, "mpi_do was cancelled"));
+      if (!wait_for_any(open, limit_) || (cancelled_ && cancelled_->ready()))
+        throw_too_late();
       for (std::size_t i = 0; i < answers_.size(); ++i) {
         const auto found = std::find(open.begin(), open.end(), answers_[i]);
         if (found == open.end() || !(*found)->ready())

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/driving.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/local_manager.hpp"
 #include "troupe/managers/mpi_twins.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/transport/mpi.hpp"
@@ -11,22 +12,10 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <csignal>
 #include <cstring>
 #include <exception>
-#include <fstream>
-#include <ifaddrs.h>
-#include <iterator>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
-#include <sstream>
 #include <stdexcept>
-#include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
 namespace troupe {
 
@@ -60,23 +49,6 @@ private:
   mpi_transport mpi_;
   tcp_transport tcp_;
 };
-
-// The first address of an interface that is up and isn't the loopback.
-std::string first_address() {
-  ifaddrs* all = nullptr;
-  std::string found = "127.0.0.1";
-  if (::getifaddrs(&all) != 0)
-    return found;
-  for (auto i = all; i != nullptr; i = i->ifa_next) {
-    if (i->ifa_addr == nullptr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) != 0 || (i->ifa_flags & IFF_UP) == 0)
-      continue;
-    char text[INET_ADDRSTRLEN] = {};
-    found = ::inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(i->ifa_addr)->sin_addr, text, sizeof text);
-    break;
-  }
-  ::freeifaddrs(all);
-  return found;
-}
 
 } // namespace
 
@@ -264,7 +236,7 @@ std::string mpi_job::reachable_address() {
   const mpi_patience waiting;
   int all_same = 0;
   MPI_Allreduce(&same, &all_same, 1, MPI_INT, MPI_MIN, handles_->comm);
-  return all_same != 0 ? "127.0.0.1" : first_address();
+  return all_same != 0 ? "127.0.0.1" : choose_bind_address();
 }
 
 // -- runs ---------------------------------------------------------------------------------------------------------------
@@ -361,95 +333,6 @@ void mpi_job::stop_runs(std::uint64_t up_to, const std::string& why) {
   h.stopped = up_to;
   if (h.running && h.running_number <= up_to)
     h.running->interrupt(why);
-}
-
-// -- the master's side ----------------------------------------------------------------------------------------------------
-
-mpi_rank_manager::mpi_rank_manager(std::vector<mpi_job::rank_info> ranks) : ranks_(std::move(ranks)) {
-  add(0, master_id);
-}
-
-void mpi_rank_manager::launch(const launch_options&, launch_sink& sink) {
-  for (std::size_t r = 1; r < ranks_.size(); ++r) {
-    worker_config w;
-    w.host = ranks_[r].where.address;
-    w.port = ranks_[r].where.port;
-    w.os_pid = ranks_[r].os_pid;
-    w.userdata = static_cast<int>(r);
-    sink.launched(std::move(w));
-  }
-}
-
-void mpi_rank_manager::manage(proc_id id, const worker_config& config, manage_op op) {
-  if (op == manage_op::deregistered) {
-    remove(id);
-  } else if (const auto r = std::any_cast<int>(&config.userdata); op == manage_op::registered && r != nullptr)
-    add(*r, id);
-}
-
-void mpi_rank_manager::kill(proc_id id, const worker_config&) {
-  exit_cause cause;
-  cause.reason = "was removed";
-  context_.events->post([this, self = shared_from_this(), id, cause] { tell_end(id, cause); });
-}
-
-void mpi_rank_manager::lost(proc_id id, const worker_config&) {
-  context_.events->post([this, self = shared_from_this(), id] {
-    if (const auto found = watched_.find(id); found != watched_.end())
-      ::syscall(SYS_pidfd_send_signal, found->second.process.get(), SIGKILL, nullptr, 0);
-  });
-}
-
-namespace {
-
-// How a process has ended that nobody has waited for yet, which its keeper leaves to others for a moment: "exit_code" in proc(5).
-std::optional<int> status_of_zombie(std::int64_t pid) {
-  std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
-  const std::string text{std::istreambuf_iterator<char>{in}, {}};
-  const auto name_end = text.rfind(')');
-  if (name_end == std::string::npos)
-    return std::nullopt;
-  std::istringstream fields{text.substr(name_end + 1)};
-  std::string field;
-  int status = 0;
-  for (int i = 3; i < 52; ++i)
-    fields >> field;
-  return fields >> status ? std::optional{status} : std::nullopt;
-}
-
-} // namespace
-
-bool mpi_rank_manager::watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) {
-  const auto rank = std::any_cast<int>(&config.userdata);
-  const auto& host = ranks_[static_cast<std::size_t>(*rank)].host;
-  if (!survivable() || host != host_name())
-    return false;
-  unique_fd process{static_cast<int>(::syscall(SYS_pidfd_open, static_cast<::pid_t>(config.os_pid), 0))};
-  if (!process)
-    return false;
-  const auto fd = process.get();
-  watched_[id] = {std::move(process), std::move(ended)};
-  context_.events->watch(fd, EPOLLIN, [this, self = shared_from_this(), id, pid = config.os_pid, host](std::uint32_t) {
-    exit_cause cause;
-    cause.host = host;
-    if (const auto status = status_of_zombie(pid); !status)
-      cause.reason = "ended";
-    else if (WIFSIGNALED(*status))
-      cause.signal = WTERMSIG(*status);
-    else
-      cause.status = WEXITSTATUS(*status);
-    tell_end(id, cause);
-  });
-  return true;
-}
-
-// Once. Loop thread.
-void mpi_rank_manager::tell_end(proc_id id, const exit_cause& cause) {
-  auto found = watched_.extract(id);
-  if (found.empty())
-    return;
-  context_.events->unwatch(found.mapped().process.get());
-  found.mapped().on_end(cause);
 }
 
 } // namespace troupe

@@ -7,10 +7,21 @@ std::map<int, proc_id> mpi_world::ranks() const {
   return ranks_;
 }
 
-mpi_world::turn mpi_world::begin() {
+std::optional<mpi_world::turn> mpi_world::begin(std::optional<detail::future_state::time_point> limit,
+                                               const std::shared_ptr<detail::future_state>& cancelled) {
+  std::unique_lock lock{mutex_};
+  while (sending_ && !sending_->ready()) {
+    std::vector<std::shared_ptr<detail::future_state>> ends{sending_};
+    if (cancelled)
+      ends.push_back(cancelled);
+    lock.unlock();
+    if (!detail::wait_for_any(ends, limit) || (cancelled && cancelled->ready()))
+      return std::nullopt;
+    lock.lock();
+  }
   turn t;
-  t.lock = std::unique_lock{running_};
-  std::lock_guard guard{mutex_};
+  const auto mine = sending_ = std::make_shared<detail::future_state>();
+  t.held = std::shared_ptr<void>{nullptr, [mine](void*) { mine->set_value({}); }};
   t.run.number = ++last_run_;
   t.run.communicator = communicator_;
   for (auto& [rank, id] : ranks_) {

@@ -1,11 +1,14 @@
 #pragma once
 
+#include "troupe/actors/future_state.hpp"
 #include "troupe/managers/own_manager.hpp"
 
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,12 +41,13 @@ public:
 
   /// For as long as it lives no other run begins: what it is told, and the processes of its ranks, in the same order.
   struct turn {
-    std::unique_lock<std::mutex> lock;
+    std::shared_ptr<void> held;
     mpi_run run;
     std::vector<proc_id> procs;
   };
-  /// Blocks while another run is being sent to the ranks; nothing ends that wait.
-  turn begin();
+  /// Blocks while another run is being sent to the ranks, no longer than until the limit, or until `cancelled` is ready: then there is no turn. Throws
+  /// `interrupted`.
+  std::optional<turn> begin(std::optional<detail::future_state::time_point> limit, const std::shared_ptr<detail::future_state>& cancelled);
 
   /// A function has failed, and may have left others in the middle of something.
   void in_disorder();
@@ -65,8 +69,8 @@ protected:
   void remove(proc_id id);
 
 private:
-  std::mutex running_; // taken before mutex_
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_; // guards the next ones
+  std::shared_ptr<detail::future_state> sending_; // ready when the run that is being sent has been
   std::map<int, proc_id> ranks_;
   std::uint64_t last_run_ = 0;
   std::uint64_t communicator_ = 1;

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <future>
 #include <iterator>
+#include <sstream>
 #include <unistd.h>
 #include <utility>
 
@@ -27,6 +28,16 @@ constexpr auto verdict_time = 2s;
 std::string host_name() {
   char name[HOST_NAME_MAX + 1] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
+
+std::vector<std::string> stat_fields(std::int64_t pid) {
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
+  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  const auto name_end = text.rfind(')'); // of the executable, which may hold anything
+  if (name_end == std::string::npos)
+    return {};
+  std::istringstream fields{text.substr(name_end + 1)};
+  return {std::istream_iterator<std::string>{fields}, {}};
 }
 
 error_info gone_error(proc_id id, const exit_cause& cause) {
@@ -190,10 +201,8 @@ char process::state_of(proc_id id) const {
   auto greeting = mesh_->greeting(id);
   if (!greeting || greeting->host != host_)
     return 0;
-  std::ifstream status{"/proc/" + std::to_string(greeting->os_pid) + "/stat"};
-  std::string text{std::istreambuf_iterator<char>{status}, {}};
-  auto name_end = text.rfind(')'); // of the executable, which may hold anything
-  return name_end != std::string::npos && name_end + 2 < text.size() ? text[name_end + 2] : 0;
+  const auto fields = stat_fields(greeting->os_pid);
+  return fields.empty() ? '\0' : fields.front().front();
 }
 
 void process::warn(const std::string& text) {

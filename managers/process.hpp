@@ -7,10 +7,12 @@
 #include "troupe/transport/refusals.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace troupe {
 
@@ -99,6 +101,9 @@ private:
 
 /// This machine's name.
 std::string host_name();
+
+/// What /proc/PID/stat has behind a process's name: its state, its parent's id, and so on, see proc(5); empty if there's no such process.
+std::vector<std::string> stat_fields(std::int64_t pid);
 
 /// The error that calls to a process get once it is gone.
 error_info gone_error(proc_id id, const exit_cause& cause);

@@ -32,6 +32,9 @@ public:
   /// Whatever end this rank comes to, its launcher is not to end the others. For hydra, MPICH's.
   void let_others_survive();
 
+  /// "      From worker 3:\t"
+  static std::string text_of(proc_id id);
+
   struct found {
     proc_id id;
     std::size_t size;
@@ -48,8 +51,6 @@ public:
   static std::optional<ended> end_of(std::string_view line);
 
 private:
-  static std::string text_of(proc_id id);
-
   int orders_ = -1;
 };
 

@@ -1,25 +1,18 @@
 #include "troupe/transport/mpi.hpp"
 
+#include "troupe/transport/bells.hpp"
 #include "troupe/transport/brief_lock.hpp"
 #include "troupe/transport/byte_buffer.hpp"
 #include "troupe/transport/unique_fd.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <deque>
-#include <fcntl.h>
 #include <mutex>
 #include <random>
 #include <stdexcept>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <system_error>
-#include <unistd.h>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -57,15 +50,6 @@ struct packet_header {
 };
 static_assert(sizeof(packet_header) == 16);
 
-void check(int result, const char* what) {
-  if (result == MPI_SUCCESS)
-    return;
-  char text[MPI_MAX_ERROR_STRING] = {};
-  int size = 0;
-  MPI_Error_string(result, text, &size);
-  throw std::runtime_error{std::string{"troupe: MPI cannot "} + what + ": " + text};
-}
-
 struct packet {
   byte_buffer bytes;
   MPI_Request request = MPI_REQUEST_NULL;
@@ -79,159 +63,6 @@ packet_header header_of(const packet& p) {
   packet_header h;
   std::memcpy(&h, p.bytes.data(), sizeof h);
   return h;
-}
-
-sockaddr_un bell_address(const std::string& path) {
-  sockaddr_un a{};
-  a.sun_family = AF_UNIX;
-  path.copy(a.sun_path, sizeof a.sun_path - 1);
-  return a;
-}
-
-// Where a rank is and how it can be woken, as it tells the others.
-struct bell_place {
-  char host[128] = {};
-  char path[96] = {}; // of its socket; a file beside it has the flag
-};
-
-std::string flag_file(const char* path) {
-  return std::string{path} + ".flag";
-}
-
-// One word of memory that processes share by way of a file.
-class shared_flag {
-public:
-  shared_flag() = default;
-  // Null if it can't be had.
-  shared_flag(const std::string& file, int flags) {
-    const unique_fd f{::open(file.c_str(), flags | O_CLOEXEC, 0600)};
-    if (!f || ((flags & O_CREAT) != 0 && ::ftruncate(f.get(), size) != 0))
-      return;
-    const auto at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, f.get(), 0);
-    if (at != MAP_FAILED)
-      word_ = static_cast<std::atomic<int>*>(at);
-  }
-  ~shared_flag() {
-    if (word_ != nullptr)
-      ::munmap(word_, size);
-  }
-  shared_flag(shared_flag&& other) noexcept : word_(std::exchange(other.word_, nullptr)) {
-  }
-  shared_flag& operator=(shared_flag&& other) noexcept {
-    std::swap(word_, other.word_);
-    return *this;
-  }
-  std::atomic<int>* get() const {
-    return word_;
-  }
-
-private:
-  static constexpr std::size_t size = 64;
-  std::atomic<int>* word_ = nullptr;
-};
-static_assert(std::atomic<int>::is_always_lock_free);
-
-// Wakes the ranks that sleep on the same host, and is woken by them.
-class bells {
-public:
-  // Collective among `all`.
-  explicit bells(MPI_Comm all);
-  bells(const bells&) = delete;
-  bells& operator=(const bells&) = delete;
-
-  int socket() const {
-    return socket_.get();
-  }
-  // Whether all other ranks can wake this one, and it them.
-  bool all_here() const {
-    return all_here_;
-  }
-  void sleeps(bool on) {
-    mine_.get()->store(on ? 1 : 0);
-  }
-  void drain();
-  // If the rank sleeps here.
-  void ring(int rank);
-
-private:
-  struct neighbour {
-    shared_flag sleeps; // null: on another host
-    unique_fd bell;
-  };
-
-  void reach(neighbour& n, const bell_place& where) const;
-
-  unique_fd socket_;
-  shared_flag mine_;
-  std::vector<neighbour> neighbours_; // by rank
-  bool all_here_ = true;
-};
-
-bells::bells(MPI_Comm all) {
-  int size = 0, rank = 0;
-  MPI_Comm_size(all, &size);
-  MPI_Comm_rank(all, &rank);
-  // a path rather than a name in the abstract namespace, which ends at the border of a network namespace
-  const char* folder = ::getenv("TMPDIR");
-  std::random_device dice;
-  const auto path = std::string{folder != nullptr && std::strlen(folder) < 60 ? folder : "/tmp"} + "/troupe-" + std::to_string(::getpid()) + '-'
-                    + std::to_string(dice()) + ".bell";
-  bell_place mine;
-  path.copy(mine.path, sizeof mine.path - 1);
-  ::gethostname(mine.host, sizeof mine.host - 1);
-  socket_ = unique_fd{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-  const auto file = flag_file(path.c_str());
-  struct names { // of what has been opened, gone with the constructor, whatever way that ends
-    const std::string& path;
-    const std::string& file;
-    ~names() {
-      ::unlink(path.c_str());
-      ::unlink(file.c_str());
-    }
-  } removed{path, file};
-  const auto address = bell_address(path);
-  if (!socket_ || ::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    throw std::system_error{errno, std::generic_category(), "troupe: cannot make a socket at " + path};
-  mine_ = shared_flag{file, O_RDWR | O_CREAT | O_EXCL};
-  if (mine_.get() == nullptr)
-    throw std::system_error{errno, std::generic_category(), "troupe: cannot share memory by " + file};
-  std::vector<bell_place> places(static_cast<std::size_t>(size));
-  check(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, places.data(), sizeof mine, MPI_BYTE, all), "exchange addresses");
-  neighbours_.resize(places.size());
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    if (std::strncmp(places[i].host, mine.host, sizeof mine.host) == 0)
-      reach(neighbours_[i], places[i]);
-    all_here_ = all_here_ && neighbours_[i].sleeps.get() != nullptr;
-  }
-  // who can't ring at one rank must not be relied on by it, so that all know whether all can
-  int here = all_here_ ? 1 : 0, all_reach_all = 0;
-  check(MPI_Allreduce(&here, &all_reach_all, 1, MPI_INT, MPI_MIN, all), "wait for all ranks");
-  all_here_ = all_reach_all != 0;
-}
-
-// A rank of the same name may be elsewhere, or have another /tmp: it looks now and then.
-void bells::reach(neighbour& n, const bell_place& where) const {
-  const auto address = bell_address(where.path);
-  unique_fd bell{::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-  shared_flag flag{flag_file(where.path), O_RDWR};
-  if (flag.get() == nullptr || !bell || ::connect(bell.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    return;
-  n.sleeps = std::move(flag);
-  n.bell = std::move(bell);
-}
-
-void bells::drain() {
-  char buffer[64];
-  while (::recv(socket_.get(), buffer, sizeof buffer, 0) >= 0) {
-    // they all say the same
-  }
-}
-
-void bells::ring(int rank) {
-  auto& n = neighbours_[static_cast<std::size_t>(rank)];
-  std::atomic_thread_fence(std::memory_order_seq_cst); // what MPI has written is there before the flag is read
-  if (n.sleeps.get() != nullptr && n.sleeps.get()->load() != 0)
-    ::send(n.bell.get(), "", 1, MSG_NOSIGNAL); // full: it rings already
 }
 
 } // namespace
@@ -471,14 +302,14 @@ private:
 };
 
 mpi_transport::network::network(MPI_Comm of) {
-  check(MPI_Comm_dup(of, &comm), "duplicate a communicator");
+  check_mpi(MPI_Comm_dup(of, &comm), "duplicate a communicator");
   MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
   std::uint64_t job = 0;
   if (rank == 0)
     job = std::random_device{}() | std::uint64_t{std::random_device{}()} << 32;
-  check(MPI_Bcast(&job, sizeof job, MPI_BYTE, 0, comm), "send the job's number to all ranks");
+  check_mpi(MPI_Bcast(&job, sizeof job, MPI_BYTE, 0, comm), "send the job's number to all ranks");
   char text[32];
   std::snprintf(text, sizeof text, "mpi-%016llx", static_cast<unsigned long long>(job));
   address_ = text;
