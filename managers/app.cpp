@@ -542,33 +542,6 @@ int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
   return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
 }
 
-namespace {
-
-// What rank 0 of a job that a master has started tells the others.
-struct launch_orders {
-  std::string cookie;
-  int np = 0;
-  bool survivable = false;
-  std::string secret;
-  std::string master_host; // "-" if it is reached in the same way from everywhere
-  endpoint master;
-
-  std::string to_text() const {
-    std::ostringstream out;
-    out << cookie << ' ' << np << ' ' << survivable << ' ' << secret << ' ' << master_host << ' ' << master.port << ' ' << master.address;
-    return out.str();
-  }
-  static std::optional<launch_orders> from_text(const std::string& text) {
-    std::istringstream in{text};
-    launch_orders out;
-    if (!(in >> out.cookie >> out.np >> out.survivable >> out.secret >> out.master_host >> out.master.port >> out.master.address))
-      return std::nullopt;
-    return out;
-  }
-};
-
-} // namespace
-
 // Under the master's mpirun_manager, which see.
 int app::state::run_launched_rank(int argc, char** argv) {
   auto settings = parse_worker(argc, argv);
@@ -583,8 +556,7 @@ int app::state::run_launched_rank(int argc, char** argv) {
 }
 
 int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_keeper& keeper) {
-  const auto limit = std::chrono::steady_clock::now()
-                     + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>{settings.launch_timeout});
+  const auto limit = launch_limit(settings);
   std::string text;
   if (job.rank() == 0) {
     try {
@@ -595,7 +567,7 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
       text.clear();
     }
   }
-  const auto orders = launch_orders::from_text(job.share(text));
+  const auto orders = mpi_job_orders::from_text(job.share(text));
   const auto ranks = job.gather({{}, ::getpid(), host_name()});
   if (!orders)
     return 1;

@@ -154,12 +154,11 @@ mpi_job::~mpi_job() {
 void mpi_job::finish() {
   if (handles_->comm == MPI_COMM_NULL)
     return;
-  while (!apart_ && !all_there())
-    std::this_thread::sleep_for(look_time);
   if (apart_) {
     handles_->comm = MPI_COMM_NULL;
     return;
   }
+  wait_for_all();
   if (handles_->of_transport != MPI_COMM_NULL)
     mpi_transport::drain(handles_->of_transport);
   MPI_Comm_free(&handles_->comm);
@@ -176,10 +175,10 @@ bool mpi_job::all_there() {
   return done != 0;
 }
 
-bool mpi_job::wait_for_all(std::chrono::milliseconds limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+bool mpi_job::wait_for_all(std::optional<std::chrono::milliseconds> limit) {
+  const auto begin = std::chrono::steady_clock::now();
   while (!all_there()) {
-    if (std::chrono::steady_clock::now() >= end)
+    if (limit && std::chrono::steady_clock::now() - begin >= *limit)
       return false;
     std::this_thread::sleep_for(look_time);
   }

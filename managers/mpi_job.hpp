@@ -63,7 +63,7 @@ public:
   std::string reachable_address();
 
   /// The master is about to end. Returns whether all ranks have come to their ends within the limit; if not, the job has to be aborted.
-  bool wait_for_all(std::chrono::milliseconds limit);
+  bool wait_for_all(std::optional<std::chrono::milliseconds> limit = std::nullopt);
 
   /// From now on nothing waits for all ranks, and MPI isn't finalized: a rank may have died.
   void end_apart() {

@@ -65,6 +65,20 @@ std::string without_obituary(const std::string& text) {
 
 } // namespace
 
+std::string mpi_job_orders::to_text(char between) const {
+  std::ostringstream out;
+  out << cookie << between << np << ' ' << survivable << ' ' << secret << ' ' << master_host << ' ' << master.port << ' ' << master.address;
+  return out.str();
+}
+
+std::optional<mpi_job_orders> mpi_job_orders::from_text(const std::string& text) {
+  std::istringstream in{text};
+  mpi_job_orders out;
+  if (!(in >> out.cookie >> out.np >> out.survivable >> out.secret >> out.master_host >> out.master.port >> out.master.address))
+    return std::nullopt;
+  return out;
+}
+
 std::string mpi_job_line::to_text() const {
   std::string out{job_word};
   for (auto& r : ranks)
@@ -97,7 +111,6 @@ struct mpirun_manager::rank {
   proc_id id = 0;    // once it has joined
   bool leaving = false;
   bool told = false; // of its end
-  bool dead = false;
   std::optional<rank_keeper::ended> end; // as its keeper says
   std::string stderr_tail;
   std::function<void(exit_cause)> on_end;
@@ -174,18 +187,15 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   const auto until = std::chrono::steady_clock::now() + options.launch_timeout;
   const auto at = context_.listen(options.bind_addr);
   launched_ = true;
-  const auto secret = random_word();
   // where a rank finds the master depends on the rank's host, unless the user has said where
-  const auto own_host = options.bind_addr.empty() ? context_.host : std::string{"-"};
-  std::ostringstream settings;
-  settings << options_.np << ' ' << (survivable() ? 1 : 0) << ' ' << secret << ' ' << own_host << ' ' << at.port << ' ' << at.address;
+  const mpi_job_orders orders{context_.cookie, options_.np, survivable(), random_word(), options.bind_addr.empty() ? context_.host : "-", at};
   const auto of_np = " of " + std::to_string(options_.np) + " ranks came";
   const auto fail = [&](launch_reason reason, int status, const std::string& text) {
     const auto words = job_.load() ? without_obituary(job_.load()->last_words()) : std::string{};
     sink.failed({context_.host, reason, status, text + (words.empty() ? "" : "; its last words:\n" + words)});
   };
   try {
-    start(options, settings.str());
+    start(options, orders);
   } catch (const std::invalid_argument& e) {
     throw usage_error{std::string{"an MPI job can't be started: "} + e.what()};
   } catch (const std::system_error& e) {
@@ -242,7 +252,7 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
     worker_config config;
     config.host = r->host;
     config.os_pid = r->os_pid;
-    config.claim = secret + "-" + std::to_string(r->number);
+    config.claim = orders.secret + "-" + std::to_string(r->number);
     config.userdata = r;
     sink.launched(std::move(config));
   }
@@ -250,7 +260,7 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   context_.events->post([j] { write_to_child(j->input.get(), "go\n"); }); // by then the claims are known
 }
 
-void mpirun_manager::start(const launch_options& options, const std::string& settings) {
+void mpirun_manager::start(const launch_options& options, const mpi_job_orders& orders) {
   auto words = CLI::detail::split_up(options_.mpi_cmd);
   for (auto& w : words)
     w = with_number(CLI::detail::remove_quotes(w), options_.np);
@@ -269,7 +279,7 @@ void mpirun_manager::start(const launch_options& options, const std::string& set
   auto j = std::make_shared<job>(o);
   job_ = j;
   j->input = j->process.take_stdin();
-  write_to_child(j->input.get(), context_.cookie + "\n" + settings + "\n");
+  write_to_child(j->input.get(), orders.to_text('\n') + "\n");
   const auto self = shared_from_this();
   context_.events->post([this, self, j] { watch_end(j); });
   const auto ended = [this, self, j] {
@@ -342,7 +352,6 @@ void mpirun_manager::take_end_of(const job_ptr& j, const rank_keeper::ended& end
   if (r->end)
     return;
   r->end = end;
-  r->dead = true;
   if (r->leaving)
     return;
   if (j->first == nullptr)
@@ -461,7 +470,7 @@ void mpirun_manager::kill(proc_id, const worker_config& config) {
       return end(j); // what is missing a rank is no job
     r->leaving = true;
     const auto ranks = j->all_ranks();
-    const bool last = std::none_of(ranks.begin(), ranks.end(), [](auto& other) { return !other->leaving && !other->dead; });
+    const bool last = std::none_of(ranks.begin(), ranks.end(), [](auto& other) { return !other->leaving && !other->end; });
     if (last || std::exchange(r->told, true) || !r->on_end)
       return;
     exit_cause cause;

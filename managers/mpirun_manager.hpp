@@ -12,6 +12,8 @@
 
 namespace troupe {
 
+struct mpi_job_orders;
+
 /// Starts workers that are the ranks of one MPI job, by mpirun or the like.
 ///
 /// The job's rank 0 gets three lines on its standard input: the cookie; where the master listens, with the number of ranks and a secret of the
@@ -37,7 +39,7 @@ private:
   struct rank;
   using job_ptr = std::shared_ptr<job>;
 
-  void start(const launch_options& options, const std::string& settings);
+  void start(const launch_options& options, const mpi_job_orders& orders);
   void take_line(const job_ptr& j, std::string_view line, bool is_stderr);
   void watch_end(const job_ptr& j);
   void take_end(const job_ptr& j);
@@ -50,6 +52,23 @@ private:
   manager_context context_{};
   std::atomic<bool> launched_{false};
   std::atomic<job_ptr> job_; // set once, by launch
+};
+
+/// What rank 0 of a job reads from its standard input, in two lines, and shares with the others as one.
+struct mpi_job_orders {
+  std::string cookie;
+  int np = 0;
+  /// See mpi_world::survivable.
+  bool survivable = false;
+  std::string secret;
+  /// Where the master can be reached by its loopback address; "-" if it is reached in the same way from everywhere.
+  std::string master_host;
+  endpoint master;
+
+  /// `between`: what stands behind the cookie.
+  std::string to_text(char between) const;
+  /// Whatever stands behind the cookie. Nothing if something is missing.
+  static std::optional<mpi_job_orders> from_text(const std::string& text);
 };
 
 /// What rank 0 answers on its standard output, "troupe_mpi_job:" and for each rank its process's id and host's name.

@@ -1,5 +1,6 @@
 #include "troupe/managers/rank_keeper.hpp"
 
+#include "troupe/managers/mpi_job.hpp"
 #include "troupe/transport/unique_fd.hpp"
 
 #include <algorithm>
@@ -160,27 +161,20 @@ void say_goodbye() {
   }
 }
 
-const char* number_of_rank() {
-  for (auto name : {"PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"})
-    if (const auto text = std::getenv(name))
-      return text;
-  return nullptr;
-}
-
 // How the rank has ended, for the master that has started the job, and for a user who looks.
 void tell_end(int status) {
   char text[160];
-  const auto rank = number_of_rank();
+  const int rank = mpi_job::rank_from_environment().value_or(-1);
   const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   int n = 0;
   if (is_launched)
-    n = std::snprintf(text, sizeof text, "%.*s%s %d %d\n", static_cast<int>(end_word.size()), end_word.data(), rank != nullptr ? rank : "-1",
+    n = std::snprintf(text, sizeof text, "%.*s%d %d %d\n", static_cast<int>(end_word.size()), end_word.data(), rank,
                       signal == 0 ? WEXITSTATUS(status) : -1, signal);
   else if (signal != 0)
-    n = std::snprintf(text, sizeof text, "troupe: rank %s was killed by signal %d (%s)\n", rank != nullptr ? rank : "?", signal,
+    n = std::snprintf(text, sizeof text, "troupe: rank %d was killed by signal %d (%s)\n", rank, signal,
                       sigdescr_np(signal) != nullptr ? sigdescr_np(signal) : "?");
   else if (WEXITSTATUS(status) != 0)
-    n = std::snprintf(text, sizeof text, "troupe: rank %s exited with status %d\n", rank != nullptr ? rank : "?", WEXITSTATUS(status));
+    n = std::snprintf(text, sizeof text, "troupe: rank %d exited with status %d\n", rank, WEXITSTATUS(status));
   if (n > 0)
     write_all(is_launched ? STDOUT_FILENO : STDERR_FILENO, text, static_cast<std::size_t>(n));
 }
@@ -252,8 +246,7 @@ rank_keeper::rank_keeper(mode how) {
     ignore_signals();
     ::prctl(PR_SET_NAME, "troupe-keeper");
     is_launched = how == mode::launched;
-    const auto number = number_of_rank();
-    is_master = !is_launched && number != nullptr && std::strcmp(number, "0") == 0;
+    is_master = !is_launched && mpi_job::rank_from_environment() == 0;
     std::signal(SIGCHLD, SIG_DFL);
     streams[0].from = out_read.get();
     streams[0].to = STDOUT_FILENO;

@@ -36,7 +36,7 @@ constexpr auto dial_again_time = 100ms;
 class worker_process {
 public:
   explicit worker_process(prepared_worker w)
-    : settings_(w.settings), given_(std::move(w)),
+    : given_(std::move(w)),
       process_(given_.cookie, 0, 0,
                              {[this](proc_id from, frame_view& f) { control(from, f); },
                               [](proc_id, const std::string&) {},
@@ -47,10 +47,10 @@ public:
   }
 
   int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
-    const auto bind = parse_bind_address(settings_.bind_addr);
+    const auto bind = parse_bind_address(given_.settings.bind_addr);
     auto where = process_.net().listen(bind.address, bind.port);
     process_.set_address(where);
-    if (settings_.tied)
+    if (given_.settings.tied)
       watch_input();
     process_.start();
     given_.announce(where);
@@ -106,7 +106,7 @@ private:
     join_answer answer;
     try {
       apply(request_.options);
-      process_.make_runtime(settings_.threads);
+      process_.make_runtime(given_.settings.threads);
       cluster::make_worker_cluster(process_);
     } catch (const std::exception& e) {
       answer.problem = e.what();
@@ -220,7 +220,6 @@ private:
     end_at_once(1);
   }
 
-  worker_settings settings_;
   prepared_worker given_;
   detail::future_state joining_;
   detail::future_state leaving_;
@@ -231,10 +230,6 @@ private:
   process process_; // last: its thread calls the others
 };
 
-clock::time_point limit_of(const worker_settings& s) {
-  return clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{s.launch_timeout});
-}
-
 void prepare_output() {
   // whole lines leave at once: they show on the master when they are written, and none is lost in a crash
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
@@ -244,6 +239,10 @@ void prepare_output() {
 }
 
 } // namespace
+
+clock::time_point launch_limit(const worker_settings& s) {
+  return clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{s.launch_timeout});
+}
 
 std::string read_setting_line(clock::time_point limit, const std::string& what) {
   std::string line;
@@ -267,14 +266,14 @@ std::string read_setting_line(clock::time_point limit, const std::string& what) 
 
 int run_worker(prepared_worker worker, const std::function<void(const option_values&)>& apply) {
   prepare_output();
-  const auto limit = limit_of(worker.settings);
+  const auto limit = launch_limit(worker.settings);
   worker_process w{std::move(worker)};
   return w.serve(limit, apply);
 }
 
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
   prepare_output();
-  const auto limit = limit_of(settings);
+  const auto limit = launch_limit(settings);
   auto cookie = read_setting_line(limit, "the cluster's cookie as the first line");
   try {
     check_cookie(cookie);

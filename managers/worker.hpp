@@ -23,6 +23,9 @@ struct worker_settings {
   int mpi_thread_level = -1;
 };
 
+/// When the time is over that a worker has for joining, if that begins now.
+std::chrono::steady_clock::time_point launch_limit(const worker_settings& settings);
+
 /// Serves as a worker until the master lets it go: reads the cookie from standard input, listens, prints its address, joins, runs what it
 /// is asked to. `apply` sets the program's options to what the master tells; what it throws is told to the master. Returns the exit
 /// status. A worker that loses its master ends the process at once.

@@ -3,7 +3,6 @@
 #include "troupe/transport/bells.hpp"
 #include "troupe/transport/brief_lock.hpp"
 #include "troupe/transport/byte_buffer.hpp"
-#include "troupe/transport/unique_fd.hpp"
 
 #include <algorithm>
 #include <atomic>

@@ -4,6 +4,8 @@
 #define BOOST_TEST_MODULE mpi_twins
 #include <boost/test/unit_test.hpp>
 
+#include "mpi_meeting.hpp"
+
 #include "troupe/managers/mpi_twins.hpp"
 
 #include <mpi.h>
@@ -20,12 +22,14 @@
 #include <vector>
 
 using namespace std::chrono_literals;
+using test::meet;
+using test::mpi_program;
 using troupe::detail::mpi_waits;
 using clk = std::chrono::steady_clock;
 
 namespace {
 
-MPI_Comm meeting = MPI_COMM_NULL, comm = MPI_COMM_NULL;
+MPI_Comm comm = MPI_COMM_NULL;
 int me = 0, size = 0;
 
 struct ended : std::runtime_error {
@@ -33,33 +37,18 @@ struct ended : std::runtime_error {
   }
 };
 
-struct mpi_job {
+struct mpi_job : mpi_program {
   mpi_job() {
-    int granted = 0;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted);
-    BOOST_REQUIRE(granted == MPI_THREAD_MULTIPLE);
-    MPI_Comm_dup(MPI_COMM_WORLD, &meeting);
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm, &me);
     MPI_Comm_size(comm, &size);
-    BOOST_REQUIRE_MESSAGE(size >= 2, "start it with mpirun -n 3");
   }
   ~mpi_job() {
     MPI_Comm_free(&comm);
-    MPI_Comm_free(&meeting);
     troupe::detail::expect_mpi_leftovers();
-    MPI_Finalize();
   }
 };
-
-// All ranks.
-void meet() {
-  MPI_Request all;
-  MPI_Ibarrier(meeting, &all);
-  for (int done = 0; done == 0; std::this_thread::sleep_for(100us))
-    MPI_Test(&all, &done, MPI_STATUS_IGNORE);
-}
 
 // Runs it without a scope, and with one. All ranks.
 template <class F>

@@ -2,8 +2,11 @@
 // together for TCP as well.
 
 #define BOOST_TEST_MODULE ranks
+#include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
 
+#include "cpu_seconds.hpp"
+#include "mpi_meeting.hpp"
 #include "transport/loop_thread.hpp"
 
 #include "troupe/transport/mpi.hpp"
@@ -16,7 +19,6 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
@@ -27,19 +29,13 @@ using troupe::endpoint;
 using troupe::loop;
 using troupe::mpi_transport;
 using test::comes;
+using test::cpu_seconds;
+using test::meet;
+using test::meeting;
+using test::mpi_program;
 using status = troupe::stream_result::status;
 
-namespace {
-
-MPI_Comm meeting = MPI_COMM_NULL;
-
-// All ranks. Without blocking in MPI, which keeps its lock.
-void meet() {
-  MPI_Request all;
-  MPI_Ibarrier(meeting, &all);
-  for (int done = 0; done == 0; std::this_thread::sleep_for(100us))
-    MPI_Test(&all, &done, MPI_STATUS_IGNORE);
-}
+namespace suite { // with a name, since cases that are made for each kind have captures of its types
 
 std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
   std::vector<std::byte> out(size);
@@ -48,22 +44,6 @@ std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
     b = static_cast<std::byte>(dice());
   return out;
 }
-
-struct mpi_job {
-  mpi_job() {
-    int granted = 0;
-    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted);
-    BOOST_REQUIRE(granted == MPI_THREAD_MULTIPLE);
-    MPI_Comm_dup(MPI_COMM_WORLD, &meeting);
-    int size = 0;
-    MPI_Comm_size(meeting, &size);
-    BOOST_REQUIRE_MESSAGE(size >= 2, "start it with mpirun -n 3");
-  }
-  ~mpi_job() {
-    MPI_Comm_free(&meeting);
-    MPI_Finalize();
-  }
-};
 
 const std::vector<std::string> kinds{"mpi", "tcp"};
 
@@ -220,24 +200,13 @@ struct caller {
   }
 };
 
-double cpu_seconds() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
+} // namespace suite
 
-} // namespace
+using namespace suite;
 
-BOOST_TEST_GLOBAL_FIXTURE(mpi_job);
+BOOST_TEST_GLOBAL_FIXTURE(mpi_program);
 
-static void check_what_is_written_arrives_once_and_in_order_and_so_does_the_end(const std::string& kind);
-
-BOOST_AUTO_TEST_CASE(what_is_written_arrives_once_and_in_order_and_so_does_the_end) {
-  for (auto& kind : kinds)
-    check_what_is_written_arrives_once_and_in_order_and_so_does_the_end(kind);
-}
-
-static void check_what_is_written_arrives_once_and_in_order_and_so_does_the_end(const std::string& kind) {
+BOOST_DATA_TEST_CASE(what_is_written_arrives_once_and_in_order_and_so_does_the_end, kinds, kind) {
   rank_here here{kind};
   echoes all{here};
   const auto mine = all.listen();
@@ -307,14 +276,7 @@ BOOST_AUTO_TEST_CASE(a_rank_that_does_not_answer_is_given_up) {
   }
 }
 
-static void check_who_is_not_read_can_write_a_few_megabytes_and_no_more(const std::string& kind);
-
-BOOST_AUTO_TEST_CASE(who_is_not_read_can_write_a_few_megabytes_and_no_more) {
-  for (auto& kind : kinds)
-    check_who_is_not_read_can_write_a_few_megabytes_and_no_more(kind);
-}
-
-static void check_who_is_not_read_can_write_a_few_megabytes_and_no_more(const std::string& kind) {
+BOOST_DATA_TEST_CASE(who_is_not_read_can_write_a_few_megabytes_and_no_more, kinds, kind) {
   rank_here here{kind};
   std::vector<std::unique_ptr<byte_stream>> accepted;
   const auto mine = here.listen([&](std::unique_ptr<byte_stream> s) { accepted.push_back(std::move(s)); });
@@ -367,14 +329,7 @@ static void check_who_is_not_read_can_write_a_few_megabytes_and_no_more(const st
 }
 
 // The other rank sleeps between them.
-static void check_ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes(const std::string& kind);
-
-BOOST_AUTO_TEST_CASE(ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes) {
-  for (auto& kind : kinds)
-    check_ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes(kind);
-}
-
-static void check_ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes(const std::string& kind) {
+BOOST_DATA_TEST_CASE(ranks_that_wait_use_no_cpu_and_are_woken_by_what_comes, kinds, kind) {
   rank_here here{kind};
   echoes all{here};
   const auto mine = all.listen();

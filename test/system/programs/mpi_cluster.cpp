@@ -1,6 +1,8 @@
 // A cluster of an MPI job's ranks, which tells what it finds; "name: value" on each line.
 #include <troupe/troupe.hpp>
 
+#include "cpu_seconds.hpp"
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -11,10 +13,10 @@
 #include <thread>
 #include <vector>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
+using test::cpu_seconds;
 using troupe::here;
 using troupe::proc_id;
 
@@ -24,13 +26,6 @@ std::vector<double> doubled(std::vector<double> x) {
   for (auto& v : x)
     v *= 2;
   return x;
-}
-
-double cpu_seconds() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
-  return seconds(u.ru_utime) + seconds(u.ru_stime);
 }
 
 std::string outcome_of_call(troupe::cluster& c, proc_id id) {

@@ -2,6 +2,8 @@
 #include <troupe/mpi.hpp>
 #include <troupe/troupe.hpp>
 
+#include "cpu_seconds.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -20,10 +22,10 @@
 #include <thread>
 #include <vector>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 using namespace std::chrono_literals;
+using test::cpu_seconds;
 using troupe::here;
 using troupe::proc_id;
 
@@ -45,13 +47,6 @@ int size_of(MPI_Comm world) {
   int size = -1;
   MPI_Comm_size(world, &size);
   return size;
-}
-
-double cpu_seconds() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
-  return seconds(u.ru_utime) + seconds(u.ru_stime);
 }
 
 template <class Map>
@@ -271,22 +266,20 @@ int main(int argc, char** argv) {
     } catch (const troupe::usage_error&) {
       // the program's own business
     }
-    {
-      for (int i = 0; i < jobs; ++i) {
-        const std::chrono::milliseconds limit{static_cast<int>(timeout * 1000)};
-        troupe::mpi_manager m{troupe::mpi_options{.np = np, .mpi_cmd = mpi_cmd, .launch_timeout = limit,
-                                                  .thread_level = serialized.empty() ? -1 : MPI_THREAD_SERIALIZED,
-                                                  .exeflags = dir.empty() ? std::vector<std::string>{} : std::vector<std::string>{"--here"},
-                                                  .dir = dir}};
-        const auto begin = steady::now();
-        try {
-          c.addprocs(m);
-        } catch (const troupe::launch_error& e) {
-          std::cout << "launch: failed\nafter: " << seconds_since(begin) << "\njoined: " << e.joined().size() << "\nwhy: " << e.what() << std::endl;
-          return 3;
-        }
-        all.push_back(m);
+    for (int i = 0; i < jobs; ++i) {
+      const std::chrono::milliseconds limit{static_cast<int>(timeout * 1000)};
+      troupe::mpi_manager m{troupe::mpi_options{.np = np, .mpi_cmd = mpi_cmd, .launch_timeout = limit,
+                                                .thread_level = serialized.empty() ? -1 : MPI_THREAD_SERIALIZED,
+                                                .exeflags = dir.empty() ? std::vector<std::string>{} : std::vector<std::string>{"--here"},
+                                                .dir = dir}};
+      const auto begin = steady::now();
+      try {
+        c.addprocs(m);
+      } catch (const troupe::launch_error& e) {
+        std::cout << "launch: failed\nafter: " << seconds_since(begin) << "\njoined: " << e.joined().size() << "\nwhy: " << e.what() << std::endl;
+        return 3;
       }
+      all.push_back(m);
     }
     auto& m = all.front();
     if (what == "maps") {
