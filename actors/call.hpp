@@ -20,6 +20,8 @@ enum call_flags : std::uint8_t {
   call_no_reply = 2,
   /// Runs on a thread that is there for such calls alone, one after the other, without a turn: it may take long, and tasks go on meanwhile.
   call_apart = 4,
+  /// The result stays there for whoever holds the caller's future. A small one is sent to the caller as well.
+  call_kept = 16,
 };
 
 /// A call on its way out: made, encoded and sent by the calling thread.
@@ -28,6 +30,10 @@ public:
   /// Throws unknown_process or process_exited if there's no such process, usage_error outside of app::run.
   /// `label` names the function in errors.
   outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)());
+  /// The id of a call whose result is kept.
+  const ref_id& id() const {
+    return id_;
+  }
   ~outgoing_call();
   outgoing_call(const outgoing_call&) = delete;
   outgoing_call& operator=(const outgoing_call&) = delete;
@@ -51,6 +57,7 @@ private:
   [[noreturn]] void throw_not_serializable(const std::exception& e);
 
   proc_id to_;
+  ref_id id_;
   std::uint8_t flags_;
   std::string (*label_)();
   std::optional<borrowed_builder> frame_;

@@ -1,48 +1,127 @@
 #include "troupe/actors/future_state.hpp"
 
+#include "troupe/actors/kept_value.hpp"
 #include "troupe/actors/waiter.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace troupe::detail {
 
+future_state::~future_state() {
+  if (registered_)
+    home_->remove_state(id_);
+}
+
+// -- the result ---------------------------------------------------------------------------------------------------------------
+
+// Needs mutex_. Who calls it calls what it returns, without the mutex.
+future_state::callbacks future_state::complete(outcome o) {
+  outcome_.store(o, std::memory_order_release);
+  asked_ = question::none;
+  asked_number_ = 0;
+  for (auto w : waiters_)
+    w->notify();
+  waiters_.clear();
+  return o == outcome::elsewhere ? callbacks{} : std::exchange(callbacks_, {});
+}
+
 bool future_state::set_value(frame_view encoded) {
-  std::lock_guard guard{mutex_};
-  if (ready())
-    return false;
-  value_ = std::move(encoded);
-  complete();
+  return set({{encoded.payload, std::move(encoded.owner), std::move(encoded.references)}, std::move(encoded.landed)});
+}
+
+bool future_state::set_kept(kept_value encoded) {
+  return set({std::move(encoded), nullptr});
+}
+
+bool future_state::set(encoded value) {
+  callbacks todo;
+  bool unwanted;
+  {
+    std::lock_guard guard{mutex_};
+    if (here())
+      return false;
+    unwanted = abandoned_;
+    if (!unwanted) {
+      value_ = std::move(value);
+      todo = complete(outcome::value);
+    }
+  }
+  if (unwanted)
+    orphaned(value.value);
+  for (auto& f : todo)
+    f();
   return true;
 }
 
 bool future_state::set_error(error_info why) {
-  std::lock_guard guard{mutex_};
-  if (ready())
-    return false;
-  error_ = std::move(why);
-  complete();
+  callbacks todo;
+  {
+    std::lock_guard guard{mutex_};
+    if (here())
+      return false;
+    error_ = std::make_unique<error_info>(std::move(why));
+    todo = complete(outcome::error);
+  }
+  for (auto& f : todo)
+    f();
   return true;
 }
 
-void future_state::complete() {
-  ready_.store(true, std::memory_order_release);
-  for (auto w : waiters_)
-    w->notify();
-  waiters_.clear();
+bool future_state::set_elsewhere() {
+  bool wanted = false;
+  {
+    std::lock_guard guard{mutex_};
+    if (ready())
+      return false;
+    complete(outcome::elsewhere);
+    wanted = !callbacks_.empty();
+  }
+  if (wanted)
+    request(ask_op::fetch, false);
+  return true;
+}
+
+bool future_state::complete_here(const std::function<void()>& keep) {
+  callbacks todo;
+  {
+    std::lock_guard guard{mutex_};
+    if (here())
+      return false;
+    keep();
+    todo = complete(outcome::value);
+  }
+  for (auto& f : todo)
+    f();
+  return true;
 }
 
 bool future_state::wait(std::optional<time_point> limit) {
   if (ready())
     return true;
   waiter::check_may_block();
+  if (asks_)
+    request(ask_op::wait, true);
+  return wait_until(outcome::elsewhere, limit);
+}
+
+void future_state::bring() {
+  if (here())
+    return;
+  waiter::check_may_block();
+  if (!asks_)
+    wait_until(outcome::elsewhere, std::nullopt);
+  if (!here())
+    request(ask_op::fetch, true);
+  wait_until(outcome::value, std::nullopt);
+}
+
+bool future_state::wait_until(outcome least, std::optional<time_point> limit) {
+  const auto over = [&] { return outcome_.load(std::memory_order_acquire) >= least; };
+  if (over())
+    return true;
+  waiter::check_may_block();
   auto& me = waiter::of_this_thread();
-  me.reset();
-  {
-    std::lock_guard guard{mutex_};
-    if (ready())
-      return true;
-    waiters_.push_back(&me);
-  }
   // whatever way the wait ends, nobody may notify this thread's waiter for this future any more
   struct leave {
     future_state& state;
@@ -52,14 +131,53 @@ bool future_state::wait(std::optional<time_point> limit) {
       std::erase(state.waiters_, &me);
     }
   } leaving{*this, me};
-  while (!ready())
+  while (true) {
+    me.reset();
+    {
+      std::lock_guard guard{mutex_};
+      if (over())
+        return true;
+      if (std::find(waiters_.begin(), waiters_.end(), &me) == waiters_.end())
+        waiters_.push_back(&me);
+    }
     if (!me.wait(limit))
-      return ready();
-  return true;
+      return over();
+  }
+}
+
+void future_state::when_here(std::function<void()> f) {
+  bool wanted = false;
+  {
+    std::lock_guard guard{mutex_};
+    if (!here()) {
+      callbacks_.push_back(std::move(f));
+      wanted = asks_ || ready();
+    }
+  }
+  if (f)
+    f();
+  else if (wanted)
+    request(ask_op::fetch, false);
+}
+
+void future_state::throw_if_failed() {
+  if (outcome_.load(std::memory_order_acquire) != outcome::error)
+    return;
+  settle();
+  throw_error(*error_);
+}
+
+std::optional<error_info> future_state::failure() {
+  if (outcome_.load(std::memory_order_acquire) != outcome::error)
+    return std::nullopt;
+  return *error_;
 }
 
 bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit) {
   waiter::check_may_block();
+  for (auto& s : states)
+    if (s->asks_)
+      s->request(ask_op::wait, true);
   auto& me = waiter::of_this_thread();
   me.reset();
   struct leave {
@@ -85,9 +203,234 @@ bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std:
   return true;
 }
 
-void future_state::throw_if_failed() const {
-  if (error_)
-    throw_error(*error_);
+// -- the reference ----------------------------------------------------------------------------------------------------------------
+
+void future_state::set_call(std::shared_ptr<references> home, const ref_id& id) {
+  home_ = std::move(home);
+  id_ = id;
+  counted_ = true;
+}
+
+void future_state::set_reference(std::shared_ptr<references> home, held_reference_ptr what) {
+  home_ = std::move(home);
+  id_ = what->id();
+  held_ = std::move(what);
+  asks_ = true;
+  registered_ = true;
+}
+
+ref_id future_state::id() {
+  std::lock_guard guard{mutex_};
+  register_here();
+  return id_;
+}
+
+held_reference_ptr future_state::held() {
+  std::lock_guard guard{mutex_};
+  register_here();
+  if (!held_ && counted_) {
+    held_ = home_->hold(id_, references::origin::known);
+    counted_ = false;
+  }
+  return held_;
+}
+
+bool future_state::published() {
+  std::lock_guard guard{mutex_};
+  return registered_;
+}
+
+// Needs mutex_. Who gets the id from elsewhere finds this state.
+void future_state::register_here() {
+  if (!home_)
+    publish();
+  if (!std::exchange(registered_, true))
+    home_->add_state(id_, shared_from_this());
+}
+
+// Needs mutex_. What was this process's own gets an owner, which is this process, too.
+void future_state::publish() {
+  home_ = references::of_process();
+  if (!home_)
+    throw usage_error{"there is no cluster here: a future can be sent, and has an id, inside of troupe::app::run"};
+  id_ = home_->next(home_->id());
+  if (settled_ || here())
+    return; // it travels with what it holds
+  held_ = home_->hold(id_, references::origin::untold);
+  callbacks_.push_back([state = weak_from_this(), held = held_] { // who completes it keeps it
+    if (const auto self = state.lock())
+      self->hand_over(held);
+  });
+}
+
+// The result of what has been published goes to the owner.
+void future_state::hand_over(const held_reference_ptr& held) {
+  home_->make_known(held);
+  borrowed_builder f{home_->actors()};
+  if (error_) {
+    home_->begin(*f, id_, type(), ask_op::fail);
+    write(f->out(), *error_);
+  } else {
+    home_->begin(*f, id_, type(), ask_op::put);
+    write_elements(f->out(), 1, [&](writer& out, std::size_t) { encode(out); });
+  }
+  home_->ask(id_.where, *f, nullptr, false);
+}
+
+bool future_state::settled() {
+  return settled_.load(std::memory_order_acquire);
+}
+
+void future_state::settle() {
+  if (settled_.load(std::memory_order_acquire))
+    return;
+  held_reference_ptr held;
+  bool counted;
+  {
+    std::lock_guard guard{mutex_};
+    settled_.store(true, std::memory_order_release);
+    held = std::move(held_);
+    counted = std::exchange(counted_, false);
+  }
+  if (counted)
+    home_->give_up(id_);
+}
+
+void future_state::request(ask_op op, bool now) {
+  {
+    std::lock_guard guard{mutex_};
+    const auto wanted = op == ask_op::fetch ? question::fetch : question::wait;
+    if (here() || !home_ || asked_ >= wanted || (wanted == question::wait && ready()))
+      return;
+    asked_ = wanted;
+  }
+  const auto number = send(op, shared_from_this(), now, {});
+  std::lock_guard guard{mutex_};
+  if (asked_ != question::none)
+    asked_number_ = number;
+}
+
+std::shared_ptr<reference_answer_state> future_state::ask(ask_op op, bool now, const std::function<void(writer&)>& arguments) {
+  auto waiting = std::make_shared<reference_answer_state>();
+  held();
+  send(op, waiting, now, arguments);
+  return waiting;
+}
+
+std::uint64_t future_state::send(ask_op op, std::shared_ptr<future_state> waiting, bool now, const std::function<void(writer&)>& arguments) {
+  if (const auto h = held())
+    home_->make_known(h);
+  borrowed_builder f{home_->actors()};
+  home_->begin(*f, id_, type(), op);
+  if (arguments)
+    arguments(f->out());
+  return home_->ask(id_.where, *f, std::move(waiting), now);
+}
+
+bool future_state::ask_ready() {
+  if (ready() || !asks_)
+    return ready();
+  waiter::check_may_block();
+  return ask(ask_op::isready, true)->number() != 0;
+}
+
+void future_state::set_at_owner(ask_op op, const std::function<void(writer&)>& value, const std::function<bool()>& set_here) {
+  const auto refuse = [&] { throw_error(make_error_info(error_kind::already_set, "this future has been set already: it is set only once")); };
+  if (here())
+    refuse();
+  if (asks_ || counted_or_held()) {
+    waiter::check_may_block();
+    ask(op, true, value)->confirm();
+    set_here();
+    settle();
+  } else if (!set_here()) {
+    refuse();
+  }
+}
+
+// Whether somebody else than this process's own code may set it.
+bool future_state::counted_or_held() {
+  std::lock_guard guard{mutex_};
+  return counted_ || (held_ && id_.where != home_->id());
+}
+
+void future_state::cancel() {
+  auto why = make_error_info(error_kind::cancelled, "cancelled by who waited for it");
+  if (ready())
+    return;
+  if (asks_) {
+    if (const auto h = held())
+      home_->make_known(h);
+    borrowed_builder f{home_->actors()};
+    home_->begin(*f, id_, type(), ask_op::fail);
+    write(f->out(), why);
+    home_->ask(id_.where, *f, nullptr, false);
+  }
+  set_error(std::move(why));
+}
+
+void future_state::set_known(std::shared_ptr<references> home, const ref_id& id) {
+  home_ = std::move(home);
+  id_ = id;
+  registered_ = true;
+  settled_ = true;
+}
+
+void reference_answer_state::confirm() {
+  wait();
+  throw_if_failed();
+}
+
+std::uint64_t reference_answer_state::number() {
+  return content(nullptr).get<std::uint64_t>();
+}
+
+reader reference_answer_state::content(actor_codec* actors) {
+  confirm();
+  reader in{payload().value.bytes, actors};
+  in.set_references(payload().value.references);
+  return in;
+}
+
+// -- sharing -------------------------------------------------------------------------------------------------------------------
+
+bool future_state::share_again() {
+  auto n = shares_.load(std::memory_order_relaxed);
+  while (n > 0)
+    if (shares_.compare_exchange_weak(n, n + 1, std::memory_order_acq_rel))
+      return true;
+  return false;
+}
+
+void future_state::dropped() {
+  std::uint64_t number = 0;
+  {
+    std::lock_guard guard{mutex_};
+    number = std::exchange(asked_number_, 0);
+  }
+  if (number != 0)
+    home_->withdraw(id_, number, false);
+  settle();
+}
+
+void future_state::abandon(references& home, const ref_id& about, std::uint64_t number) {
+  kept_value back;
+  bool come = false;
+  {
+    std::lock_guard guard{mutex_};
+    if (std::exchange(abandoned_, true) || settled_)
+      return;
+    if (outcome_ == outcome::value) {
+      back = std::move(value_.value);
+      come = true;
+    } else if (ready()) {
+      return;
+    }
+  }
+  if (come)
+    orphaned(back);
+  else
+    home.withdraw(about, number, true);
 }
 
 } // namespace troupe::detail

@@ -1,10 +1,13 @@
 #pragma once
 
+#include "troupe/actors/kept_value.hpp"
+#include "troupe/actors/references.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/frame.hpp"
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -29,67 +32,187 @@ std::chrono::steady_clock::time_point moment_after(std::chrono::duration<Rep, Pe
   return now + std::chrono::duration_cast<clock::duration>(wait);
 }
 
-/// What a future and the reply that it waits for share: empty, then once and for ever a value in encoded form, or an error.
-/// Any thread. Locking: `mutex_` guards everything; waiters are notified under it.
-class future_state {
+/// What the copies of a future on one process, and the reply that it waits for, share: empty, then once and for ever a value in encoded form, or an error. In between it
+/// may be known that there is a value elsewhere, which can be brought here.
+///
+/// Any thread. Locking: `mutex_` guards everything; waiters are notified, and the process's references looked up, under it.
+class future_state : public std::enable_shared_from_this<future_state> {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
   future_state() = default;
-  virtual ~future_state() = default;
+  virtual ~future_state();
   future_state(const future_state&) = delete;
   future_state& operator=(const future_state&) = delete;
 
+  // -- the result -----------------------------------------------------------------------------------------------------------
+
   /// Returns false, and changes nothing, if it has been set before.
   bool set_value(frame_view encoded);
+  bool set_kept(kept_value encoded);
   bool set_error(error_info why);
+  /// There is a value, or an error, where the future lives; or the answer is that there's nothing.
+  bool set_elsewhere();
 
-  /// Whether there is a value or an error. Doesn't block.
+  /// Whether there is a value or an error, here or elsewhere. Doesn't block.
   bool ready() const {
-    return ready_.load(std::memory_order_acquire);
+    return outcome_.load(std::memory_order_acquire) != outcome::none;
+  }
+
+  /// Whether there is one here.
+  bool here() const {
+    return outcome_.load(std::memory_order_acquire) > outcome::elsewhere;
   }
 
   /// Blocks until it is ready, or until the limit; tells which. Throws `interrupted`, and usage_error where blocking is not allowed.
   bool wait(std::optional<time_point> limit = std::nullopt);
 
+  /// Blocks until value or error are here. Throws as `wait` does.
+  void bring();
+
+  /// Has `f` called once value or error are here, in any thread; it must neither block nor throw. Has them brought here, if there's a reference.
+  void when_here(std::function<void()> f);
+
   /// Throws the error, if that is what it holds. Needs `ready`.
-  void throw_if_failed() const;
+  void throw_if_failed();
+
+  /// The error, if that is what it holds here.
+  std::optional<error_info> failure();
 
   /// Reads the beginning of a value, so that the reader may find a landing in it.
   virtual void seek_landing(reader&) const {
   }
 
-  /// How many futures share it.
-  std::atomic<int> shares{0};
+  // -- the reference ----------------------------------------------------------------------------------------------------------
+
+  /// It has this id, and is known to its owner by the call that brings its result. Before it is shared.
+  void set_call(std::shared_ptr<references> home, const ref_id& id);
+
+  /// It stands for what is held. Before it is shared.
+  void set_reference(std::shared_ptr<references> home, held_reference_ptr what);
+
+  /// Its id: a result of this process's own gets one now.
+  ref_id id();
+
+  /// The part of this process in it, to be handed on.
+  held_reference_ptr held();
+
+  /// Whether what there is to know is here and has been looked at: the future needs its owner no more.
+  bool settled();
+  void settle();
+
+  /// It holds what the owner of this id has, and needs it no more. Before it is shared.
+  void set_known(std::shared_ptr<references> home, const ref_id& id);
+
+  /// Asks its owner. Returns what waits for the answer.
+  std::shared_ptr<class reference_answer_state> ask(ask_op op, bool now, const std::function<void(writer&)>& arguments = {});
+
+  /// Whether it is ready, as far as is known here or, if nothing is, at its owner. May block.
+  bool ask_ready();
+
+  /// Sets it where it lives, and blocks until that is done, then here. Throws already_set.
+  void set_at_owner(ask_op op, const std::function<void(writer&)>& value, const std::function<bool()>& set_here);
+
+  /// Ends it with `cancelled` if it isn't ready; the call that it is the result of is told.
+  void cancel();
+
+  /// Which type it holds, as a number; 0: unknown.
+  virtual std::uint64_t type() const {
+    return 0;
+  }
+
+  /// Appends the value that is here.
+  virtual void encode(writer&) {
+  }
+
+  // -- sharing ------------------------------------------------------------------------------------------------------------------
+
+  /// Futures that share it. The last one that goes gives up the process's part in it, and takes back what has been asked.
+  void share() {
+    shares_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void unshare() {
+    if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      dropped();
+  }
+  /// Unless nobody shares it any more. Needs references' mutex.
+  bool share_again();
+  bool shared_once() const {
+    return shares_.load(std::memory_order_acquire) == 1;
+  }
 
 protected:
+  /// A value has come that nobody waits for any more.
+  virtual void orphaned(kept_value&) {
+  }
+  virtual void dropped();
+
+  /// As if the value had come: it is here, in another form than encoded. Returns false if there was one before.
+  bool complete_here(const std::function<void()>& keep);
+
   std::mutex& mutex() {
     return mutex_;
   }
 
-  /// The encoded value; needs `ready` and no error. The bytes stay until `release_payload`.
-  std::span<const std::byte> payload() const {
-    return value_.payload;
+  /// Whether others may know its id.
+  bool published();
+
+  /// The encoded value; needs `here` and no error. The bytes stay until `release_payload`.
+  struct encoded {
+    kept_value value;
+    std::unique_ptr<landing> landed;
+  };
+  encoded& payload() {
+    return value_;
   }
 
-  landing* landed() const {
-    return value_.landed.get();
-  }
-
-  void release_payload() {
-    value_ = {};
-  }
+  /// Takes back the question that this one waits for; a value that has come all the same, and hasn't been looked at, is given to `orphaned`.
+  void abandon(references& home, const ref_id& about, std::uint64_t number);
 
 private:
   friend bool wait_for_any(const std::vector<std::shared_ptr<future_state>>&, std::optional<time_point>);
 
-  void complete();
+  enum class outcome : std::uint8_t { none, elsewhere, value, error };
+  enum class question : std::uint8_t { none, wait, fetch };
+
+  using callbacks = std::vector<std::function<void()>>;
+  callbacks complete(outcome o);
+  bool set(encoded value);
+  bool wait_until(outcome least, std::optional<time_point> limit);
+  void request(ask_op op, bool now);
+  std::uint64_t send(ask_op op, std::shared_ptr<future_state> waiting, bool now, const std::function<void(writer&)>& arguments);
+  bool counted_or_held();
+  void register_here();
+  void publish();
+  void hand_over(const held_reference_ptr& held);
 
   std::mutex mutex_;
-  std::atomic<bool> ready_{false};
-  frame_view value_;
-  std::optional<error_info> error_;
+  std::atomic<outcome> outcome_{outcome::none};
+  question asked_ = question::none;
+  bool abandoned_ = false;
+  bool counted_ = false;    // at the owner, by the call: given up when this ends, unless `held_` takes it over
+  bool asks_ = false;       // its result comes only when it is asked for
+  bool registered_ = false; // its id leads to it
+  std::atomic<bool> settled_{false};
+  std::atomic<int> shares_{0};
+  encoded value_;
+  std::unique_ptr<error_info> error_;
   std::vector<waiter*> waiters_;
+  std::shared_ptr<references> home_;
+  ref_id id_;
+  std::uint64_t asked_number_ = 0;
+  held_reference_ptr held_;
+  callbacks callbacks_;
+};
+
+/// What waits for the answer to a question about a reference.
+class reference_answer_state final : public future_state {
+public:
+  /// Block until it is there, and throw the error that it may be.
+  void confirm();
+  std::uint64_t number();
+  /// The answer, to be read with the process's codec.
+  reader content(actor_codec* actors);
 };
 
 /// Blocks until one of them is ready, or until the limit; tells whether one is. Throws `interrupted`, and usage_error where blocking is not allowed.

@@ -6,7 +6,7 @@ namespace troupe {
 
 /// A process as an actor: something to monitor and to link to. It lives as long as its process belongs to the cluster, has no
 /// mailbox, and answers every request with sec::unexpected_message.
-class node_actor final : public caf::monitorable_actor {
+class node_actor : public caf::monitorable_actor {
 public:
   explicit node_actor(caf::actor_config& cfg);
 

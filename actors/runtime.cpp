@@ -3,6 +3,7 @@
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/driving.hpp"
 #include "troupe/actors/loaded_module.hpp"
+#include "troupe/actors/reference_actor.hpp"
 #include "troupe/actors/scheduler.hpp"
 #include "troupe/actors/stack_trace.hpp"
 #include "troupe/actors/this_task.hpp"
@@ -24,7 +25,19 @@ std::atomic<runtime*> the_runtime{nullptr};
 std::atomic<std::uint64_t> last_task_id{0};
 thread_local std::uint64_t current_task_id = 0;
 
-constexpr std::size_t number_at = sizeof(frame_header); // where a call frame has its number
+constexpr std::size_t number_at = sizeof(frame_header); // where a call or a question has its number
+constexpr std::size_t reply_head = sizeof(frame_header) + sizeof(std::uint64_t) + sizeof(std::uint8_t); // what a reply has in front of a value
+
+// What a reply brings.
+constexpr std::uint8_t reply_value = 0;
+constexpr std::uint8_t reply_error = 1;
+constexpr std::uint8_t reply_nothing = 2; // there is a result, which stays there; or nothing is to be had at once
+
+// News for owners wait for others so long.
+constexpr auto counts_wait = std::chrono::milliseconds{2};
+
+// A result that is kept leaves for the caller at once if it is no larger: who asks for it is likely to be waiting.
+constexpr std::size_t most_sent_at_once = std::size_t{16} << 10;
 
 caf::actor_id start_ids(caf::actor_system& system) {
   return system.next_actor_id();
@@ -38,9 +51,11 @@ caf::strong_actor_ptr make_plain_actor(caf::actor_system& system) {
 
 // What is sent to the process itself, as if it had arrived.
 frame_view view_for_oneself(frame_builder& f, frame_kind kind) {
+  auto references = std::exchange(f.references(), {}); // they go by hand
   auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
   frame_view v;
   v.header.kind = kind;
+  v.references = std::move(references);
   v.payload = std::span{*owner}.subspan(sizeof(frame_header));
   v.owner = std::move(owner);
   return v;
@@ -54,12 +69,14 @@ struct runtime::incoming_call {
   proc_id from;
   std::uint64_t number;
   std::uint8_t flags;
+  ref_id kept; // if its result is
   detail::task_entry task;
   frame_view frame;
   std::size_t arguments_at;
 };
 
-runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(std::move(s)), executor_(settings_.turns) {
+runtime::runtime(loop& l, mesh& m, settings s)
+  : loop_(l), mesh_(m), settings_(std::move(s)), executor_(settings_.turns), owned_(owning()) {
   // The error texts of CAF say what went wrong, its log files say it again at length.
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
@@ -74,6 +91,8 @@ runtime::runtime(loop& l, mesh& m, settings s) : loop_(l), mesh_(m), settings_(s
   node_id_ = node_handle_->id();
   hub_->publish(port_handle_);
   hub_->publish(node_handle_);
+  held_ = std::make_shared<references>(holding());
+  references::set_of_process(held_);
   the_runtime = this;
   driving::set_loop(&loop_);
   detail::set_reader_of_errors(id());
@@ -83,6 +102,9 @@ runtime::~runtime() {
   detail::set_reader_of_errors(0);
   driving::set_loop(nullptr);
   the_runtime = nullptr;
+  references::set_of_process(nullptr);
+  held_->close();
+  reference_actors_.clear();
   port_handle_ = nullptr;
   node_handle_ = nullptr;
   system_.reset();
@@ -107,10 +129,16 @@ runtime* runtime::find() {
 
 void runtime::frame_arrived(proc_id from, frame_view& f) {
   auto kind = f.header.kind;
+  if ((f.header.flags & frame_flags::references) != 0)
+    adopt_references(from, f);
   if (kind == frame_kind::call)
     take_call(from, f);
   else if (kind == frame_kind::reply)
     take_reply(f);
+  else if (kind == frame_kind::ask)
+    take_question(from, f);
+  else if (kind == frame_kind::counts)
+    owned_.hear(from, reader{f.payload});
   else if (kind >= frame_kind::message)
     hub_->handle(from, f);
   else
@@ -128,7 +156,8 @@ std::unique_ptr<landing> runtime::frame_begins(const frame_header& h, std::span<
     } else if (h.kind == frame_kind::call) {
       in.take(sizeof(std::uint64_t));
       const auto task = detail::find_task(in.get<std::uint64_t>());
-      in.take(sizeof(std::uint8_t));
+      if ((in.get<std::uint8_t>() & detail::call_kept) != 0)
+        in.take(sizeof(std::uint64_t));
       if (task != nullptr && task->seek_landing != nullptr)
         task->seek_landing(in);
     }
@@ -147,6 +176,8 @@ void runtime::peer_up(proc_id id, const hello& h) {
 
 void runtime::peer_lost(proc_id id, const error_info& why) {
   replies_.fail_all(id, why);
+  held_->peer_lost(id);
+  owned_.peer_lost(id, why);
   hub_->peer_lost(id, why);
 }
 
@@ -165,6 +196,10 @@ void runtime::take_call(proc_id from, frame_view& f) {
   c->number = in.get<std::uint64_t>();
   auto id = in.get<std::uint64_t>();
   c->flags = in.get<std::uint8_t>();
+  if ((c->flags & detail::call_kept) != 0) {
+    c->kept = {this->id(), from, in.get<std::uint64_t>()};
+    owned_.begin_call(c->kept);
+  }
   c->arguments_at = f.payload.size() - in.left();
   auto task = detail::find_task(id);
   if (task == nullptr)
@@ -196,10 +231,13 @@ void runtime::execute(incoming_call& c) {
   try {
     auto& out = f->start(frame_kind::reply).out();
     out.put(c.number);
-    out.put(std::uint8_t{0});
+    out.put(reply_value);
     reader in{c.frame.payload.subspan(c.arguments_at), hub_};
     in.set_landed(c.frame.landed.get());
+    in.set_references(c.frame.references);
     c.task.run(in, out);
+    if ((c.flags & detail::call_kept) != 0)
+      keep_result(c, *f);
     if ((c.flags & detail::call_no_reply) == 0)
       send_reply(c.from, *f);
   } catch (...) {
@@ -247,6 +285,8 @@ error_info runtime::describe_failure(const std::string& label) {
 }
 
 void runtime::report(const incoming_call& c, const error_info& why) {
+  if ((c.flags & detail::call_kept) != 0)
+    owned_.set_error(c.kept, why);
   if ((c.flags & detail::call_no_reply) == 0)
     return send_error(c.from, c.number, why);
   std::fprintf(stderr, "troupe: a call that nobody waits for failed: %s\n", error{why}.what());
@@ -256,7 +296,7 @@ void runtime::send_error(proc_id to, std::uint64_t number, const error_info& why
   borrowed_builder f{hub_};
   auto& out = f->start(frame_kind::reply).out();
   out.put(number);
-  out.put(std::uint8_t{1});
+  out.put(reply_error);
   write(out, why);
   send_reply(to, *f);
 }
@@ -288,13 +328,17 @@ error_info runtime::unknown_task_error(proc_id from) const {
 void runtime::take_reply(frame_view& f) {
   reader in{f.payload};
   auto number = in.get<std::uint64_t>();
-  auto failed = in.get<std::uint8_t>();
+  const auto status = in.get<std::uint8_t>();
   auto waiting = replies_.take(number);
   if (!waiting)
     return; // its caller has been told that the process is lost
-  if (failed == 0) {
+  if (status == reply_value) {
     f.payload = f.payload.last(in.left());
     waiting->set_value(std::move(f));
+    return;
+  }
+  if (status == reply_nothing) {
+    waiting->set_elsewhere();
     return;
   }
   try {
@@ -335,6 +379,7 @@ void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::s
 
 // Waits while the peer has as much from here as it may have, if this thread may wait.
 std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, urgency u, flow of) {
+  held_->leaving(to, f.references());
   while (true) {
     bool full = false;
     auto gone = mesh_.send(to, f, u, of, waiter::may_block() ? &full : nullptr);
@@ -344,6 +389,165 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
     mesh_.when_room(to, of, [room] { room->set_value({}); }, f.size());
     room->wait();
   }
+}
+
+// -- references -----------------------------------------------------------------------------------------------------------
+
+void runtime::adopt_references(proc_id from, frame_view& f) {
+  for (auto& id : take_reference_list(f))
+    f.references.push_back(held_->arrived(from, id));
+}
+
+references::settings runtime::holding() {
+  references::settings s;
+  s.id = id();
+  s.send = [this](proc_id to, frame_builder& f) { send_counts(to, f); };
+  s.flush_soon = [this] {
+    loop_.post([this] { loop_.call_after(counts_wait, [held = held_] { held->flush(); }); });
+  };
+  s.ask = [this](proc_id to, frame_builder& f, std::shared_ptr<detail::future_state> waiting, bool now) {
+    return send_question(to, f, std::move(waiting), now);
+  };
+  s.forget = [this](std::uint64_t number) { replies_.take(number); };
+  s.actors = hub_;
+  return s;
+}
+
+owned_references::settings runtime::owning() {
+  owned_references::settings s;
+  s.id = id();
+  s.gone = [this](proc_id p) { return mesh_.gone(p).has_value(); };
+  s.answer = [this](reference_answer& a) { answer(a); };
+  s.later = [this](std::chrono::milliseconds after, std::function<void()> f) {
+    loop_.post([this, after, f = std::move(f)] { loop_.call_after(after, f); });
+  };
+  s.write_actor = [this](const ref_id& which, writer& out) { write_reference_actor(which, out); };
+  s.end_actor = [this](const ref_id& which) { end_reference_actor(which); };
+  return s;
+}
+
+void runtime::send_counts(proc_id to, frame_builder& f) {
+  if (to != id()) {
+    mesh_.send(to, f, urgency::batched);
+    return;
+  }
+  auto v = view_for_oneself(f, frame_kind::counts);
+  owned_.hear(to, reader{v.payload});
+}
+
+std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_ptr<detail::future_state> waiting, bool now) {
+  std::uint64_t number = 0;
+  if (waiting) {
+    number = replies_.add(to, waiting);
+    std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
+  }
+  if (to == id()) {
+    auto v = view_for_oneself(f, frame_kind::ask);
+    take_question(to, v);
+    return number;
+  }
+  held_->leaving(to, f.references());
+  auto gone = mesh_.send(to, f, now ? urgency::now : urgency::batched);
+  if (gone && waiting && replies_.take(number))
+    waiting->set_error(*gone);
+  return number;
+}
+
+// About what lives here, or about a shared value that this process has and another wants.
+void runtime::take_question(proc_id from, frame_view& f) {
+  const auto [op, about] = peek_question(f.payload);
+  if (op != ask_op::fetch_shared)
+    return owned_.ask(from, f);
+  const auto number = reader{f.payload}.get<std::uint64_t>();
+  if (shared_.serve(about, from, number))
+    return;
+  send_error(from, number, make_error_info(error_kind::usage, "process " + std::to_string(id()) + " has no copy of the shared value " + to_string(about), id()));
+}
+
+void runtime::send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write) {
+  borrowed_builder f{hub_};
+  auto& out = f->start(frame_kind::reply).out();
+  out.put(question);
+  out.put(reply_value);
+  write(out);
+  send_reply(to, *f);
+}
+
+void runtime::answer(reference_answer& a) {
+  using kind = reference_answer::kind;
+  if (a.to == id() && a.what != kind::elements && a.what != kind::number) {
+    const auto waiting = replies_.take(a.question);
+    if (!waiting)
+      return;
+    if (a.what == kind::value)
+      waiting->set_kept(std::move(a.value));
+    else if (a.what == kind::error)
+      waiting->set_error(*a.why);
+    else
+      waiting->set_elsewhere();
+    return;
+  }
+  if (a.what == kind::error)
+    return send_error(a.to, a.question, *a.why);
+  borrowed_builder f{hub_};
+  auto& out = f->start(frame_kind::reply).out();
+  out.put(a.question);
+  out.put(a.what == kind::nothing ? reply_nothing : reply_value);
+  if (a.what == kind::value) {
+    for (auto& r : a.value.references)
+      out.carry(r);
+    writer::referring scope{out, a.value.keeper};
+    out.block(a.value.bytes.data(), a.value.bytes.size());
+  } else if (a.what == kind::elements) {
+    out.put(static_cast<std::uint32_t>(a.elements.size()));
+    for (auto& x : a.elements)
+      write_element(out, x);
+  } else if (a.what == kind::number) {
+    out.put(a.number);
+  }
+  send_reply(a.to, *f);
+}
+
+// Leaves in `f` what the caller gets.
+void runtime::keep_result(incoming_call& c, frame_builder& f) {
+  const bool large = f.size() - reply_head > most_sent_at_once || !f.references().empty();
+  kept_value value;
+  if (large) {
+    auto references = std::exchange(f.references(), {});
+    const auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
+    value = {std::span<const std::byte>{*owner}.subspan(reply_head), owner, std::move(references)};
+  } else {
+    value = kept_value::of(std::span<const std::byte>{f.out().buffer()}.subspan(reply_head), nullptr, {});
+  }
+  if (owned_.set_value(c.kept, std::move(value), c.task.result_type()) && !large)
+    return;
+  auto& out = f.start(frame_kind::reply).out();
+  out.put(c.number);
+  out.put(reply_nothing);
+}
+
+void runtime::write_reference_actor(const ref_id& which, writer& out) {
+  std::lock_guard guard{reference_actors_mutex_};
+  auto& handle = reference_actors_[which];
+  if (!handle) {
+    handle = make_plain_actor<reference_actor>(*system_);
+    hub_->publish(handle);
+  }
+  out.set_actors(hub_);
+  write(out, handle);
+}
+
+void runtime::end_reference_actor(const ref_id& which) {
+  caf::strong_actor_ptr handle;
+  {
+    std::lock_guard guard{reference_actors_mutex_};
+    if (auto i = reference_actors_.find(which); i != reference_actors_.end()) {
+      handle = std::move(i->second);
+      reference_actors_.erase(i);
+    }
+  }
+  if (handle)
+    static_cast<reference_actor*>(handle->get())->cleanup(caf::exit_reason::normal, nullptr);
 }
 
 // -- end ------------------------------------------------------------------------------------------------------------------
@@ -374,6 +578,7 @@ std::string runtime::shut_down(std::chrono::steady_clock::time_point limit) {
   // what has arrived in the meantime must not begin after the last look
   executor_.stop(scheduler::drop);
   apart_.stop();
+  data_.stop();
   return what_is_left();
 }
 
@@ -384,17 +589,16 @@ namespace detail {
 outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)())
   : to_(to), flags_(flags), label_(label) {
   auto& rt = runtime::get();
-  if (to != rt.id())
-    if (auto gone = rt.net().gone(to))
-      throw_error(*gone);
-  if (to <= 0 || (rt.id() == master_id && !rt.net().knows(to) && to != master_id))
-    throw_error(make_error_info(error_kind::unknown_process,
-                                "there is no process " + std::to_string(to) + " in this cluster", to));
+  check_process(to);
   frame_.emplace(&rt.hub());
   auto& out = (*frame_)->start(frame_kind::call).out();
   out.put(std::uint64_t{0}); // the number comes when it is sent
   out.put(task);
   out.put(flags);
+  if ((flags & call_kept) != 0) {
+    id_ = rt.held()->next(to);
+    out.put(id_.id);
+  }
 }
 
 outgoing_call::~outgoing_call() = default;
@@ -424,6 +628,37 @@ void outgoing_call::send(std::shared_ptr<future_state> waiting, bool now) {
 actor_codec* process_codec() {
   auto rt = runtime::find();
   return rt == nullptr ? nullptr : &rt->hub();
+}
+
+void run_as_job(std::function<void()> f) {
+  if (auto rt = runtime::find())
+    rt->jobs().submit(std::move(f));
+  else
+    f();
+}
+
+std::shared_ptr<references> references_of_process() {
+  return runtime::get().held();
+}
+
+void check_process(proc_id id) {
+  auto& rt = runtime::get();
+  if (id != rt.id())
+    if (auto gone = rt.net().gone(id))
+      throw_error(*gone);
+  if (id <= 0 || (rt.id() == master_id && !rt.net().knows(id) && id != master_id))
+    throw_error(make_error_info(error_kind::unknown_process,
+                                "there is no process " + std::to_string(id) + " in this cluster", id));
+}
+
+caf::actor actor_of(reference_answer_state& answer) {
+  auto in = answer.content(process_codec());
+  return caf::actor_cast<caf::actor>(read<caf::strong_actor_ptr>(in));
+}
+
+void throw_other_type(const ref_id& id, std::uint64_t wanted) {
+  throw_error(make_error_info(error_kind::type_mismatch,
+                              "reference " + to_string(id) + " is used as " + type_tag_name(wanted) + " here, and as something else before", id.where));
 }
 
 void throw_empty_future() {

@@ -2,8 +2,11 @@
 
 #include "troupe/actors/executor.hpp"
 #include "troupe/actors/node_actor.hpp"
+#include "troupe/actors/owned_references.hpp"
+#include "troupe/actors/references.hpp"
 #include "troupe/actors/reply_table.hpp"
 #include "troupe/actors/request_port.hpp"
+#include "troupe/actors/shared_source.hpp"
 #include "troupe/actors/side_thread.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/transport/actor_hub.hpp"
@@ -15,7 +18,9 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 
 namespace troupe {
 
@@ -67,6 +72,24 @@ public:
   reply_table& replies() {
     return replies_;
   }
+  /// What lives here and is referred to from anywhere.
+  owned_references& owned() {
+    return owned_;
+  }
+  /// Shared values of which there are copies here.
+  shared_sources& shared() {
+    return shared_;
+  }
+  /// A thread that encodes and decodes shared values.
+  side_thread& data() {
+    return data_;
+  }
+  /// Answers a question with a value.
+  void send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write);
+  /// What this process refers to.
+  const std::shared_ptr<references>& held() const {
+    return held_;
+  }
   actor_hub& hub() {
     return *hub_;
   }
@@ -98,6 +121,16 @@ private:
 
   void take_call(proc_id from, frame_view& f);
   void take_reply(frame_view& f);
+  void adopt_references(proc_id from, frame_view& f);
+  references::settings holding();
+  owned_references::settings owning();
+  std::uint64_t send_question(proc_id to, frame_builder& f, std::shared_ptr<detail::future_state> waiting, bool now);
+  void send_counts(proc_id to, frame_builder& f);
+  void take_question(proc_id from, frame_view& f);
+  void answer(reference_answer& a);
+  void keep_result(incoming_call& c, frame_builder& f);
+  void write_reference_actor(const ref_id& id, writer& out);
+  void end_reference_actor(const ref_id& id);
   std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of);
   void execute(incoming_call& c);
   void report(const incoming_call& c, const error_info& why);
@@ -120,6 +153,12 @@ private:
   caf::intrusive_ptr<caf::actor_control_block> node_handle_;
   request_port* port_ = nullptr;
   caf::actor_id node_id_ = 0;
+  owned_references owned_;
+  std::shared_ptr<references> held_;
+  std::mutex reference_actors_mutex_; // guards those that were asked for
+  std::unordered_map<ref_id, caf::strong_actor_ptr> reference_actors_;
+  shared_sources shared_;
+  side_thread data_;
   side_thread apart_; // last: its thread uses the others
 };
 

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/callable.hpp"
 #include "troupe/actors/future.hpp"
+#include "troupe/actors/type_tag.hpp"
 
 #include <cstdint>
 #include <string>
@@ -28,6 +29,8 @@ struct task_entry {
   /// Reads the beginning of a function and its arguments, so that the reader may find a landing among them; null where that would
   /// run anything of the user's.
   void (*seek_landing)(reader& in) = nullptr;
+  /// Of its result.
+  std::uint64_t (*result_type)() = nullptr;
 };
 
 bool add_task(task_entry entry);
@@ -132,7 +135,7 @@ struct task<F, parameters<Ps...>> {
       && ((can_land<typename argument<Ps>::held> || number<typename argument<Ps>::held>) && ...);
 
   static constexpr task_entry entry() {
-    task_entry e{run, label, nullptr};
+    task_entry e{run, label, nullptr, type_tag<result>};
     if constexpr (has_landing)
       e.seek_landing = [](reader& in) {
         std::tuple<typename argument<Ps>::held...> held;

@@ -200,6 +200,10 @@ std::vector<process_statistics> cluster::statistics() const {
   return out;
 }
 
+std::vector<reference_info> cluster::references(proc_id id) const {
+  return const_cast<cluster&>(*this).remotecall_fetch(id, direct([] { return runtime::get().owned().list(); }));
+}
+
 std::string cluster::cookie() const {
   return process_.net().cookie();
 }

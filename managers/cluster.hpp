@@ -3,6 +3,9 @@
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/call_options.hpp"
 #include "troupe/actors/future.hpp"
+#include "troupe/actors/owned_references.hpp"
+#include "troupe/actors/remote_channel.hpp"
+#include "troupe/actors/shared.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/managers/cluster_manager.hpp"
 #include "troupe/managers/options.hpp"
@@ -114,6 +117,9 @@ public:
   /// The direct links: on the master all of the cluster, each once (asks every worker and blocks, 5 s at most); on a worker its own.
   std::vector<link_info> links() const;
 
+  /// What lives on a process and is referred to from anywhere, futures and channels, and who holds them. Asks it, and blocks.
+  std::vector<reference_info> references(proc_id id) const;
+
   /// What each process has sent, received and run, and who waits for whom, in the order of their ids: on the master of the whole
   /// cluster (asks every worker and blocks, 5 s at most; one that doesn't answer is left out); on a worker its own.
   std::vector<process_statistics> statistics() const;
@@ -131,11 +137,11 @@ public:
   /// Calls F on a process and returns at once.
   template <class F, class... Args>
   auto remotecall(target where, F&& f, Args&&... args) {
-    return begin(0, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return begin(detail::call_kept, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   auto remotecall(target where, Args&&... args) {
-    return begin(0, nullptr, where, fn<F>, std::forward<Args>(args)...);
+    return begin(detail::call_kept, nullptr, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F, and blocks until it has returned. Throws what it failed with. The future is ready.
@@ -143,7 +149,7 @@ public:
   auto remotecall_wait(target where, F&& f, Args&&... args) {
     const auto to = resolve(where);
     detail::lent_memory lent{to};
-    auto out = begin(0, &lent, to, std::forward<F>(f), std::forward<Args>(args)...);
+    auto out = begin(detail::call_kept, &lent, to, std::forward<F>(f), std::forward<Args>(args)...);
     out.wait();
     return out;
   }
@@ -222,6 +228,14 @@ public:
   template <class F, class... Args>
   auto everywhere(proc_id id, F&& f, Args&&... args) {
     return remotecall_fetch(id, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  // -- data on every process -----------------------------------------------------------------------------------------------------------
+
+  /// A value that any process can use, without change: see shared. It is copied, or moved, and stays here until it is used elsewhere. Doesn't block.
+  template <class T>
+  auto share(T&& value) {
+    return shared<std::decay_t<T>>{std::decay_t<T>{std::forward<T>(value)}};
   }
 
   // -- MPI (include <troupe/mpi.hpp>) ----------------------------------------------------------------------------------------------
@@ -311,6 +325,8 @@ private:
       return future<result>{};
     }
     auto state = std::make_shared<detail::typed_future_state<result>>();
+    if ((flags & detail::call_kept) != 0)
+      state->set_call(detail::references_of_process(), call.id());
     call.send(state, now);
     return future<result>{std::move(state)};
   }

@@ -3,6 +3,7 @@
 #include "troupe/transport/byte_buffer.hpp"
 #include "troupe/transport/landing.hpp"
 #include "troupe/transport/pointer_check.hpp"
+#include "troupe/transport/reference.hpp"
 
 #include <array>
 #include <bit>
@@ -101,6 +102,48 @@ public:
     outside_ = blocks;
   }
 
+  /// Has `refer` work: what is referred to is listed there.
+  void set_references(std::vector<held_reference_ptr>* list) {
+    references_ = list;
+  }
+
+  /// What is written while it lives is an element of its own: in front of it stand u64 its size and u32 the number of its references, whose
+  /// places count from its beginning. Elements don't lie in each other.
+  class element {
+  public:
+    static constexpr std::size_t header = sizeof(std::uint64_t) + sizeof(std::uint32_t);
+
+    explicit element(writer& w)
+      : writer_(w), at_(w.out_.size()), outside_(w.outside_ == nullptr ? 0 : w.outside_->size()) {
+      w.first_reference_ = w.references_ == nullptr ? 0 : w.references_->size();
+      w.put(std::uint64_t{0});
+      w.put(std::uint32_t{0});
+    }
+    ~element();
+    element(const element&) = delete;
+    element& operator=(const element&) = delete;
+
+  private:
+    writer& writer_;
+    std::size_t at_;
+    std::size_t outside_;
+  };
+
+  /// Notes a reference of bytes that are written as they are.
+  void carry(held_reference_ptr to) {
+    if (references_ == nullptr)
+      held_reference::throw_outside();
+    references_->push_back(std::move(to));
+  }
+
+  /// Notes a reference that goes with the frame, and writes its place among them. Throws codec_error if this is no frame's writer.
+  void refer(held_reference_ptr to) {
+    if (references_ == nullptr)
+      held_reference::throw_outside();
+    put(static_cast<std::uint32_t>(references_->size() - first_reference_));
+    references_->push_back(std::move(to));
+  }
+
   /// While it lives, large blocks are referred to where they lie; `keeper` must keep them as they are.
   class referring {
   public:
@@ -159,7 +202,20 @@ private:
   actor_codec* actors_;
   std::vector<outside_block>* outside_ = nullptr;
   std::shared_ptr<const void> keeper_;
+  std::vector<held_reference_ptr>* references_ = nullptr;
+  std::size_t first_reference_ = 0;
 };
+
+inline writer::element::~element() {
+  std::uint64_t size = writer_.out_.size() - at_ - header;
+  if (writer_.outside_ != nullptr)
+    for (auto i = outside_; i < writer_.outside_->size(); ++i)
+      size += (*writer_.outside_)[i].bytes.size();
+  const auto count = static_cast<std::uint32_t>(writer_.references_ == nullptr ? 0 : writer_.references_->size() - writer_.first_reference_);
+  std::memcpy(writer_.out_.data() + at_, &size, sizeof size);
+  std::memcpy(writer_.out_.data() + at_ + sizeof size, &count, sizeof count);
+  writer_.first_reference_ = 0;
+}
 
 /// Takes values from bytes. Nothing is allocated for a length that the bytes that are left can't fill.
 class reader {
@@ -206,6 +262,22 @@ public:
 
   std::size_t left() const {
     return in_.size();
+  }
+
+  /// What has come with the bytes, for `referred`. It must outlive the reader.
+  void set_references(std::span<const held_reference_ptr> list) {
+    references_ = list;
+    has_references_ = true;
+  }
+
+  /// What a writer's `refer` was given. Throws codec_error if there's no such reference.
+  const held_reference_ptr& referred() {
+    if (!has_references_)
+      held_reference::throw_outside();
+    const auto place = get<std::uint32_t>();
+    if (place >= references_.size())
+      held_reference::throw_no_such(place, references_.size());
+    return references_[place];
   }
 
   // -- blocks that have landed elsewhere ----------------------------------------------------------------------------------
@@ -295,6 +367,8 @@ private:
   int depth_ = 0;
   std::size_t empty_elements_ = 0; // bytes of memory
   landing* landed_ = nullptr;
+  std::span<const held_reference_ptr> references_;
+  bool has_references_ = false;
   std::size_t more_ = 0;
   bool seeks_ = false;
 };

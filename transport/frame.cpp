@@ -39,6 +39,10 @@ std::string to_string(frame_kind kind) {
       return "reply";
     case frame_kind::cancel:
       return "cancel";
+    case frame_kind::ask:
+      return "ask";
+    case frame_kind::counts:
+      return "counts";
     case frame_kind::message:
       return "message";
     case frame_kind::watch:
@@ -96,7 +100,7 @@ std::string check(const frame_header& h) {
     return "a frame that claims " + std::to_string(h.size) + " bytes, more than the limit of "
            + std::to_string(max_frame_size);
   using namespace frame_flags;
-  constexpr std::uint16_t known = flow_mask | first_chunk | more_chunks | later_chunk;
+  constexpr std::uint16_t known = flow_mask | first_chunk | more_chunks | later_chunk | references;
   if ((h.flags & ~known) != 0 || (h.flags & flow_mask) >= flow_count)
     return "a frame with flags " + std::to_string(h.flags) + ", of which some aren't known";
   if (h.chunk() && (h.in_lane != lane::bulk || (h.flags & (first_chunk | later_chunk)) == (first_chunk | later_chunk)))
@@ -115,6 +119,8 @@ frame_builder& frame_builder::start(frame_kind kind) {
     data_ = byte_buffer{};
   data_.resize(sizeof(frame_header));
   outside_.clear();
+  references_.clear();
+  listed_ = false;
   return *this;
 }
 
@@ -131,7 +137,13 @@ byte_buffer& frame_builder::finish_whole() {
 }
 
 byte_buffer& frame_builder::finish() {
+  if (!references_.empty() && !std::exchange(listed_, true)) {
+    for (auto& r : references_)
+      writer_.put(r->id());
+    writer_.put(static_cast<std::uint32_t>(references_.size()));
+  }
   frame_header h;
+  h.flags = listed_ ? frame_flags::references : std::uint16_t{0};
   h.size = size() - sizeof h;
   h.kind = kind_;
   h.in_lane = lane_of(kind_);
@@ -145,6 +157,28 @@ byte_buffer& frame_builder::finish_sealed() {
   seal(h);
   std::memcpy(data_.data(), &h, sizeof h);
   return data_;
+}
+
+std::vector<ref_id> take_reference_list(frame_view& f) {
+  const auto size = f.payload.size();
+  std::uint32_t n = 0;
+  if (size < sizeof n)
+    throw codec_error{"a frame without the list of references that it should have"};
+  std::memcpy(&n, f.payload.data() + size - sizeof n, sizeof n);
+  static_assert(sizeof(ref_id) == 16 && std::is_trivially_copyable_v<ref_id>);
+  if (n > (size - sizeof n) / sizeof(ref_id))
+    throw codec_error{"a list of " + std::to_string(n) + " references in a frame of " + std::to_string(size) + " bytes"};
+  const auto list = sizeof n + n * sizeof(ref_id);
+  std::vector<ref_id> out(n);
+  if (n > 0)
+    std::memcpy(out.data(), f.payload.data() + size - list, n * sizeof(ref_id));
+  f.payload = f.payload.first(size - list);
+  if (f.landed) {
+    if (f.landed->behind < list)
+      throw codec_error{"a list of references within a block"};
+    f.landed->behind -= list;
+  }
+  return out;
 }
 
 namespace {
@@ -166,6 +200,7 @@ borrowed_builder::borrowed_builder(actor_codec* actors) {
 
 borrowed_builder::~borrowed_builder() {
   builder_->outside().clear();
+  builder_->references().clear();
   spare_builders.push_back(std::move(builder_));
 }
 

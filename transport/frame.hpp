@@ -32,6 +32,8 @@ enum class frame_kind : std::uint8_t {
   call = 32,
   reply = 33,
   cancel = 34,
+  ask = 35,
+  counts = 36,
 
   message = 48,
   watch = 49,
@@ -70,6 +72,8 @@ inline constexpr std::uint16_t first_chunk = 4;
 inline constexpr std::uint16_t more_chunks = 8;
 /// Another chunk than the first.
 inline constexpr std::uint16_t later_chunk = 16;
+/// The payload ends with a list of references; see frame_builder.
+inline constexpr std::uint16_t references = 32;
 } // namespace frame_flags
 
 /// What stands in front of each frame, in memory as on the wire.
@@ -149,8 +153,13 @@ struct frame_view {
   std::span<const std::byte> payload;
   std::shared_ptr<const byte_buffer> owner;
   std::unique_ptr<landing> landed;
+  /// What the payload refers to, once the list at its end has been taken off.
+  std::vector<held_reference_ptr> references;
   troupe::credit credit;
 };
+
+/// Takes the list of references off the end of a frame's payload. Throws codec_error if there's none.
+std::vector<ref_id> take_reference_list(frame_view& f);
 
 /// A frame under construction: write the payload, then hand it to a link. Small frames are copied into the link's
 /// batch, so one builder can be used again and again; large ones are handed over, and blocks of theirs may lie elsewhere.
@@ -158,6 +167,7 @@ class frame_builder {
 public:
   explicit frame_builder(actor_codec* actors = nullptr) : writer_(data_, actors) {
     writer_.set_outside(&outside_);
+    writer_.set_references(&references_);
   }
 
   /// Writes handles from now on with another codec, or none.
@@ -186,6 +196,11 @@ public:
     return outside_;
   }
 
+  /// What the payload refers to. `finish` lists it at the payload's end: i32 where, i32 whence, u64 id for each, then their u32 number.
+  std::vector<held_reference_ptr>& references() {
+    return references_;
+  }
+
   /// Bytes of header and payload.
   std::size_t size() const;
 
@@ -198,6 +213,8 @@ public:
 private:
   byte_buffer data_;
   std::vector<outside_block> outside_;
+  std::vector<held_reference_ptr> references_;
+  bool listed_ = false; // the references
   writer writer_;
   frame_kind kind_ = frame_kind::hello;
 };

@@ -251,7 +251,7 @@ bool session::keeps_behind_bulk(const byte_buffer& frame, const frame_header& h)
 void session::append(byte_buffer& frame, flow f, std::vector<outside_block>* outside) {
   frame_header h;
   std::memcpy(&h, frame.data(), sizeof h);
-  h.flags = static_cast<std::uint16_t>(f);
+  h.flags = static_cast<std::uint16_t>(f) | (h.flags & frame_flags::references);
   sent_[index(f)] += cost_of(h.size);
   frames_sent_.fetch_add(1, std::memory_order_relaxed);
   bytes_sent_.fetch_add(sizeof h + h.size, std::memory_order_relaxed);

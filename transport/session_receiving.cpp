@@ -331,7 +331,7 @@ void session::finish_chunk(const frame_header& h) {
   frame_view f;
   f.header = whole.header;
   f.header.size = whole.total;
-  f.header.flags &= frame_flags::flow_mask;
+  f.header.flags &= frame_flags::flow_mask | frame_flags::references;
   f.payload = *whole.buffer;
   f.owner = whole.buffer;
   f.landed = std::move(whole.landed);

@@ -93,6 +93,13 @@ figure measure_computing(troupe::cluster& c, const options& o);
 // arrays.cpp: GB/s
 figure measure_array_bandwidth(troupe::cluster& c, const options& o);
 
+// channels.cpp: per second, GB/s, bytes
+figure measure_channel_rate(troupe::cluster& c, const options& o);
+figure measure_channel_put_rate(troupe::cluster& c, const options& o);
+figure measure_channel_batch_rate(troupe::cluster& c, const options& o);
+figure measure_channel_bandwidth(troupe::cluster& c, const options& o);
+figure measure_reference_memory(troupe::cluster& c, const options& o);
+
 // startup.cpp: s
 figure measure_startup_4(troupe::cluster& c, const options& o);
 figure measure_startup_16(troupe::cluster& c, const options& o);

@@ -27,12 +27,12 @@ namespace {
 // With a look at what it holds.
 class state : public troupe::detail::future_state {
 public:
-  std::string text() const {
-    auto bytes = payload();
+  std::string text() {
+    auto bytes = payload().value.bytes;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
   void release() {
-    release_payload();
+    payload() = {};
   }
 };
 

@@ -223,12 +223,14 @@ BOOST_AUTO_TEST_CASE(a_value_that_has_arrived_outlives_its_worker) {
   workers w{1};
   const auto fetched = here().remotecall<numbers>(w[0], 50'000);
   fetched.fetch();
-  const auto arrived = here().remotecall_wait<numbers>(w[0], 50'000);
+  const auto arrived = here().remotecall_wait<numbers>(w[0], 500);
+  const auto left_there = here().remotecall_wait<numbers>(w[0], 50'000);
   const auto failed = here().remotecall(w[0], [] { throw std::runtime_error{"before"}; });
   BOOST_TEST(failed.wait_for(patience));
   here().rmprocs(w[0]);
   BOOST_TEST((fetched.fetch() == numbers(50'000)));
-  BOOST_TEST((arrived.fetch() == numbers(50'000)));
+  BOOST_TEST((arrived.fetch() == numbers(500)));
+  error_of<troupe::process_exited>([&] { left_there.fetch(); });
   BOOST_TEST(error_of<troupe::remote_error>([&] { failed.fetch(); }).message() == "before");
 }
 

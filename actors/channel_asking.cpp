@@ -1,0 +1,66 @@
+#include "troupe/actors/channel_asking.hpp"
+
+#include "troupe/actors/waiter.hpp"
+
+namespace troupe::detail {
+
+std::uint64_t channel_link::ask(ask_op op, std::uint8_t flags, const std::shared_ptr<future_state>& waiting, bool now,
+                                const std::function<void(writer&)>& arguments) const {
+  borrowed_builder f{home->actors()};
+  home->begin(*f, id(), type, op, flags);
+  if (arguments)
+    arguments(f->out());
+  return home->ask(id().where, *f, waiting, now);
+}
+
+std::uint64_t channel_link::number(ask_op op) const {
+  auto waiting = std::make_shared<reference_answer_state>();
+  ask(op, 0, waiting, true);
+  return waiting->number();
+}
+
+void channel_link::give_back(std::uint8_t flags, const std::function<void(writer&)>& elements) const {
+  ask(ask_op::give_back, flags, nullptr, false, elements);
+}
+
+void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what) {
+  if (!options.deadline && !options.token) {
+    state->wait();
+    return;
+  }
+  std::vector<std::shared_ptr<future_state>> any{state};
+  if (options.token)
+    any.push_back(options.token->state());
+  std::optional<future_state::time_point> limit;
+  if (options.deadline)
+    limit = moment_after(*options.deadline);
+  while (!state->ready()) {
+    const bool in_time = wait_for_any(any, limit);
+    if (state->ready())
+      return;
+    if (options.token && options.token->cancelled())
+      throw_error(make_error_info(error_kind::cancelled, std::string{what} + " on channel " + to_string(about) + " was cancelled", about.where));
+    if (!in_time)
+      throw_error(make_error_info(error_kind::deadline_exceeded, std::string{what} + " on channel " + to_string(about) + " took longer than its deadline", about.where));
+  }
+}
+
+void taking_many::orphaned(kept_value& x) {
+  channel_.give_back(0, [&](writer& out) {
+    for (auto& r : x.references)
+      out.carry(r);
+    out.raw(x.bytes.data(), x.bytes.size());
+  });
+}
+
+bool putting::done() {
+  throw_if_failed();
+  reader in{payload().value.bytes};
+  return in.get<std::uint64_t>() != 0;
+}
+
+void throw_empty_channel() {
+  throw usage_error{"an empty channel: it was moved from, or never made by remote_channel<T>::on"};
+}
+
+} // namespace troupe::detail

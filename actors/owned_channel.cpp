@@ -1,0 +1,284 @@
+#include "troupe/actors/owned_channel.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace troupe {
+
+namespace {
+
+using kind = reference_answer::kind;
+
+} // namespace
+
+void owned_channel::ask(reference_question& q, reference_work& out) {
+  check_type(q, type_);
+  if ((q.flags & ask_flags::keyed) != 0)
+    throw_wrong_op(q, "a channel without keys");
+  switch (q.op) {
+    case ask_op::wait:
+    case ask_op::fetch:
+    case ask_op::take:
+      return ask_for_values(q, 1, out);
+    case ask_op::take_many:
+    case ask_op::lease:
+      return ask_for_values(q, q.in->get<std::uint64_t>(), out);
+    case ask_op::put:
+      return ask_put(q, out);
+    case ask_op::settle:
+      return ask_settle(q, out);
+    case ask_op::give_back: {
+      auto values = read_elements(*q.in, *q.frame);
+      values_.insert(values_.begin(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+      return pump(out);
+    }
+    case ask_op::isready:
+      return answer_number(out, q, available() ? 1 : 0);
+    case ask_op::isopen:
+      return answer_number(out, q, closed_ ? 0 : 1);
+    case ask_op::size:
+      return answer_number(out, q, values_.size());
+    case ask_op::close:
+      return ask_close(q, out);
+    default:
+      throw_wrong_op(q, "a channel");
+  }
+}
+
+void owned_channel::ask_for_values(reference_question& q, std::uint64_t most, reference_work& out) {
+  taker t{q, most};
+  t.q.in = nullptr;
+  t.q.frame = nullptr;
+  takers_.push_back(std::move(t));
+  pump(out);
+  // still there: nothing came
+  if (q.at_once() && !takers_.empty() && takers_.back().q.number == q.number && takers_.back().q.from == q.from) {
+    takers_.pop_back();
+    out.answers.push_back(answer_to(q, kind::nothing));
+  }
+}
+
+void owned_channel::ask_put(reference_question& q, reference_work& out) {
+  auto values = read_elements(*q.in, *q.frame);
+  if (closed_)
+    return answer_error(out, q, closed_error());
+  if (values.empty())
+    return out.answers.push_back(answer_to(q, kind::nothing));
+  if (q.at_once()) {
+    // all of them or none: with a capacity of 0, only into the hands of those who wait
+    const auto hands = static_cast<std::uint64_t>(std::count_if(takers_.begin(), takers_.end(), [](auto& t) {
+      return t.q.op != ask_op::wait && t.q.op != ask_op::fetch;
+    }));
+    const bool fits = capacity_ == 0 ? putters_.empty() && values.size() <= hands
+                                     : putters_.empty() && values_.size() + leased_ + values.size() <= capacity_;
+    if (!fits)
+      return answer_number(out, q, 0);
+  }
+  putter p{q, std::move(values)};
+  p.q.in = nullptr;
+  p.q.frame = nullptr;
+  putters_.push_back(std::move(p));
+  pump(out);
+}
+
+void owned_channel::ask_settle(reference_question& q, reference_work& out) {
+  const auto number = q.in->get<std::uint64_t>();
+  const auto used = q.in->get<std::uint64_t>();
+  const auto ends = q.in->get<std::uint8_t>() != 0;
+  q.in->expect_end();
+  const auto l = std::find_if(leases_.begin(), leases_.end(), [&](auto& x) { return x.who == q.from && x.number == number; });
+  if (l == leases_.end())
+    return;
+  if (used > l->values.size() - l->used)
+    throw codec_error{std::to_string(used) + " values of a lease of " + std::to_string(l->values.size())};
+  for (std::uint64_t i = 0; i < used; ++i)
+    out.garbage.push_back(std::move(l->values[l->used++]));
+  leased_ -= used;
+  if (ends)
+    return_lease(*l);
+  if (l->used == l->values.size())
+    leases_.erase(l);
+  pump(out);
+}
+
+void owned_channel::ask_close(reference_question& q, reference_work& out) {
+  const auto with_error = q.in->get<std::uint8_t>() != 0;
+  auto why = with_error ? read<error_info>(*q.in) : make_error_info(error_kind::channel_closed, "channel " + to_string(id()) + " is closed", id().where);
+  q.in->expect_end();
+  close(std::move(why), out);
+  if (q.number != 0)
+    out.answers.push_back(answer_to(q, kind::nothing));
+}
+
+// Who waits to put has not put; who waits to take gets what is left.
+void owned_channel::close(error_info why, reference_work& out) {
+  if (closed_)
+    return;
+  closed_ = std::make_shared<const error_info>(std::move(why));
+  for (auto& p : std::exchange(putters_, {})) {
+    answer_error(out, p.q, *closed_);
+    for (auto& v : p.values)
+      out.garbage.push_back(std::move(v));
+  }
+  pump(out);
+}
+
+error_info owned_channel::closed_error() const {
+  return *closed_;
+}
+
+bool owned_channel::available() const {
+  return !values_.empty() || (capacity_ == 0 && !putters_.empty());
+}
+
+bool owned_channel::full() const {
+  return values_.size() + leased_ >= capacity_;
+}
+
+// Takes from putters what there is room for. Returns whether anything came of it.
+bool owned_channel::accept(reference_work& out) {
+  bool any = false;
+  while (!putters_.empty() && !full()) {
+    auto& p = putters_.front();
+    values_.push_back(std::move(p.values[p.next++]));
+    any = true;
+    if (p.next < p.values.size())
+      continue;
+    if (p.q.at_once())
+      answer_number(out, p.q, 1);
+    else if (p.q.number != 0)
+      out.answers.push_back(answer_to(p.q, kind::nothing));
+    putters_.pop_front();
+  }
+  return any;
+}
+
+// The first value. Needs `available`.
+kept_value owned_channel::pop(reference_work& out) {
+  if (!values_.empty()) {
+    auto v = std::move(values_.front());
+    values_.pop_front();
+    return v;
+  }
+  auto& p = putters_.front();
+  auto v = std::move(p.values[p.next++]);
+  if (p.next == p.values.size()) {
+    if (p.q.at_once())
+      answer_number(out, p.q, 1);
+    else if (p.q.number != 0)
+      out.answers.push_back(answer_to(p.q, kind::nothing));
+    putters_.pop_front();
+  }
+  return v;
+}
+
+// Returns whether the taker has its answer.
+bool owned_channel::serve(taker& t, reference_work& out) {
+  if (!available()) {
+    if (!closed_)
+      return false;
+    answer_error(out, t.q, closed_error());
+    return true;
+  }
+  switch (t.q.op) {
+    case ask_op::wait:
+      out.answers.push_back(answer_to(t.q, kind::nothing));
+      return true;
+    case ask_op::fetch: {
+      auto a = answer_to(t.q, kind::value);
+      a.value = values_.empty() ? putters_.front().values[putters_.front().next] : values_.front();
+      out.answers.push_back(std::move(a));
+      return true;
+    }
+    case ask_op::take: {
+      auto a = answer_to(t.q, kind::value);
+      a.value = pop(out);
+      out.answers.push_back(std::move(a));
+      return true;
+    }
+    default: {
+      auto a = answer_to(t.q, kind::elements);
+      while (a.elements.size() < t.most && available()) {
+        a.elements.push_back(pop(out));
+        if (t.q.op == ask_op::take_many)
+          accept(out);
+      }
+      if (t.q.op == ask_op::lease) {
+        leased_ += a.elements.size();
+        leases_.push_back({t.q.from, t.q.number, a.elements, 0});
+      }
+      out.answers.push_back(std::move(a));
+      return true;
+    }
+  }
+}
+
+void owned_channel::pump(reference_work& out) {
+  accept(out);
+  while (!takers_.empty() && serve(takers_.front(), out)) {
+    takers_.pop_front();
+    accept(out);
+  }
+}
+
+void owned_channel::return_lease(lease& l) {
+  leased_ -= l.values.size() - l.used;
+  values_.insert(values_.begin(), std::make_move_iterator(l.values.begin() + static_cast<std::ptrdiff_t>(l.used)), std::make_move_iterator(l.values.end()));
+  l.used = l.values.size();
+}
+
+bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work& out) {
+  const auto of = [&](auto& x) { return x.q.from == from && x.q.number == number; };
+  if (const auto t = std::find_if(takers_.begin(), takers_.end(), of); t != takers_.end()) {
+    takers_.erase(t);
+    pump(out);
+    return true;
+  }
+  const auto p = std::find_if(putters_.begin(), putters_.end(), of);
+  if (p == putters_.end())
+    return false;
+  for (auto& v : p->values)
+    out.garbage.push_back(std::move(v));
+  putters_.erase(p);
+  pump(out);
+  return true;
+}
+
+void owned_channel::forget(proc_id gone, const error_info& why, reference_work& out) {
+  takers_.erase(std::remove_if(takers_.begin(), takers_.end(), [&](auto& t) { return t.q.from == gone; }), takers_.end());
+  for (auto p = putters_.begin(); p != putters_.end();) {
+    if (p->q.from != gone) {
+      ++p;
+      continue;
+    }
+    for (auto& v : p->values)
+      out.garbage.push_back(std::move(v));
+    p = putters_.erase(p);
+  }
+  // the last lease first: its values are the later ones
+  for (auto l = leases_.rbegin(); l != leases_.rend(); ++l)
+    if (l->who == gone)
+      return_lease(*l);
+  std::erase_if(leases_, [&](auto& l) { return l.who == gone; });
+  if (tied == gone)
+    close(why, out);
+  pump(out);
+}
+
+void owned_channel::end(const error_info& why, reference_work& out) {
+  for (auto& t : std::exchange(takers_, {}))
+    answer_error(out, t.q, why);
+  for (auto& p : std::exchange(putters_, {})) {
+    answer_error(out, p.q, why);
+    for (auto& v : p.values)
+      out.garbage.push_back(std::move(v));
+  }
+  for (auto& v : std::exchange(values_, {}))
+    out.garbage.push_back(std::move(v));
+  for (auto& l : std::exchange(leases_, {}))
+    for (auto& v : l.values)
+      out.garbage.push_back(std::move(v));
+}
+
+} // namespace troupe

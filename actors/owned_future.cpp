@@ -1,0 +1,115 @@
+#include "troupe/actors/owned_future.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace troupe {
+
+namespace {
+
+using kind = reference_answer::kind;
+
+} // namespace
+
+void owned_future::ask(reference_question& q, reference_work& out) {
+  switch (q.op) {
+    case ask_op::wait:
+    case ask_op::fetch:
+      check_type(q, type_);
+      if (done_)
+        return answer(q, out);
+      if (q.at_once())
+        return out.answers.push_back(answer_to(q, kind::nothing));
+      waiting_.push_back(q);
+      waiting_.back().in = nullptr;
+      waiting_.back().frame = nullptr;
+      if (type_ == 0)
+        type_ = q.type;
+      return;
+    case ask_op::isready:
+      check_type(q, type_);
+      return answer_number(out, q, done_ ? 1 : 0);
+    case ask_op::put: {
+      check_type(q, type_);
+      auto values = read_elements(*q.in, *q.frame);
+      if (values.size() != 1)
+        throw codec_error{std::to_string(values.size()) + " values for a future"};
+      if (done_)
+        throw_already_set();
+      set_value(std::move(values.front()), q.type, out);
+      if (q.number != 0)
+        out.answers.push_back(answer_to(q, kind::nothing));
+      return;
+    }
+    case ask_op::fail: {
+      auto why = read<error_info>(*q.in);
+      q.in->expect_end();
+      if (done_)
+        throw_already_set();
+      set_error(std::move(why), out);
+      if (q.number != 0)
+        out.answers.push_back(answer_to(q, kind::nothing));
+      return;
+    }
+    default:
+      throw_wrong_op(q, "a future");
+  }
+}
+
+void owned_future::throw_already_set() const {
+  throw_error(make_error_info(error_kind::already_set,
+                              "future " + to_string(id()) + " has " + (error_ ? "an error" : "a value") + " already: it is set only once", id().where));
+}
+
+void owned_future::set_value(kept_value value, std::uint64_t type, reference_work& out) {
+  done_ = true;
+  value_ = std::move(value);
+  type_ = type;
+  answer_all(out);
+}
+
+void owned_future::set_error(error_info why, reference_work& out) {
+  done_ = true;
+  error_ = std::make_shared<const error_info>(std::move(why));
+  answer_all(out);
+}
+
+void owned_future::answer(const reference_question& q, reference_work& out) const {
+  auto a = answer_to(q, kind::nothing);
+  if (error_) {
+    a.what = kind::error;
+    a.why = error_;
+  } else if (q.op == ask_op::fetch) {
+    a.what = kind::value;
+    a.value = value_;
+  }
+  out.answers.push_back(std::move(a));
+}
+
+void owned_future::answer_all(reference_work& out) {
+  for (auto& q : std::exchange(waiting_, {}))
+    try {
+      check_type(q, type_);
+      answer(q, out);
+    } catch (const error& e) {
+      answer_error(out, q, e.info());
+    }
+}
+
+bool owned_future::withdraw(proc_id from, std::uint64_t number, reference_work&) {
+  return std::erase_if(waiting_, [&](auto& q) { return q.from == from && q.number == number; }) > 0;
+}
+
+void owned_future::forget(proc_id gone, const error_info& why, reference_work& out) {
+  std::erase_if(waiting_, [&](auto& q) { return q.from == gone; });
+  if (tied == gone && !done_)
+    set_error(why, out);
+}
+
+void owned_future::end(const error_info& why, reference_work& out) {
+  for (auto& q : std::exchange(waiting_, {}))
+    answer_error(out, q, why);
+  out.garbage.push_back(std::move(value_));
+}
+
+} // namespace troupe

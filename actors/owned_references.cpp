@@ -1,0 +1,348 @@
+#include "troupe/actors/owned_references.hpp"
+
+#include "troupe/actors/owned_channel.hpp"
+#include "troupe/actors/owned_future.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace troupe {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+// What stands in front of every question.
+reference_question read_question(proc_id from, frame_view& f, reader& in, ref_id& about) {
+  reference_question q;
+  q.from = from;
+  q.number = in.get<std::uint64_t>();
+  about.whence = in.get<proc_id>();
+  about.id = in.get<std::uint64_t>();
+  q.type = in.get<std::uint64_t>();
+  q.op = in.get<ask_op>();
+  q.flags = in.get<std::uint8_t>();
+  q.in = &in;
+  q.frame = &f;
+  return q;
+}
+
+reference_answer refusal(const reference_question& q, const error_info& why) {
+  reference_answer out;
+  out.to = q.from;
+  out.question = q.number;
+  out.what = reference_answer::kind::error;
+  out.why = std::make_shared<const error_info>(why);
+  return out;
+}
+
+} // namespace
+
+// -- counts -------------------------------------------------------------------------------------------------------------------
+
+void owned_references::hear(proc_id from, reader in) {
+  reference_work work;
+  while (in.left() > 0) {
+    const auto n = count_news::read(in, from);
+    const ref_id id{settings_.id, n.whence, n.id};
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    if (n.what == count_news::kind::give_up) { // of most references this is the last that is heard
+      if (const auto i = s.all.find(id); i != s.all.end()) {
+        i->second.holders.add(from, from, -1, false);
+        free_if_unheld(s.all, i, work);
+        continue;
+      }
+    }
+    if (n.what != count_news::kind::settle && n.holder != settings_.id && n.holder != from && settings_.gone(n.holder))
+      continue;
+    const auto i = s.all.try_emplace(id).first;
+    if (n.what == count_news::kind::settle) {
+      i->second.holders.settle(n.from, from, n.n);
+    } else {
+      i->second.holders.add(n.from, n.holder, n.n, n.from != from && n.from != settings_.id && settings_.gone(n.from));
+      if (n.what == count_news::kind::create && !i->second.what)
+        make(i->second, std::make_unique<owned_future>(id), work);
+    }
+    free_if_unheld(s.all, i, work);
+  }
+  do_work(work);
+}
+
+void owned_references::free_if_unheld(table& t, table::iterator i, reference_work& out) {
+  if (i->second.holders.none() && !i->second.waiting)
+    free(t, i, out);
+}
+
+void owned_references::free(table& t, table::iterator i, reference_work& out) {
+  if (auto& what = i->second.what) {
+    what->end(unknown(i->first), out);
+    out.ended.push_back(std::move(what));
+  }
+  t.erase(i);
+}
+
+error_info owned_references::unknown(const ref_id& id) const {
+  return make_error_info(error_kind::usage,
+                         "reference " + to_string(id) + " stands for nothing on process " + std::to_string(settings_.id)
+                           + ": its last copy is gone, or there never was one", settings_.id);
+}
+
+void owned_references::peer_lost(proc_id id, const error_info& why) {
+  reference_work work;
+  for (auto& s : shards_) {
+    std::lock_guard guard{s.mutex};
+    for (auto i = s.all.begin(); i != s.all.end(); ++i) {
+      auto& e = i->second;
+      if (e.what)
+        e.what->forget(id, why, work);
+      if (e.waiting)
+        std::erase_if(*e.waiting, [id](auto& p) { return p.from == id; });
+      if (e.holders.forget(id) && e.holders.none())
+        work.jobs.push_back([this, ref = i->first] { look_later(ref, mourning); });
+    }
+  }
+  do_work(work);
+}
+
+void owned_references::look_later(const ref_id& id, std::chrono::milliseconds after) {
+  settings_.later(after, [this, id] { look(id); });
+}
+
+// What was waited for has come by now, or doesn't.
+void owned_references::look(const ref_id& id) {
+  reference_work work;
+  {
+    auto& s = shard_of(id);
+    std::lock_guard guard{s.mutex};
+    const auto i = s.all.find(id);
+    if (i == s.all.end())
+      return;
+    auto& e = i->second;
+    if (e.waiting) {
+      for (auto& p : *e.waiting) {
+        if (clock::now() < p.since + patience)
+          continue;
+        reader in{p.frame.payload};
+        ref_id about;
+        const auto q = read_question(p.from, p.frame, in, about);
+        if (q.number != 0)
+          work.answers.push_back(refusal(q, unknown(id)));
+        p.from = 0;
+      }
+      std::erase_if(*e.waiting, [](auto& p) { return p.from == 0; });
+      if (e.waiting->empty())
+        e.waiting = nullptr;
+    }
+    free_if_unheld(s.all, i, work);
+  }
+  do_work(work);
+}
+
+// -- what is made ---------------------------------------------------------------------------------------------------------------
+
+// Who asked before it was there is answered now.
+void owned_references::make(entry& e, std::unique_ptr<owned_reference> what, reference_work& out) {
+  e.what = std::move(what);
+  if (const auto waiting = std::exchange(e.waiting, nullptr))
+    for (auto& p : *waiting)
+      try {
+        handle(e, p.from, p.frame, out);
+      } catch (const codec_error&) {
+        // its link was ended long ago, or would be now for what came before: there's nobody to tell
+      }
+}
+
+void owned_references::add(std::unique_ptr<owned_reference> made, proc_id maker) {
+  reference_work work;
+  {
+    const auto id = made->id();
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    auto& e = s.all[id];
+    if (e.what)
+      throw usage_error{"there is a reference " + to_string(id) + " already"};
+    e.holders.add(maker, maker, 1, false);
+    make(e, std::move(made), work);
+    free_if_unheld(s.all, s.all.find(id), work);
+  }
+  do_work(work);
+}
+
+void owned_references::begin_call(const ref_id& id) {
+  add(std::make_unique<owned_future>(id), id.whence);
+}
+
+bool owned_references::set_value(const ref_id& id, kept_value value, std::uint64_t type) {
+  reference_work work;
+  {
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    const auto i = s.all.find(id);
+    if (i == s.all.end() || !i->second.what)
+      return false;
+    auto& f = static_cast<owned_future&>(*i->second.what);
+    if (f.done())
+      return false;
+    f.set_value(std::move(value), type, work);
+  }
+  do_work(work);
+  return true;
+}
+
+bool owned_references::set_error(const ref_id& id, const error_info& why) {
+  reference_work work;
+  {
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    const auto i = s.all.find(id);
+    if (i == s.all.end() || !i->second.what)
+      return false;
+    auto& f = static_cast<owned_future&>(*i->second.what);
+    if (f.done())
+      return false;
+    f.set_error(why, work);
+  }
+  do_work(work);
+  return true;
+}
+
+// -- questions --------------------------------------------------------------------------------------------------------------------
+
+void owned_references::ask(proc_id from, frame_view& f) {
+  reader in{f.payload};
+  ref_id about;
+  const auto q = read_question(from, f, in, about);
+  about.where = settings_.id;
+  reference_work work;
+  {
+    auto& s = shard_of(about);
+    const auto lock = lock_briefly(s.mutex);
+    auto i = s.all.find(about);
+    if (i == s.all.end() && q.op == ask_op::create)
+      i = s.all.try_emplace(about).first;
+    if (i != s.all.end() && (i->second.what || q.op == ask_op::create)) {
+      handle(i->second, from, f, work);
+      free_if_unheld(s.all, i, work);
+    } else if (q.op == ask_op::withdraw) {
+      if (i != s.all.end() && i->second.waiting) {
+        const auto number = in.get<std::uint64_t>();
+        std::erase_if(*i->second.waiting, [&](auto& p) {
+          std::uint64_t asked;
+          std::memcpy(&asked, p.frame.payload.data(), sizeof asked);
+          return p.from == from && asked == number;
+        });
+      }
+    } else if (from == about.whence || about.whence == settings_.id || settings_.gone(about.whence)) {
+      if (q.number != 0)
+        work.answers.push_back(refusal(q, unknown(about)));
+    } else {
+      auto& e = s.all[about];
+      if (!e.waiting)
+        e.waiting = std::make_unique<std::vector<parked>>();
+      e.waiting->push_back({from, std::move(f), clock::now()});
+      work.jobs.push_back([this, about] { look_later(about, patience + std::chrono::milliseconds{10}); });
+    }
+  }
+  do_work(work);
+}
+
+void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_work& out) {
+  reader in{f.payload};
+  ref_id about;
+  auto q = read_question(from, f, in, about);
+  about.where = settings_.id;
+  in.set_references(f.references);
+  try {
+    switch (q.op) {
+      case ask_op::create:
+        if (from != about.whence)
+          throw codec_error{"process " + std::to_string(from) + " makes reference " + to_string(about) + ", which isn't its own"};
+        if (e.what)
+          throw codec_error{"reference " + to_string(about) + " is made for the second time"};
+        e.holders.add(from, from, 1, false);
+        return make(e, std::make_unique<owned_channel>(about, q.type, in.get<std::uint64_t>()), out);
+      case ask_op::withdraw: {
+        const auto number = in.get<std::uint64_t>();
+        if (e.what->withdraw(from, number, out)) {
+          reference_answer a;
+          a.to = from;
+          a.question = number;
+          out.answers.push_back(std::move(a));
+        }
+        return;
+      }
+      case ask_op::tie:
+        return tie(*e.what, q, out);
+      case ask_op::actor: {
+        reference_answer a;
+        a.to = from;
+        a.question = q.number;
+        a.what = reference_answer::kind::value;
+        byte_buffer bytes;
+        writer w{bytes};
+        settings_.write_actor(about, w);
+        e.what->has_actor = true;
+        a.value = kept_value::of(bytes, nullptr, {});
+        out.answers.push_back(std::move(a));
+        return;
+      }
+      default:
+        return e.what->ask(q, out);
+    }
+  } catch (const codec_error&) {
+    throw;
+  } catch (const error& why) {
+    if (q.number != 0)
+      out.answers.push_back(refusal(q, why.info()));
+  }
+}
+
+void owned_references::tie(owned_reference& what, reference_question& q, reference_work& out) {
+  const auto to = q.in->get<proc_id>();
+  q.in->expect_end();
+  what.tied = to;
+  if (to != settings_.id && settings_.gone(to))
+    what.forget(to, make_error_info(error_kind::process_exited, "process " + std::to_string(to) + ", which had promised it, is gone", to), out);
+  reference_answer a;
+  a.to = q.from;
+  a.question = q.number;
+  out.answers.push_back(std::move(a));
+}
+
+// -- the end of it ------------------------------------------------------------------------------------------------------------------
+
+void owned_references::do_work(reference_work& work) {
+  for (auto& a : work.answers)
+    if (a.question != 0)
+      settings_.answer(a);
+  for (auto& x : work.ended)
+    if (x->has_actor)
+      settings_.end_actor(x->id());
+  for (auto& job : work.jobs)
+    job();
+}
+
+std::vector<reference_info> owned_references::list() const {
+  std::vector<reference_info> out;
+  for (auto& s : shards_) {
+    std::lock_guard guard{s.mutex};
+    for (auto& [id, e] : s.all)
+      if (e.what)
+        out.push_back({id, e.holders.holders()});
+  }
+  std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.id < b.id; });
+  return out;
+}
+
+std::size_t owned_references::size() const {
+  std::size_t n = 0;
+  for (auto& s : shards_) {
+    std::lock_guard guard{s.mutex};
+    n += s.all.size();
+  }
+  return n;
+}
+
+} // namespace troupe

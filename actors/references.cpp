@@ -1,0 +1,338 @@
+#include "troupe/actors/references.hpp"
+
+#include "troupe/actors/future_state.hpp"
+
+#include <boost/container/small_vector.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace troupe {
+
+namespace {
+
+std::mutex process_mutex;
+
+std::shared_ptr<references>& process_references() {
+  static auto p = new std::shared_ptr<references>; // copies may outlive the static objects
+  return *p;
+}
+
+// Enough for a frame: more go in the next.
+constexpr std::size_t most_news = std::size_t{1} << 16;
+
+} // namespace
+
+// Its claims are guarded by the mutex of its home.
+class references::held final : public held_reference {
+public:
+  held(std::shared_ptr<references> home, const ref_id& id) : held_reference(id), home_(std::move(home)) {
+  }
+  ~held() override {
+    home_->ended(*this);
+  }
+
+  void add(proc_id from) {
+    for (auto& c : claims)
+      if (c.from == from) {
+        ++c.n;
+        return;
+      }
+    claims.push_back({from, 1});
+  }
+
+  boost::container::small_vector<claim, 1> claims;
+  bool untold = false;
+
+private:
+  const std::shared_ptr<references> home_;
+};
+
+std::shared_ptr<references> references::of_process() {
+  std::lock_guard guard{process_mutex};
+  return process_references();
+}
+
+void references::set_of_process(std::shared_ptr<references> r) {
+  std::lock_guard guard{process_mutex};
+  process_references() = std::move(r);
+}
+
+// -- holding ----------------------------------------------------------------------------------------------------------------
+
+held_reference_ptr references::hold(const ref_id& id, origin from) {
+  auto made = std::make_shared<held>(shared_from_this(), id);
+  bool schedule = false;
+  {
+    std::lock_guard guard{mutex_};
+    auto& r = records_[id];
+    if (auto known = r.alive.lock())
+      if (from == origin::claimed)
+        return known;
+    made->add(settings_.id);
+    made->untold = from == origin::untold;
+    if (from == origin::claimed) {
+      tell_add(id, settings_.id, settings_.id, 1);
+      schedule = take_news_scheduled();
+    }
+    r.raw = made.get();
+    r.alive = made;
+  }
+  if (schedule)
+    settings_.flush_soon();
+  return made;
+}
+
+held_reference_ptr references::arrived(proc_id from, const ref_id& id) {
+  std::lock_guard guard{mutex_};
+  auto& r = records_[id];
+  if (auto known = r.alive.lock()) {
+    r.raw->add(from);
+    return known;
+  }
+  auto h = std::make_shared<held>(shared_from_this(), id);
+  h->add(from);
+  r.raw = h.get();
+  r.alive = h;
+  return h;
+}
+
+void references::ended(held& h) {
+  bool schedule = false;
+  {
+    std::lock_guard guard{mutex_};
+    if (auto i = records_.find(h.id()); i != records_.end() && i->second.raw == &h) {
+      i->second.raw = nullptr;
+      if (i->second.state.expired())
+        records_.erase(i);
+    }
+    if (h.untold || closed_)
+      return;
+    for (auto& c : h.claims)
+      tell_add(h.id(), c.from, settings_.id, -c.n);
+    schedule = take_news_scheduled();
+  }
+  if (schedule)
+    settings_.flush_soon();
+}
+
+void references::make_known(const held_reference_ptr& r) {
+  auto& h = static_cast<held&>(*r);
+  {
+    std::lock_guard guard{mutex_};
+    if (!std::exchange(h.untold, false))
+      return;
+    tell_create(h.id());
+  }
+  flush();
+}
+
+void references::leaving(proc_id to, std::span<const held_reference_ptr> list) {
+  if (list.empty())
+    return;
+  bool schedule = false, untold = false;
+  {
+    std::lock_guard guard{mutex_};
+    for (auto& r : list) {
+      auto& h = static_cast<held&>(*r);
+      if (std::exchange(h.untold, false)) {
+        tell_create(h.id());
+        untold = true;
+      }
+      tell_add(h.id(), settings_.id, to, 1);
+    }
+    schedule = take_news_scheduled();
+  }
+  if (untold)
+    flush(); // who gets the copy may use it before the owner would have heard of it
+  else if (schedule)
+    settings_.flush_soon();
+}
+
+void references::give_up(const ref_id& id) {
+  {
+    std::lock_guard guard{mutex_};
+    tell_add(id, settings_.id, settings_.id, -1);
+    if (!take_news_scheduled())
+      return;
+  }
+  settings_.flush_soon();
+}
+
+// -- telling ----------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+template <class... Ts>
+void put(byte_buffer& out, const Ts&... xs) {
+  const auto one = [&](const void* data, std::size_t size) {
+    const auto at = out.size();
+    out.resize(at + size);
+    std::memcpy(out.data() + at, data, size);
+  };
+  (one(&xs, sizeof xs), ...);
+}
+
+} // namespace
+
+// Needs mutex_, as do the three below.
+byte_buffer& references::pending(proc_id owner) {
+  return pending_[owner];
+}
+
+void references::tell_create(const ref_id& id) {
+  put(pending(id.where), count_news::kind::create, id.id);
+}
+
+void references::tell_add(const ref_id& id, proc_id from, proc_id holder, std::int64_t n) {
+  if (id.whence == settings_.id && from == settings_.id && holder == settings_.id && n == -1)
+    put(pending(id.where), count_news::kind::give_up, id.id);
+  else
+    put(pending(id.where), count_news::kind::add, id.whence, id.id, from, holder, n);
+}
+
+void references::tell_settle(const ref_id& id, proc_id from, std::int64_t left) {
+  put(pending(id.where), count_news::kind::settle, id.whence, id.id, from, left);
+}
+
+// Needs mutex_. Whether the caller has to see to a flush.
+bool references::take_news_scheduled() {
+  return !closed_ && !std::exchange(scheduled_, true);
+}
+
+count_news count_news::read(reader& in, proc_id sender) {
+  count_news out;
+  out.what = in.get<kind>();
+  out.from = out.holder = out.whence = sender;
+  switch (out.what) {
+    case kind::give_up:
+    case kind::create:
+      out.id = in.get<std::uint64_t>();
+      out.n = out.what == kind::create ? 1 : -1;
+      return out;
+    case kind::add:
+      out.whence = in.get<proc_id>();
+      out.id = in.get<std::uint64_t>();
+      out.from = in.get<proc_id>();
+      out.holder = in.get<proc_id>();
+      out.n = in.get<std::int64_t>();
+      if (out.from != sender && out.holder != sender)
+        throw codec_error{"process " + std::to_string(sender) + " tells of copies that process " + std::to_string(out.from) + " has handed to process "
+                          + std::to_string(out.holder)};
+      return out;
+    case kind::settle:
+      out.whence = in.get<proc_id>();
+      out.id = in.get<std::uint64_t>();
+      out.from = in.get<proc_id>();
+      out.n = in.get<std::int64_t>();
+      return out;
+  }
+  throw codec_error{"news of kind " + std::to_string(static_cast<int>(out.what)) + " about a reference"};
+}
+
+void references::flush() {
+  std::lock_guard in_order{order_};
+  std::map<proc_id, byte_buffer> news;
+  {
+    std::lock_guard guard{mutex_};
+    scheduled_ = false;
+    if (closed_)
+      return;
+    news.swap(pending_);
+  }
+  for (auto& [owner, bytes] : news) {
+    borrowed_builder f{nullptr};
+    f->start(frame_kind::counts).out().raw(bytes.data(), bytes.size());
+    settings_.send(owner, *f);
+  }
+}
+
+void references::peer_lost(proc_id id) {
+  bool schedule = false;
+  std::vector<held_reference_ptr> looked_at; // their end needs the mutex
+  {
+    std::lock_guard guard{mutex_};
+    pending_.erase(id);
+    for (auto& [ref, r] : records_) {
+      looked_at.push_back(r.alive.lock());
+      if (!looked_at.back() || ref.where == id)
+        continue;
+      for (auto& c : r.raw->claims)
+        if (c.from == id)
+          tell_settle(ref, id, c.n);
+    }
+    schedule = !pending_.empty() && take_news_scheduled();
+  }
+  if (schedule)
+    settings_.flush_soon();
+}
+
+void references::close() {
+  std::lock_guard guard{mutex_};
+  closed_ = true;
+  pending_.clear();
+}
+
+// -- states -------------------------------------------------------------------------------------------------------------------
+
+references::state_ptr references::share_state(const ref_id& id, const std::function<state_ptr()>& make) {
+  state_ptr known; // its end needs the mutex
+  std::lock_guard guard{mutex_};
+  auto& r = records_[id];
+  known = r.state.lock();
+  if (known && known->share_again())
+    return known;
+  auto made = make();
+  r.state = made;
+  return made;
+}
+
+void references::add_state(const ref_id& id, const state_ptr& state) {
+  std::lock_guard guard{mutex_};
+  records_[id].state = state;
+}
+
+void references::remove_state(const ref_id& id) {
+  std::lock_guard guard{mutex_};
+  if (auto i = records_.find(id); i != records_.end() && i->second.raw == nullptr && i->second.state.expired())
+    records_.erase(i);
+}
+
+std::size_t references::count() const {
+  std::lock_guard guard{mutex_};
+  return records_.size();
+}
+
+// -- questions ----------------------------------------------------------------------------------------------------------------
+
+void references::begin(frame_builder& f, const ref_id& about, std::uint64_t type, ask_op op, std::uint8_t flags) const {
+  auto& out = f.start(frame_kind::ask).out();
+  out.put(std::uint64_t{0});
+  out.put(about.whence);
+  out.put(about.id);
+  out.put(type);
+  out.put(op);
+  out.put(flags);
+}
+
+std::pair<ask_op, ref_id> peek_question(std::span<const std::byte> payload) {
+  reader in{payload};
+  in.take(sizeof(std::uint64_t));
+  ref_id about;
+  about.whence = in.get<proc_id>();
+  about.id = in.get<std::uint64_t>();
+  in.take(sizeof(std::uint64_t));
+  return {in.get<ask_op>(), about};
+}
+
+void references::withdraw(const ref_id& about, std::uint64_t number, bool answered) {
+  if (!answered)
+    settings_.forget(number);
+  borrowed_builder f{nullptr};
+  begin(*f, about, 0, ask_op::withdraw);
+  f->out().put(number);
+  settings_.ask(about.where, *f, nullptr, false);
+}
+
+} // namespace troupe

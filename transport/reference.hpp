@@ -1,0 +1,70 @@
+#pragma once
+
+#include "troupe/transport/proc_id.hpp"
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+namespace troupe {
+
+/// What a future or channel is known by in its cluster: `whence` and `id` name it, `where` tells who has it. Copies of a
+/// reference have equal ids on every process.
+struct ref_id {
+  /// The process where it lives.
+  proc_id where = 0;
+  /// The process that made it.
+  proc_id whence = 0;
+  /// Counts what `whence` has made, from 1. 0: none.
+  std::uint64_t id = 0;
+
+  friend bool operator==(const ref_id& a, const ref_id& b) {
+    return a.whence == b.whence && a.id == b.id;
+  }
+  friend std::strong_ordering operator<=>(const ref_id& a, const ref_id& b) {
+    const auto by_maker = a.whence <=> b.whence;
+    return by_maker != 0 ? by_maker : a.id <=> b.id;
+  }
+};
+
+/// "(where, whence, id)".
+std::string to_string(const ref_id& x);
+std::ostream& operator<<(std::ostream& out, const ref_id& x);
+
+/// This process's part in keeping what a reference stands for: as long as it lives, the owner keeps its target. All copies of a
+/// reference on a process share it.
+class held_reference {
+public:
+  explicit held_reference(const ref_id& id) : id_(id) {
+  }
+  virtual ~held_reference() = default;
+  held_reference(const held_reference&) = delete;
+  held_reference& operator=(const held_reference&) = delete;
+
+  const ref_id& id() const {
+    return id_;
+  }
+
+  /// For a writer or reader that isn't a frame's.
+  [[noreturn]] static void throw_outside();
+  [[noreturn]] static void throw_no_such(std::uint32_t place, std::size_t count);
+
+private:
+  const ref_id id_;
+};
+
+using held_reference_ptr = std::shared_ptr<held_reference>;
+
+} // namespace troupe
+
+template <>
+struct std::hash<troupe::ref_id> {
+  std::size_t operator()(const troupe::ref_id& x) const noexcept {
+    // consecutive numbers of one maker shall not meet those of another
+    return static_cast<std::size_t>((x.id + (static_cast<std::uint64_t>(x.whence) << 40)) * 0x9e3779b97f4a7c15u);
+  }
+};
