@@ -226,6 +226,7 @@ void runtime::execute(incoming_call& c) {
   c.frame.credit = {}; // what runs no longer waits: its caller may send another
   auto outer_task = current_task_id;
   current_task_id = last_task_id.fetch_add(1, std::memory_order_relaxed) + 1;
+  named_pins pins{named_pins::sees::first};
   borrowed_builder f{hub_};
   detail::throw_trace_scope trace;
   try {

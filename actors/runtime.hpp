@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/executor.hpp"
+#include "troupe/actors/named_values.hpp"
 #include "troupe/actors/node_actor.hpp"
 #include "troupe/actors/owned_references.hpp"
 #include "troupe/actors/references.hpp"
@@ -32,6 +33,8 @@ public:
     /// Tasks and actors that run at a time.
     int turns = 1;
     std::string host;
+    /// The process's; must outlive the runtime.
+    named_values* named = nullptr;
     /// Frames of the kinds below `call`, on the loop's thread. Throwing ends the link.
     std::function<void(proc_id from, frame_view&)> control;
   };
@@ -110,6 +113,9 @@ public:
   std::uint64_t tasks_begun() const;
   const std::string& host() const {
     return settings_.host;
+  }
+  named_values& named() {
+    return *settings_.named;
   }
 
   /// Ends all actors and waits for them and for the running tasks, no longer than until `limit`. Returns what is left as a

@@ -1,5 +1,6 @@
 #include "troupe/actors/scheduler.hpp"
 
+#include "troupe/actors/named_values.hpp"
 #include "troupe/actors/waiter.hpp"
 
 #include <caf/execution_unit.hpp>
@@ -55,6 +56,7 @@ void scheduler::run(void* context, void* data) {
   auto& self = *static_cast<scheduler*>(context);
   auto what = static_cast<caf::resumable*>(data);
   unit u{self};
+  named_pins pins{named_pins::sees::newest};
   switch (what->resume(&u, self.max_throughput())) {
     case caf::resumable::resume_later:
       self.enqueue(what);

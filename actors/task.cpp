@@ -125,6 +125,12 @@ void throw_pointer_in_capture(const found_pointer& found, const std::string& fun
                       "troupe::with(values…, f); if it is no address, use troupe::bytes(f)"};
 }
 
+void throw_function_not_serializable(const std::string& label, const std::exception& e) {
+  auto info = make_error_info(error_kind::not_serializable, label + " can't be sent: " + e.what());
+  info.task = label;
+  throw_error(std::move(info));
+}
+
 void throw_arguments_not_decodable(const std::string& label, const std::exception& e) {
   auto info = make_error_info(error_kind::not_decodable, "the arguments of " + label + " can't be decoded: " + e.what());
   info.task = label;

@@ -45,6 +45,7 @@ const task_entry* find_task(std::uint64_t id);
 
 /// "simulate", from the text that the compiler gives for a function with F as template argument.
 std::string function_label(const char* pretty);
+[[noreturn]] void throw_function_not_serializable(const std::string& label, const std::exception& e);
 [[noreturn]] void throw_arguments_not_decodable(const std::string& label, const std::exception& e);
 [[noreturn]] void throw_result_not_serializable(const std::string& label, const std::exception& e);
 

@@ -236,6 +236,64 @@ void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {
     throw_error(std::move(all));
 }
 
+// -- data on every process ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// A worker asks the master before it sends so much: it may be what is there already.
+constexpr std::size_t worth_asking = 4096;
+
+} // namespace
+
+bool cluster::is_defined(const std::string& name, const std::string& type, std::uint64_t size, const bytes_digest& digest) {
+  return require_master("is_defined").names().is_defined(name, type, size, digest);
+}
+
+void cluster::define_encoded(const std::string& name, const std::string& type, byte_buffer encoded) {
+  if (master_ != nullptr) {
+    const auto kept = std::make_shared<const byte_buffer>(std::move(encoded));
+    return master_->names().define(name, type, {*kept, kept});
+  }
+  constexpr auto is_there = [](const std::string& name, const std::string& type, std::uint64_t size, const bytes_digest& digest) {
+    return here().is_defined(name, type, size, digest);
+  };
+  constexpr auto define = [](const std::string& name, const std::string& type, byte_buffer encoded) {
+    here().define_encoded(name, type, std::move(encoded));
+  };
+  if (encoded.size() >= worth_asking && remotecall_fetch(master_id, is_there, name, type, std::uint64_t{encoded.size()}, digest_of(encoded)))
+    return;
+  remotecall_wait(master_id, define, name, type, encoded);
+}
+
+void cluster::undefine(const std::vector<std::string>& names) {
+  undefine_on(names, std::nullopt);
+}
+
+void cluster::undefine(const std::vector<std::string>& names, const std::vector<proc_id>& ids) {
+  undefine_on(names, ids);
+}
+
+void cluster::undefine_on(const std::vector<std::string>& names, const std::optional<std::vector<proc_id>>& ids) {
+  if (master_ == nullptr) {
+    constexpr auto undefine = [](const std::vector<std::string>& names, const std::optional<std::vector<proc_id>>& ids) {
+      here().undefine_on(names, ids);
+    };
+    try {
+      return static_cast<void>(remotecall_wait(master_id, undefine, names, ids));
+    } catch (const remote_error& e) {
+      e.rethrow_nested();
+    }
+  }
+  for (auto id : ids.value_or(std::vector<proc_id>{}))
+    if (!process_.members().info(id))
+      throw_error(make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id));
+  master_->names().undefine(names, ids);
+}
+
+void cluster::add_join_function(std::uint64_t task, std::uint8_t flags, std::string label, byte_buffer encoded) {
+  master_->on_join({task, flags, std::move(label), std::move(encoded)});
+}
+
 // -- MPI ----------------------------------------------------------------------------------------------------------------------------
 
 mpi_manager cluster::mpi() const {

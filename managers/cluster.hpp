@@ -6,6 +6,7 @@
 #include "troupe/actors/owned_references.hpp"
 #include "troupe/actors/remote_channel.hpp"
 #include "troupe/actors/shared.hpp"
+#include "troupe/actors/named.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/managers/cluster_manager.hpp"
 #include "troupe/managers/options.hpp"
@@ -16,6 +17,7 @@
 #include <caf/actor.hpp>
 #include <caf/fwd.hpp>
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <exception>
@@ -230,12 +232,69 @@ public:
     return remotecall_fetch(id, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
-  // -- data on every process -----------------------------------------------------------------------------------------------------------
+  // -- data on every process ------------------------------------------------------------------------------------------------------
 
   /// A value that any process can use, without change: see shared. It is copied, or moved, and stays here until it is used elsewhere. Doesn't block.
   template <class T>
   auto share(T&& value) {
     return shared<std::decay_t<T>>{std::decay_t<T>{std::forward<T>(value)}};
+  }
+
+  /// Gives every process a value of this name, in place of one that has it, which may be of another type; a process that joins later has it
+  /// before it does anything. Blocks until all that live have it; read it with troupe::named<T>(name). May be called on any process, which
+  /// asks the master by a task there; all processes have two values of one name in the same order. Encoded once, by the calling thread; a view
+  /// (std::span, std::string_view) is defined as what owns its elements. A value of the same type that is encoded as the present one isn't sent.
+  /// A large one is passed on from worker to worker; the master keeps it in encoded form. Throws not_serializable, and then nothing has changed.
+  template <class T>
+  void define(const std::string& name, const T& value) {
+    using parameter = typename detail::plain_argument<const T&>::type;
+    using held = typename detail::argument<parameter>::held;
+    byte_buffer bytes;
+    writer out{bytes, detail::process_codec()};
+    try {
+      detail::write_argument<parameter>(out, nullptr, value);
+    } catch (const std::exception& e) {
+      detail::throw_named_not_serializable(name, e);
+    }
+    define_encoded(name, detail::type_name<held>(), std::move(bytes));
+  }
+
+  /// Removes names from all workers; the master keeps its values. Workers that join later don't get them. Names that aren't defined are skipped. A
+  /// task that has read one keeps it until it ends. Blocks until the workers have done so. On any process, as `define`.
+  void undefine(const std::vector<std::string>& names);
+  /// The same on these processes, the master among them if it is listed; workers that join later get them all the same. Processes that are
+  /// gone are skipped; throws unknown_process for an id that was never given.
+  void undefine(const std::vector<std::string>& names, const std::vector<proc_id>& ids);
+  template <std::convertible_to<std::string> Name>
+  void undefine(const Name& name) {
+    undefine(std::vector<std::string>{name});
+  }
+  template <std::convertible_to<std::string> Name>
+  void undefine(const Name& name, const std::vector<proc_id>& ids) {
+    undefine(std::vector<std::string>{name}, ids);
+  }
+
+  /// Has F, which takes no arguments, run on every worker that joins from now on, when it has the named values, and before anything else runs there:
+  /// before other processes know of it, and before addprocs returns it. Several run in the order of registration, each as a task; all of it
+  /// counts against the launch timeout. They may call the master, which knows the worker by then. When one throws, the worker hasn't joined: it is ended, and
+  /// addprocs throws launch_error (reason `refused`), whose text says which function threw what. Doesn't block. Master only. Throws not_serializable.
+  template <class F>
+  void on_join(F&& f) {
+    using how = form<std::decay_t<F>>;
+    using task = detail::task_of<typename how::function>;
+    require_master("on_join");
+    byte_buffer bytes;
+    writer out{bytes, detail::process_codec()};
+    try {
+      task::write_call(out, nullptr, how::get(f));
+    } catch (const std::exception& e) {
+      detail::throw_function_not_serializable(task::label(), e);
+    }
+    add_join_function(task::id(), how::flags, task::label(), std::move(bytes));
+  }
+  template <auto F>
+  void on_join() {
+    on_join(fn<F>);
   }
 
   // -- MPI (include <troupe/mpi.hpp>) ----------------------------------------------------------------------------------------------
@@ -288,6 +347,9 @@ public:
   ~cluster();
   static void make_worker_cluster(troupe::process& p);
   static void drop_worker_cluster();
+  bool is_defined(const std::string& name, const std::string& type, std::uint64_t size, const std::array<std::uint64_t, 2>& digest);
+  void define_encoded(const std::string& name, const std::string& type, byte_buffer encoded);
+  void undefine_on(const std::vector<std::string>& names, const std::optional<std::vector<proc_id>>& ids);
 
 private:
   template <class F>
@@ -332,6 +394,7 @@ private:
   }
 
   proc_id resolve(target where) const;
+  void add_join_function(std::uint64_t task, std::uint8_t flags, std::string label, byte_buffer encoded);
   void remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit);
   static void throw_composite(const std::vector<std::exception_ptr>& failed);
   troupe::master& require_master(const char* what) const;

@@ -107,7 +107,8 @@ master::master(settings s)
              {[this](proc_id from, frame_view& f) { control(from, f); },
               [this](proc_id id, const std::string& why) { link_down(id, why); },
               [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}},
-             std::move(settings_.net)) {
+             std::move(settings_.net)),
+    names_(process_, [this] { return listeners(); }) {
   process_.make_runtime(settings_.threads);
   process_.members().add(process_.self());
   process_.start();
@@ -145,6 +146,10 @@ void master::set_cookie(const std::string& cookie) {
     throw usage_error{"the cookie can be set only before the first worker"};
   settings_.cookie = cookie;
   process_.run_in_loop([&] { process_.net().set_cookie(cookie); });
+}
+
+void master::on_join(join_function f) {
+  process_.run_in_loop([&] { join_functions_.push_back(std::move(f)); });
 }
 
 // -- output -----------------------------------------------------------------------------------------------------------------
@@ -307,10 +312,19 @@ void master::set_up(const worker_ptr& w) {
   });
 }
 
+// Who hears of named values: the workers that have been sent those that there were, and will be.
+std::vector<named_changes::listener> master::listeners() const {
+  std::vector<named_changes::listener> out;
+  for (auto& [id, w] : workers_)
+    if (w->told && (w->at == worker::stage::joining || w->at == worker::stage::member))
+      out.push_back({id, w->at == worker::stage::member});
+  return out;
+}
+
 void master::send_join(const worker_ptr& w) {
   frame_builder f;
   f.start(frame_kind::join);
-  write(f.out(), join_request{process_.members().all(), options_});
+  write(f.out(), join_request{process_.members().all(), options_, names_.send_all(w->id), join_functions_});
   w->told = true;
   process_.net().send(w->id, f, urgency::now);
 }
@@ -370,6 +384,7 @@ void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::s
   b->failures.push_back({host, reason, cause.status, who + text + tail});
   --b->pending;
   b->check();
+  names_.gone(w->id);
   retire(*w);
 }
 
@@ -443,6 +458,7 @@ void master::lose(const worker_ptr& w) {
   membership_change change;
   change.left.emplace_back(w->id, why);
   broadcast(std::move(change));
+  names_.gone(w->id);
   retire(*w);
 }
 
@@ -483,6 +499,7 @@ void master::begin_removal(const std::vector<proc_id>& ids, const std::shared_pt
     if (w->at != worker::stage::leaving || w->waiting != b)
       continue;
     process_.members().set_terminating(id);
+    names_.gone(id);
     // where nobody sees the process, the end of its link is its end
     if (w->cause || !w->watched)
       left(w);
@@ -589,6 +606,8 @@ void master::control(proc_id from, frame_view& f) {
       return take_answer(from, f);
     case frame_kind::members_seen:
       return take_seen(from, read<std::uint64_t>(in));
+    case frame_kind::named_seen:
+      return names_.acknowledged(from, read<std::uint64_t>(in));
     case frame_kind::dial: {
       // one worker wants another to dial it
       auto dialler = read<proc_id>(in);

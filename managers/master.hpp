@@ -4,6 +4,7 @@
 #include "troupe/managers/join.hpp"
 #include "troupe/managers/local_manager.hpp"
 #include "troupe/managers/mpi_world.hpp"
+#include "troupe/managers/named_changes.hpp"
 #include "troupe/managers/output_pump.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/transport/tcp.hpp"
@@ -66,6 +67,14 @@ public:
   /// Called with each line that a worker writes, in place of printing it; null: printing again.
   void on_output(output_handler handler);
 
+  /// See cluster::on_join.
+  void on_join(join_function f);
+
+  /// See cluster::define.
+  named_changes& names() {
+    return names_;
+  }
+
   /// Throws usage_error once there have been workers.
   void set_cookie(const std::string& cookie);
 
@@ -84,6 +93,7 @@ private:
 
   void control(proc_id from, frame_view& f);
   void give_up_joining(const std::shared_ptr<batch>& b);
+  std::vector<named_changes::listener> listeners() const;
   void set_up(const worker_ptr& w);
   void send_join(const worker_ptr& w);
   void take_answer(proc_id from, const frame_view& f);
@@ -127,6 +137,8 @@ private:
   // loop thread
   std::map<proc_id, worker_ptr> workers_;
   option_values options_;
+  std::vector<join_function> join_functions_;
+  named_changes names_;
   std::uint64_t version_ = 0;
   std::shared_ptr<detail::future_state> seen_by_all_;
   struct listener {

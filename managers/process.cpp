@@ -95,6 +95,7 @@ void process::make_runtime(int turns) {
   runtime::settings s;
   s.turns = turns;
   s.host = host_;
+  s.named = &named_;
   s.control = role_.control;
   auto made = std::make_unique<troupe::runtime>(loop_, *mesh_, std::move(s));
   auto take = [&] {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "troupe/actors/named_values.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/managers/membership.hpp"
 #include "troupe/transport/loop.hpp"
@@ -56,6 +57,9 @@ public:
   membership& members() {
     return members_;
   }
+  named_values& named() {
+    return named_;
+  }
   /// Null before make_runtime.
   troupe::runtime* runtime() {
     return runtime_.get();
@@ -95,6 +99,7 @@ private:
   refusal_log refusals_; // loop thread
   loop::timer_id refusals_timer_ = 0;
   membership members_;
+  named_values named_;
   std::unique_ptr<troupe::runtime> runtime_;
   std::thread thread_;
 };

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/future_state.hpp"
 #include "troupe/managers/cluster.hpp"
+#include "troupe/managers/named_frames.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
@@ -60,7 +61,7 @@ public:
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
     }
-    if (!join(apply))
+    if (!join(limit, apply))
       return leave(1);
     if (given_.joined)
       given_.joined(process_.net().id());
@@ -102,32 +103,41 @@ private:
     });
   }
 
-  bool join(const std::function<void(const option_values&)>& apply) {
+  bool join(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
     join_answer answer;
     try {
       apply(request_.options);
       process_.make_runtime(given_.settings.threads);
       cluster::make_worker_cluster(process_);
+      process_.run_in_loop([this] { meet_others(); });
+      if (!values_here_.wait(limit))
+        throw usage_error{"it didn't get the named values in time"};
+      for (auto& f : request_.functions)
+        run_join_function(process_.net().id(), f);
     } catch (const std::exception& e) {
       answer.problem = e.what();
     }
     answer.self = process_.self();
     process_.run_in_loop([&] {
-      membership_change others;
-      others.joined = request_.members;
-      others.joined.push_back(answer.self);
-      process_.apply(others);
-      // news that came while the runtime was made
-      for (auto& change : early_)
-        take_change(change);
-      early_.clear();
       frame_builder f;
       f.start(frame_kind::joined);
       write(f.out(), answer);
       process_.net().send(master_id, f, urgency::now);
-      joined_ = true;
     });
     return answer.problem.empty();
+  }
+
+  // Loop thread.
+  void meet_others() {
+    membership_change others;
+    others.joined = request_.members;
+    others.joined.push_back(process_.self());
+    process_.apply(others);
+    // news that came while the runtime was made
+    for (auto& change : early_)
+      take_change(change);
+    early_.clear();
+    met_ = true;
   }
 
   int leave(int status) {
@@ -152,6 +162,8 @@ private:
 
   // Loop thread.
   void control(proc_id from, frame_view& f) {
+    if (f.header.kind == frame_kind::named) // which workers pass on
+      return take_named(f);
     reader in{f.payload};
     if (from != master_id)
       throw codec_error{"only the master sends it"};
@@ -160,14 +172,22 @@ private:
         request_ = read<join_request>(in);
         in.expect_end();
         joining_.set_value({});
+        check_values();
         return;
       case frame_kind::members: {
         auto change = read<membership_change>(in);
         in.expect_end();
-        if (joined_)
+        if (met_)
           take_change(change);
         else
           early_.push_back(std::move(change));
+        return;
+      }
+      case frame_kind::unnamed: {
+        const auto number = read<std::uint64_t>(in);
+        process_.named().drop(read<std::vector<std::string>>(in), number);
+        in.expect_end();
+        acknowledge_named(number);
         return;
       }
       case frame_kind::dial: {
@@ -197,6 +217,29 @@ private:
     process_.net().send(master_id, f, urgency::now);
   }
 
+  void take_named(const frame_view& f) {
+    auto v = receive_named(process_.net(), f);
+    const auto number = v.number;
+    process_.named().put(std::make_shared<detail::named_version>(v.name, number, v.type, v.encoded));
+    acknowledge_named(number);
+  }
+
+  void acknowledge_named(std::uint64_t number) {
+    frame_builder f;
+    f.start(frame_kind::named_seen);
+    write(f.out(), number);
+    process_.net().send(master_id, f, urgency::now);
+    check_values();
+  }
+
+  // They may come before the request to join that says which there are, and in any order.
+  void check_values() {
+    if (joining_.ready() && !values_here_.ready()
+        && std::all_of(request_.values.begin(), request_.values.end(),
+                       [this](auto& v) { return process_.named().last_change(v.first) >= v.second; }))
+      values_here_.set_value({});
+  }
+
   // Whether another worker still belongs to the cluster is the master's to say.
   void lost(proc_id id, const std::string& why) {
     if (leaving_.ready())
@@ -222,9 +265,10 @@ private:
 
   prepared_worker given_;
   detail::future_state joining_;
+  detail::future_state values_here_;
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set
-  bool joined_ = false;  // loop thread
+  bool met_ = false;     // loop thread: knows the members, and takes news of them
   bool ends_apart_ = false; // written before leaving_ is set
   std::vector<membership_change> early_;
   process process_; // last: its thread calls the others

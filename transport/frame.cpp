@@ -33,6 +33,12 @@ std::string to_string(frame_kind kind) {
       return "doubt";
     case frame_kind::stalled:
       return "stalled";
+    case frame_kind::named:
+      return "named";
+    case frame_kind::unnamed:
+      return "unnamed";
+    case frame_kind::named_seen:
+      return "named_seen";
     case frame_kind::call:
       return "call";
     case frame_kind::reply:
@@ -62,7 +68,8 @@ std::string to_string(frame_kind kind) {
 }
 
 lane lane_of(frame_kind kind) {
-  return kind < frame_kind::call ? lane::control : lane::ordinary;
+  // a named value may be large
+  return kind < frame_kind::call && kind != frame_kind::named ? lane::control : lane::ordinary;
 }
 
 namespace {

@@ -28,6 +28,9 @@ enum class frame_kind : std::uint8_t {
   dial = 21,
   doubt = 22,
   stalled = 23,
+  named = 24,
+  unnamed = 25,
+  named_seen = 26,
 
   call = 32,
   reply = 33,

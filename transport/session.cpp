@@ -31,7 +31,7 @@ std::size_t size_of(const byte_buffer& frame) {
 std::uint64_t order_key(frame_kind kind, const byte_buffer& frame) {
   if (kind == frame_kind::call)
     return order_of_calls;
-  if (kind == frame_kind::reply || kind == frame_kind::relay)
+  if (kind == frame_kind::reply || kind == frame_kind::relay || kind == frame_kind::named)
     return no_order;
   std::uint64_t receiver = 0;
   if (kind != frame_kind::message || frame.size() < sizeof(frame_header) + sizeof receiver)

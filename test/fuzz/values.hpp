@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/managers/join.hpp"
+#include "troupe/managers/named_frames.hpp"
 #include "troupe/transport/connection.hpp"
 #include "troupe/transport/error.hpp"
 
@@ -51,7 +52,7 @@ using value_types = std::tuple<
   std::tuple<std::int8_t, std::string, std::pair<bool, long double>, std::array<std::string, 2>, std::array<float, 3>>, tree,
   std::vector<std::pair<std::monostate, std::vector<std::nullptr_t>>>,
   std::map<std::chrono::system_clock::time_point, std::vector<std::array<plain, 2>>>, troupe::error_info, troupe::hello,
-  troupe::membership_change, troupe::join_request, troupe::join_answer>;
+  troupe::membership_change, troupe::join_request, troupe::join_answer, troupe::named_header>;
 
 /// Calls f(std::type_identity<T>{}) with the type of a number; it wraps around.
 template <class F>

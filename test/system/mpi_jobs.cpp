@@ -102,6 +102,15 @@ BOOST_AUTO_TEST_CASE(two_jobs_and_local_workers_all_talk_to_each_other) {
   BOOST_TEST(mixed.value("right") == "36 of 36");
 }
 
+BOOST_AUTO_TEST_CASE(named_values_are_passed_on_from_rank_to_rank) {
+  for (auto& m : modes(6)) {
+    auto r = m.start({"--what", "named"});
+    check_ends_well(r);
+    const bool outside = m.first_rank == "2";
+    BOOST_TEST(r.value("right") == (outside ? "7 of 7" : "6 of 6"));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(mpi_is_an_option_of_every_program) {
   run r{program("mpi_work"), {"--mpi", "2", "--what", "maps"}};
   check_ends_well(r);

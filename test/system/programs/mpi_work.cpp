@@ -305,6 +305,15 @@ int main(int argc, char** argv) {
           }, b) == 1000 + b;
         }
       std::cout << "right: " << right << " of " << pairs << std::endl;
+    } else if (what == "named") {
+      c.define("ones", std::vector<double>(1 << 20, 1.0));
+      int right = 0;
+      for (auto id : c.procs())
+        right += c.remotecall_fetch(id, [] {
+          const auto& ones = troupe::named<std::vector<double>>("ones");
+          return std::accumulate(ones.begin(), ones.end(), 0.0);
+        }) == 1 << 20;
+      std::cout << "right: " << right << " of " << c.nprocs() << std::endl;
     } else if (what == "huge") {
       for (const std::size_t bytes : {(std::size_t{1} << 31) + 16, (std::size_t{1} << 32) + 16}) {
         std::vector<std::uint64_t> xs(bytes / sizeof(std::uint64_t));
