@@ -1,5 +1,6 @@
 #pragma once
 
+#include "troupe/actors/call_limits.hpp"
 #include "troupe/actors/future_state.hpp"
 #include "troupe/transport/frame.hpp"
 #include "troupe/transport/proc_id.hpp"
@@ -16,10 +17,12 @@ namespace troupe::detail {
 enum call_flags : std::uint8_t {
   /// Runs where it is received, without a turn.
   call_direct = 1,
-  /// Nobody waits: an exception is printed there.
+  /// Nobody waits: an exception is printed there. A call that has a number is answered with nothing, when it is over.
   call_no_reply = 2,
   /// Runs on a thread that is there for such calls alone, one after the other, without a turn: it may take long, and tasks go on meanwhile.
   call_apart = 4,
+  /// Its caller may stop it (frame kind `cancel`).
+  call_stoppable = 8,
   /// The result stays there for whoever holds the caller's future. A small one is sent to the caller as well.
   call_kept = 16,
 };
@@ -28,8 +31,8 @@ enum call_flags : std::uint8_t {
 class outgoing_call {
 public:
   /// Throws unknown_process or process_exited if there's no such process, usage_error outside of app::run.
-  /// `label` names the function in errors.
-  outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)());
+  /// `label` names the function in errors. The time of `options` runs from now on; null for none.
+  outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options = nullptr);
   /// The id of a call whose result is kept.
   const ref_id& id() const {
     return id_;
@@ -48,9 +51,12 @@ public:
     }
   }
 
-  /// Sends it. `waiting` gets the answer; null for none. `now`: the caller is about to wait; throws usage_error, and sends
-  /// nothing, where that is not allowed.
+  /// Sends it. `waiting` gets the answer, or the error when a limit of the options has been reached, perhaps before it was sent; null for none,
+  /// if there are no options. `now`: the caller is about to wait; throws usage_error, and sends nothing, where that is not allowed.
   void send(std::shared_ptr<future_state> waiting, bool now);
+
+  /// Sends a call without an answer that has options. Throws deadline_exceeded or `cancelled` if that was so before it was sent.
+  void send_unheard();
 
 private:
   writer& out();
@@ -60,6 +66,7 @@ private:
   ref_id id_;
   std::uint8_t flags_;
   std::string (*label_)();
+  std::optional<call_limits> limits_;
   std::optional<borrowed_builder> frame_;
 };
 

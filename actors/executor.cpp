@@ -13,8 +13,7 @@ namespace troupe {
 
 namespace {
 
-// The executor whose turn the thread has.
-thread_local executor* current = nullptr;
+constinit thread_local executor::holder this_holder;
 
 // More threads than turns that wait for work end; one that is needed again takes 30 µs to make.
 constexpr int spare_threads = 4;
@@ -160,6 +159,8 @@ void executor::wait_for_work(std::unique_lock<std::mutex>& lock, patience& p) {
 void executor::run_thread(std::list<std::thread>::iterator self) {
   std::unique_lock lock{mutex_};
   patience p;
+  auto& me = this_holder;
+  me.of_ = this;
   // counted as idle and woken by who made it
   while (true) {
     wait_for_work(lock, p);
@@ -174,21 +175,23 @@ void executor::run_thread(std::list<std::thread>::iterator self) {
       const auto end = take_batch();
       add_thread_if_needed();
       ++running_;
+      me.state_ = holder::state::has_turn;
+      ++me.turns_;
       lock.unlock();
-      current = this;
       {
         std::optional<loop::looking_later> looks;
         if (turns_ == 1)
           looks.emplace();
         do
           j.run(j.context, j.data);
-        while (resuming_now_.load(std::memory_order_relaxed) == 0 && claim(j, end));
+        while (me.state_ == holder::state::has_turn && resuming_now_.load(std::memory_order_relaxed) == 0 && claim(j, end));
       }
-      current = nullptr;
       if (turns_ == 1)
         driving::look(); // with luck, no other thread of this process has to run
       lock = lock_briefly(mutex_);
       --running_;
+      if (me.state_.exchange(holder::state::without) == holder::state::seized)
+        continue; // turn and batch are another's
       return_batch();
       if (resuming_.empty())
         ++free_turns_; // this thread goes on with the queue itself
@@ -241,39 +244,69 @@ std::size_t executor::threads() const {
 }
 
 bool executor::in_job() {
-  return current != nullptr;
+  return this_holder.state_ == holder::state::has_turn;
 }
 
-void executor::give_turn() {
+executor::holder& executor::holder::of_this_thread() {
+  return this_holder;
+}
+
+std::uint64_t executor::turn_of(const holder& h) {
+  if (h.of_ == nullptr)
+    return 0;
+  auto lock = lock_briefly(h.of_->mutex_);
+  return h.state_ == holder::state::has_turn ? h.turns_ : 0;
+}
+
+// The thread may be anywhere in its job. It looks whether it still has its turn before it claims another of its batch, gives the turn
+// away, or has come to the end.
+bool executor::seize(holder& h, std::uint64_t turn) {
+  if (h.of_ == nullptr)
+    return false;
+  auto lock = lock_briefly(h.of_->mutex_);
+  if (h.state_ != holder::state::has_turn || h.turns_ != turn)
+    return false;
+  h.state_ = holder::state::seized;
+  h.of_->return_batch();
+  h.of_->pass_turn_on();
+  return true;
+}
+
+void executor::regain_turn() {
+  if (this_holder.state_ == holder::state::seized)
+    waiting{};
+}
+
+void executor::give_turn(holder& me) {
   auto lock = lock_briefly(mutex_);
+  if (me.state_.exchange(holder::state::without) == holder::state::seized)
+    return;
   return_batch();
   pass_turn_on();
 }
 
-void executor::take_turn() {
+void executor::take_turn(holder& me) {
   auto lock = lock_briefly(mutex_);
   if (free_turns_ > 0 && resuming_.empty()) {
     --free_turns_;
-    return;
+  } else {
+    resuming r;
+    resuming_.push_back(&r);
+    resuming_now_ = resuming_.size();
+    r.granted.wait(lock, [&] { return r.has_turn; });
   }
-  resuming r;
-  resuming_.push_back(&r);
-  resuming_now_ = resuming_.size();
-  r.granted.wait(lock, [&] { return r.has_turn; });
+  me.state_ = holder::state::has_turn;
+  ++me.turns_;
 }
 
-executor::waiting::waiting() : executor_(current) {
-  if (executor_ != nullptr) {
-    current = nullptr;
-    executor_->give_turn();
-  }
+executor::waiting::waiting() : executor_(this_holder.state_ == holder::state::without ? nullptr : this_holder.of_) {
+  if (executor_ != nullptr)
+    executor_->give_turn(this_holder);
 }
 
 executor::waiting::~waiting() {
-  if (executor_ != nullptr) {
-    executor_->take_turn();
-    current = executor_;
-  }
+  if (executor_ != nullptr)
+    executor_->take_turn(this_holder);
 }
 
 } // namespace troupe

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <list>
@@ -61,6 +62,31 @@ public:
   /// Whether the calling thread is one of an executor's and has a turn.
   static bool in_job();
 
+  /// A thread as those see it that may take its turn away.
+  class holder {
+  public:
+    /// The calling thread's, which lives as long as the thread.
+    static holder& of_this_thread();
+
+  private:
+    friend class executor;
+    enum class state : std::uint8_t { without, has_turn, seized };
+
+    executor* of_ = nullptr;                         // whose thread it is; the thread's own
+    std::atomic<state> state_{state::without};       // written under mutex_; from `without`, by the thread alone
+    std::uint64_t turns_ = 0;                        // that it has had; guarded by mutex_
+  };
+
+  /// How many turns the thread has had, with the one that it has; 0 if it has none now.
+  static std::uint64_t turn_of(const holder& h);
+
+  /// Takes the thread's turn away, if it still is this one, and gives it to others. The thread goes on without; when it waits, it has a
+  /// turn again afterwards. The caller sees to it that the thread's job doesn't end meanwhile. Returns whether it did.
+  static bool seize(holder& h, std::uint64_t turn);
+
+  /// If the calling thread's turn was seized: waits until it has one again.
+  static void regain_turn();
+
   /// Gives the calling thread's turn away while it lives. Does nothing on a thread that has none. What may take a while, or may
   /// depend on another job, belongs into one.
   class waiting {
@@ -90,8 +116,8 @@ private:
   void add_thread_if_needed();
   bool tell_driver();
   void pass_turn_on();
-  void give_turn();
-  void take_turn();
+  void give_turn(holder& me);
+  void take_turn(holder& me);
 
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -378,7 +378,11 @@ public:
 
   /// Ends it with `cancelled`: the call that it is the result of is told to stop, and everybody who waits for it gets the error. Does nothing if it is ready.
   void cancel() const {
-    state().cancel();
+    auto& s = state();
+    if (s.open_call().number != 0)
+      detail::cancel_call(s);
+    else
+      s.cancel();
   }
 
   /// The value is promised by a process: if that is lost before there is one, the future fails with process_exited. Blocks until the process where the future lives knows.

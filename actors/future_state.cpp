@@ -23,6 +23,7 @@ future_state::callbacks future_state::complete(outcome o) {
   for (auto w : waiters_)
     w->notify();
   waiters_.clear();
+  kept_ = nullptr;
   return o == outcome::elsewhere ? callbacks{} : std::exchange(callbacks_, {});
 }
 
@@ -96,6 +97,12 @@ bool future_state::complete_here(const std::function<void()>& keep) {
   return true;
 }
 
+void future_state::keep_until_ready(std::shared_ptr<void> what) {
+  std::lock_guard guard{mutex_};
+  if (!ready())
+    kept_ = std::move(what);
+}
+
 bool future_state::wait(std::optional<time_point> limit) {
   if (ready())
     return true;
@@ -167,10 +174,8 @@ void future_state::throw_if_failed() {
   throw_error(*error_);
 }
 
-std::optional<error_info> future_state::failure() {
-  if (outcome_.load(std::memory_order_acquire) != outcome::error)
-    return std::nullopt;
-  return *error_;
+const error_info* future_state::failure() const {
+  return outcome_.load(std::memory_order_acquire) == outcome::error ? error_.get() : nullptr;
 }
 
 bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit) {

@@ -4,6 +4,7 @@
 #include "troupe/actors/references.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/frame.hpp"
+#include "troupe/transport/proc_id.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace troupe {
@@ -76,8 +78,27 @@ public:
   /// Throws the error, if that is what it holds. Needs `ready`.
   void throw_if_failed();
 
-  /// The error, if that is what it holds here.
-  std::optional<error_info> failure();
+  /// The error, if that is what it holds here; else null.
+  const error_info* failure() const;
+
+  /// The call that it waits for, so that it can be cancelled. Before others know the state.
+  void belongs_to(proc_id to, std::uint64_t number, std::string (*label)() = nullptr) {
+    call_ = {to, number, label};
+  }
+
+  struct call {
+    proc_id to = 0;
+    /// 0: there's none.
+    std::uint64_t number = 0;
+    /// Names the function; null if it isn't known.
+    std::string (*label)() = nullptr;
+  };
+  const call& open_call() const {
+    return call_;
+  }
+
+  /// Keeps something until it is ready: what would end the wait otherwise. Once.
+  void keep_until_ready(std::shared_ptr<void> what);
 
   /// Reads the beginning of a value, so that the reader may find a landing in it.
   virtual void seek_landing(reader&) const {
@@ -113,7 +134,7 @@ public:
   /// Sets it where it lives, and blocks until that is done, then here. Throws already_set.
   void set_at_owner(ask_op op, const std::function<void(writer&)>& value, const std::function<bool()>& set_here);
 
-  /// Ends it with `cancelled` if it isn't ready; the call that it is the result of is told.
+  /// Ends it with `cancelled` if it isn't ready. For one that no call brings, see cancel_call.
   void cancel();
 
   /// Which type it holds, as a number; 0: unknown.
@@ -203,6 +224,8 @@ private:
   std::uint64_t asked_number_ = 0;
   held_reference_ptr held_;
   callbacks callbacks_;
+  call call_;
+  std::shared_ptr<void> kept_;
 };
 
 /// What waits for the answer to a question about a reference.
@@ -214,6 +237,10 @@ public:
   /// The answer, to be read with the process's codec.
   reader content(actor_codec* actors);
 };
+
+/// Ends a call that hasn't been answered: the state gets the error `cancelled`, and the call's process is told. Doesn't block; does nothing if
+/// the state is ready.
+void cancel_call(future_state& state);
 
 /// Blocks until one of them is ready, or until the limit; tells whether one is. Throws `interrupted`, and usage_error where blocking is not allowed.
 bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std::optional<future_state::time_point> limit = std::nullopt);

@@ -2,6 +2,8 @@
 
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/driving.hpp"
+#include "troupe/actors/future.hpp"
+#include "troupe/actors/incoming_call.hpp"
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/actors/reference_actor.hpp"
 #include "troupe/actors/scheduler.hpp"
@@ -63,20 +65,8 @@ frame_view view_for_oneself(frame_builder& f, frame_kind kind) {
 
 } // namespace
 
-// What is known of a call until it has been answered. The frame's buffer is kept while the arguments are needed.
-struct runtime::incoming_call {
-  runtime* self;
-  proc_id from;
-  std::uint64_t number;
-  std::uint8_t flags;
-  ref_id kept; // if its result is
-  detail::task_entry task;
-  frame_view frame;
-  std::size_t arguments_at;
-};
-
 runtime::runtime(loop& l, mesh& m, settings s)
-  : loop_(l), mesh_(m), settings_(std::move(s)), executor_(settings_.turns), owned_(owning()) {
+  : loop_(l), mesh_(m), settings_(std::move(s)), executor_(settings_.turns), alarms_(std::make_shared<alarms>(l)), owned_(owning()) {
   // The error texts of CAF say what went wrong, its log files say it again at length.
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
@@ -99,6 +89,7 @@ runtime::runtime(loop& l, mesh& m, settings s)
 }
 
 runtime::~runtime() {
+  alarms_->close();
   detail::set_reader_of_errors(0);
   driving::set_loop(nullptr);
   the_runtime = nullptr;
@@ -135,6 +126,8 @@ void runtime::frame_arrived(proc_id from, frame_view& f) {
     take_call(from, f);
   else if (kind == frame_kind::reply)
     take_reply(f);
+  else if (kind == frame_kind::cancel)
+    take_cancel(from, f);
   else if (kind == frame_kind::ask)
     take_question(from, f);
   else if (kind == frame_kind::counts)
@@ -190,27 +183,32 @@ void runtime::peer_unreachable(proc_id id, const error_info& why) {
 
 void runtime::take_call(proc_id from, frame_view& f) {
   reader in{f.payload};
-  auto c = std::make_unique<incoming_call>();
-  c->self = this;
-  c->from = from;
-  c->number = in.get<std::uint64_t>();
+  task_control::client client;
+  client.from = from;
+  client.number = in.get<std::uint64_t>();
   auto id = in.get<std::uint64_t>();
-  c->flags = in.get<std::uint8_t>();
-  if ((c->flags & detail::call_kept) != 0) {
-    c->kept = {this->id(), from, in.get<std::uint64_t>()};
-    owned_.begin_call(c->kept);
+  client.flags = in.get<std::uint8_t>();
+  if ((client.flags & detail::call_kept) != 0) {
+    client.kept = {this->id(), from, in.get<std::uint64_t>()};
+    owned_.begin_call(client.kept);
   }
-  c->arguments_at = f.payload.size() - in.left();
   auto task = detail::find_task(id);
   if (task == nullptr)
-    return report(*c, unknown_task_error(from));
+    return report(client, unknown_task_error(from));
+  client.label = task->label;
+  auto c = std::make_unique<incoming_call>(this, client);
+  c->arguments_at = f.payload.size() - in.left();
   c->task = *task;
   c->frame = std::move(f);
-  if ((c->flags & detail::call_direct) != 0) {
+  if ((client.flags & detail::call_direct) != 0) {
     waiter::no_blocking guard{"a direct function must not block: it runs where its call is received"};
     return execute(*c);
   }
-  if ((c->flags & detail::call_apart) != 0)
+  if ((client.flags & detail::call_stoppable) != 0 && client.number != 0) {
+    c->listed = true;
+    stoppable_.add(*c);
+  }
+  if ((client.flags & detail::call_apart) != 0)
     return apart_.submit([this, c = std::shared_ptr<incoming_call>{std::move(c)}] { execute(*c); });
   executor::job j;
   j.run = [](void*, void* data) {
@@ -223,26 +221,45 @@ void runtime::take_call(proc_id from, frame_view& f) {
 }
 
 void runtime::execute(incoming_call& c) {
+  if ((c.client.flags & detail::call_direct) != 0) {
+    task_control::hidden outside_of_tasks;
+    return run(c, nullptr);
+  }
+  task_control::task task{c.client};
+  if (!c.listed || stoppable_.begin(c, task.control()))
+    run(c, &task);
+}
+
+// `task`: null if it is none.
+void runtime::run(incoming_call& c, task_control::task* task) {
   c.frame.credit = {}; // what runs no longer waits: its caller may send another
   auto outer_task = current_task_id;
   current_task_id = last_task_id.fetch_add(1, std::memory_order_relaxed) + 1;
   named_pins pins{named_pins::sees::first};
   borrowed_builder f{hub_};
   detail::throw_trace_scope trace;
+  // from then on nobody can stop it; returns false if it has been answered in its place
+  const auto end = [&] {
+    c.forget();
+    return task == nullptr || task->end();
+  };
   try {
     auto& out = f->start(frame_kind::reply).out();
-    out.put(c.number);
+    out.put(c.client.number);
     out.put(reply_value);
     reader in{c.frame.payload.subspan(c.arguments_at), hub_};
     in.set_landed(c.frame.landed.get());
     in.set_references(c.frame.references);
     c.task.run(in, out);
-    if ((c.flags & detail::call_kept) != 0)
-      keep_result(c, *f);
-    if ((c.flags & detail::call_no_reply) == 0)
-      send_reply(c.from, *f);
+    if (end()) {
+      if ((c.client.flags & detail::call_kept) != 0)
+        keep_result(c, *f);
+      answer(c.client, *f);
+    }
   } catch (...) {
-    report(c, describe_failure(c.task.label()));
+    const auto why = describe_failure(c.task.label());
+    if (end())
+      report(c.client, why);
   }
   current_task_id = outer_task;
 }
@@ -285,12 +302,31 @@ error_info runtime::describe_failure(const std::string& label) {
   return info;
 }
 
-void runtime::report(const incoming_call& c, const error_info& why) {
+void runtime::answer(const task_control::client& c, frame_builder& result) {
+  if ((c.flags & detail::call_no_reply) == 0)
+    send_reply(c.from, result);
+  else
+    send_nothing(c.from, c.number);
+}
+
+void runtime::report(const task_control::client& c, const error_info& why) {
   if ((c.flags & detail::call_kept) != 0)
     owned_.set_error(c.kept, why);
   if ((c.flags & detail::call_no_reply) == 0)
     return send_error(c.from, c.number, why);
   std::fprintf(stderr, "troupe: a call that nobody waits for failed: %s\n", error{why}.what());
+  send_nothing(c.from, c.number);
+}
+
+// Nobody waits for a result, but who may want to stop the call has to know that it is over.
+void runtime::send_nothing(proc_id to, std::uint64_t number) {
+  if (number == 0)
+    return;
+  borrowed_builder f{hub_};
+  auto& out = f->start(frame_kind::reply).out();
+  out.put(number);
+  out.put(std::uint8_t{0});
+  send_reply(to, *f);
 }
 
 void runtime::send_error(proc_id to, std::uint64_t number, const error_info& why) {
@@ -332,7 +368,7 @@ void runtime::take_reply(frame_view& f) {
   const auto status = in.get<std::uint8_t>();
   auto waiting = replies_.take(number);
   if (!waiting)
-    return; // its caller has been told that the process is lost
+    return; // its caller has been told that the process is lost, or has given it up
   if (status == reply_value) {
     f.payload = f.payload.last(in.left());
     waiting->set_value(std::move(f));
@@ -352,44 +388,60 @@ void runtime::take_reply(frame_view& f) {
 
 // -- calls to others ------------------------------------------------------------------------------------------------------
 
-void runtime::send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::shared_ptr<detail::future_state> waiting,
-                        bool now) {
+void runtime::send_call(const outgoing& call, std::shared_ptr<detail::future_state> waiting) {
+  const auto to = call.to;
   std::uint64_t number = 0;
   auto state = waiting;
   if (waiting) {
+    if (call.limits != nullptr)
+      if (auto why = call.limits->reached({to, 0, call.label})) {
+        waiting->set_error(*why);
+        return;
+      }
     number = replies_.add(to, std::move(waiting));
-    std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
+    std::memcpy(call.frame.out().buffer().data() + number_at, &number, sizeof number);
+    state->belongs_to(to, number, call.label);
+    if (call.limits != nullptr)
+      state->keep_until_ready(call.limits->watch(alarms_, {to, number, call.label}));
   }
   if (to == id()) {
-    auto v = view_for_oneself(f, frame_kind::call);
+    auto v = view_for_oneself(call.frame, frame_kind::call);
     take_call(to, v);
-    return;
+  } else {
+    // what is direct never waits there
+    auto of = (call.flags & detail::call_direct) != 0 ? flow::none : flow::calls;
+    try {
+      if (auto gone = send_waiting(to, call.frame, call.now ? urgency::now : urgency::batched, of, call.limits != nullptr ? state : nullptr))
+        if (state && replies_.take(number))
+          state->set_error(*gone);
+    } catch (...) { // interrupted before it was sent
+      if (state)
+        replies_.take(number);
+      throw;
+    }
   }
-  // what is direct never waits there
-  auto of = (flags & detail::call_direct) != 0 ? flow::none : flow::calls;
-  try {
-    if (auto gone = send_waiting(to, f, now ? urgency::now : urgency::batched, of))
-      if (state && replies_.take(number))
-        state->set_error(*gone);
-  } catch (...) { // interrupted before it was sent
-    if (state)
-      replies_.take(number);
-    throw;
-  }
+  // given up before it was there: it didn't hear of that
+  if (call.limits != nullptr && state->ready() && state->failure() != nullptr)
+    stop_call(to, number, *state->failure());
 }
 
-// Waits while the peer has as much from here as it may have, if this thread may wait.
-std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, urgency u, flow of) {
+// Waits while the peer has as much from here as it may have, if this thread may wait. `unless`: ready if it needn't be sent any more.
+std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, urgency u, flow of,
+                                                const std::shared_ptr<detail::future_state>& unless) {
   held_->leaving(to, f.references());
-  while (true) {
+  while (!unless || !unless->ready()) {
     bool full = false;
     auto gone = mesh_.send(to, f, u, of, waiter::may_block() ? &full : nullptr);
     if (!full)
       return gone;
     auto room = std::make_shared<detail::future_state>();
     mesh_.when_room(to, of, [room] { room->set_value({}); }, f.size());
-    room->wait();
+    if (unless)
+      detail::wait_for_any({room, unless});
+    else
+      room->wait();
   }
+  return std::nullopt;
 }
 
 // -- references -----------------------------------------------------------------------------------------------------------
@@ -520,10 +572,10 @@ void runtime::keep_result(incoming_call& c, frame_builder& f) {
   } else {
     value = kept_value::of(std::span<const std::byte>{f.out().buffer()}.subspan(reply_head), nullptr, {});
   }
-  if (owned_.set_value(c.kept, std::move(value), c.task.result_type()) && !large)
+  if (owned_.set_value(c.client.kept, std::move(value), c.task.result_type()) && !large)
     return;
   auto& out = f.start(frame_kind::reply).out();
-  out.put(c.number);
+  out.put(c.client.number);
   out.put(reply_nothing);
 }
 
@@ -587,8 +639,10 @@ std::string runtime::shut_down(std::chrono::steady_clock::time_point limit) {
 
 namespace detail {
 
-outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)())
+outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options)
   : to_(to), flags_(flags), label_(label) {
+  if (options != nullptr)
+    limits_.emplace(*options);
   auto& rt = runtime::get();
   check_process(to);
   frame_.emplace(&rt.hub());
@@ -623,7 +677,14 @@ void outgoing_call::throw_not_serializable(const std::exception& e) {
 void outgoing_call::send(std::shared_ptr<future_state> waiting, bool now) {
   if (now)
     waiter::check_may_block(); // who can't wait for the answer must not have asked
-  runtime::get().send_call(to_, **frame_, flags_, std::move(waiting), now);
+  runtime::get().send_call({to_, **frame_, flags_, label_, now, limits_ ? &*limits_ : nullptr}, std::move(waiting));
+}
+
+void outgoing_call::send_unheard() {
+  const auto state = std::make_shared<typed_future_state<void>>();
+  send(state, false);
+  if (state->ready())
+    state->throw_if_failed();
 }
 
 actor_codec* process_codec() {
@@ -678,6 +739,17 @@ namespace this_task {
 
 std::uint64_t id() {
   return current_task_id;
+}
+
+void check() {
+  task_control::check();
+  if (waiter::may_block()) // who drives the loop meanwhile isn't the one that was interrupted
+    waiter::of_this_thread().check();
+}
+
+bool stop_requested() {
+  const auto c = task_control::current();
+  return (c != nullptr && c->told()) || (waiter::may_block() && waiter::of_this_thread().interrupt_pending());
 }
 
 void sleep_until(std::chrono::steady_clock::time_point moment) {

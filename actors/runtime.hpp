@@ -1,5 +1,7 @@
 #pragma once
 
+#include "troupe/actors/alarms.hpp"
+#include "troupe/actors/call_limits.hpp"
 #include "troupe/actors/executor.hpp"
 #include "troupe/actors/named_values.hpp"
 #include "troupe/actors/node_actor.hpp"
@@ -9,7 +11,9 @@
 #include "troupe/actors/request_port.hpp"
 #include "troupe/actors/shared_source.hpp"
 #include "troupe/actors/side_thread.hpp"
+#include "troupe/actors/stoppable_calls.hpp"
 #include "troupe/actors/task.hpp"
+#include "troupe/actors/task_control.hpp"
 #include "troupe/transport/actor_hub.hpp"
 #include "troupe/transport/mesh.hpp"
 
@@ -63,8 +67,31 @@ public:
 
   // -- for calls ----------------------------------------------------------------------------------------------------------
 
-  /// Sends a finished call frame.
-  void send_call(proc_id to, frame_builder& f, std::uint8_t flags, std::shared_ptr<detail::future_state> waiting, bool now);
+  /// A call frame that is finished but for the call's number, and how it is to be sent.
+  struct outgoing {
+    proc_id to = 0;
+    frame_builder& frame;
+    std::uint8_t flags = 0;
+    /// Names the function.
+    std::string (*label)() = nullptr;
+    /// The caller is about to wait.
+    bool now = false;
+    /// Null for none.
+    const detail::call_limits* limits = nullptr;
+  };
+  /// Sends a call. `waiting` gets the answer, or the error at a limit; null if there's neither.
+  void send_call(const outgoing& call, std::shared_ptr<detail::future_state> waiting);
+
+  /// Ends an open call of this process with an error, and tells the process that works on it. Nothing happens if it has been answered. Any
+  /// thread; doesn't block.
+  void give_up(proc_id to, std::uint64_t number, const error_info& why);
+
+  /// Tells a process to stop a call of this one: if it is queued there, it never runs; a task that runs is told. Nothing happens if it has
+  /// ended, or wasn't sent as one that can be stopped. Any thread; doesn't block.
+  void stop_call(proc_id to, std::uint64_t number, const error_info& why);
+
+  /// Tells all tasks of this process that have begun that they are interrupted. Any thread; doesn't block.
+  void interrupt_tasks();
 
   mesh& net() {
     return mesh_;
@@ -74,6 +101,12 @@ public:
   }
   reply_table& replies() {
     return replies_;
+  }
+  stoppable_calls& stoppable() {
+    return stoppable_;
+  }
+  alarms& timers() {
+    return *alarms_;
   }
   /// What lives here and is referred to from anywhere.
   owned_references& owned() {
@@ -137,11 +170,20 @@ private:
   void keep_result(incoming_call& c, frame_builder& f);
   void write_reference_actor(const ref_id& id, writer& out);
   void end_reference_actor(const ref_id& id);
-  std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of);
+  void take_cancel(proc_id from, frame_view& f);
+  std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of,
+                                         const std::shared_ptr<detail::future_state>& unless = nullptr);
   void execute(incoming_call& c);
-  void report(const incoming_call& c, const error_info& why);
+  void run(incoming_call& c, task_control::task* task);
+  void answer(const task_control::client& c, frame_builder& result);
+  void report(const task_control::client& c, const error_info& why);
+  void stop_here(proc_id from, std::uint64_t number, const error_info& why);
+  void look_after(task_control::run told);
+  error_info still_running_error(const task_control::client& c) const;
+  std::string where() const;
   error_info describe_failure(const std::string& label);
   void send_error(proc_id to, std::uint64_t number, const error_info& why);
+  void send_nothing(proc_id to, std::uint64_t number);
   void send_reply(proc_id to, frame_builder& f);
   error_info unknown_task_error(proc_id from) const;
   void end_actors();
@@ -152,6 +194,8 @@ private:
   settings settings_;
   executor executor_;
   reply_table replies_;
+  stoppable_calls stoppable_;
+  std::shared_ptr<alarms> alarms_;
   caf::actor_system_config config_;
   std::unique_ptr<caf::actor_system> system_;
   actor_hub* hub_ = nullptr;

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/driving.hpp"
 #include "troupe/actors/executor.hpp"
+#include "troupe/actors/task_control.hpp"
 #include "troupe/transport/error.hpp"
 
 #include <utility>
@@ -97,10 +98,16 @@ void waiter::throw_if_interrupted() {
 
 bool waiter::wait(std::optional<time_point> limit, purpose why) {
   check_may_block();
+  const auto task = task_control::obeyed();
+  const auto told = [task] { return task != nullptr && task->told(); };
   driving loop{patience_, troupe::loop::sitter::waiter};
   {
-    std::lock_guard guard{mutex_};
+    std::unique_lock lock{mutex_};
     throw_if_interrupted();
+    if (told()) {
+      lock.unlock();
+      task->throw_what_was_told();
+    }
     if (notified_) {
       notified_ = false;
       return true;
@@ -113,7 +120,7 @@ bool waiter::wait(std::optional<time_point> limit, purpose why) {
     loop.until_told(limit.value_or(time_point::max()));
   std::unique_lock lock{mutex_};
   driving_ = nullptr;
-  auto ready = [this] { return notified_ || interrupted_; };
+  auto ready = [&] { return notified_ || interrupted_ || told(); };
   auto in_time = true;
   if (limit)
     in_time = changed_.wait_until(lock, *limit, ready);
@@ -121,6 +128,8 @@ bool waiter::wait(std::optional<time_point> limit, purpose why) {
     changed_.wait(lock, ready);
   waiting_ = false;
   throw_if_interrupted();
+  if (told())
+    task->throw_what_was_told();
   notified_ = false;
   return in_time;
 }
@@ -151,6 +160,18 @@ void waiter::interrupt(const std::string& why) {
   std::lock_guard guard{mutex_};
   interrupted_ = true;
   why_interrupted_ = why;
+  wake();
+}
+
+void waiter::check() {
+  if (!interrupted_)
+    return;
+  std::lock_guard guard{mutex_};
+  throw_if_interrupted();
+}
+
+void waiter::stir() {
+  std::lock_guard guard{mutex_};
   wake();
 }
 

@@ -39,7 +39,7 @@ public:
   enum class purpose { answer, time };
 
   /// Sleeps until `notify`, or until the limit. Returns false at the limit. Throws `interrupted` when the user has pressed
-  /// Ctrl-C, and usage_error on a thread that must not block.
+  /// Ctrl-C, what the thread's task was told if it is to stop (task_control), and usage_error on a thread that must not block.
   bool wait(std::optional<time_point> limit = std::nullopt, purpose why = purpose::answer);
 
   /// Throws usage_error on a thread that must not block: the loop's, and inside of `direct` functions.
@@ -53,6 +53,12 @@ public:
 
   /// Has its thread's current or next wait throw `interrupted`, once, with this text. Any thread.
   void interrupt(const std::string& why);
+
+  /// Throws `interrupted` if its thread, which is the calling one, was interrupted, as a wait would.
+  void check();
+
+  /// Has the wait of its thread, if it waits, look whether its task was told to stop. Any thread.
+  void stir();
 
   /// An interrupt that the calling thread hasn't noticed yet won't be noticed.
   static void forget_interrupt();

@@ -294,6 +294,46 @@ void cluster::add_join_function(std::uint64_t task, std::uint8_t flags, std::str
   master_->on_join({task, flags, std::move(label), std::move(encoded)});
 }
 
+namespace {
+
+void interrupt_tasks_here() {
+  runtime::get().interrupt_tasks();
+}
+
+// In parallel. Of a process that exits, the tasks have ended, too.
+void interrupt_those(cluster& self, const std::vector<proc_id>& ids) {
+  std::vector<future<void>> told;
+  for (auto id : ids) {
+    try {
+      told.push_back(self.remotecall(id, direct(fn<interrupt_tasks_here>)));
+    } catch (const process_exited&) {
+    }
+  }
+  for (auto& t : told) {
+    try {
+      t.wait();
+    } catch (const process_exited&) {
+    }
+  }
+}
+
+} // namespace
+
+void cluster::interrupt(const std::vector<proc_id>& ids) {
+  require_master("interrupt");
+  for (auto id : ids) {
+    if (auto gone = process_.net().gone(id))
+      throw_error(*gone);
+    info(id); // or it is unknown
+  }
+  interrupt_those(*this, ids);
+}
+
+void cluster::interrupt() {
+  require_master("interrupt");
+  interrupt_those(*this, workers());
+}
+
 // -- MPI ----------------------------------------------------------------------------------------------------------------------------
 
 mpi_manager cluster::mpi() const {

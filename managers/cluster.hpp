@@ -69,6 +69,10 @@ private:
 /// copyable and hold no addresses; troupe::with(values…, f); a function object that CAF can inspect; troupe::fn<f>; troupe::bytes(f);
 /// and troupe::direct of these. Arguments are converted to F's parameter types here, and copied.
 class cluster {
+  template <class F>
+  static constexpr bool callable_everywhere = !std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>
+                                              && !std::same_as<std::remove_cvref_t<F>, call_options>;
+
 public:
   cluster(const cluster&) = delete;
   cluster& operator=(const cluster&) = delete;
@@ -135,51 +139,81 @@ public:
   //
   // All throw at once: unknown_process for an id that was never given, process_exited for one that is gone, not_serializable if
   // function or arguments can't be sent (nothing is sent then), usage_error outside of app::run.
+  //
+  // All take call_options in front of their arguments, a deadline or a token or both: past the deadline the call ends with
+  // deadline_exceeded, when the token is cancelled with `cancelled`, wherever it is: on its way, queued, or running, where its task is told. A future
+  // becomes ready with that error; what blocks, and remote_do while it sends, throws it.
 
   /// Calls F on a process and returns at once.
   template <class F, class... Args>
   auto remotecall(target where, F&& f, Args&&... args) {
-    return begin(detail::call_kept, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept}, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  auto remotecall(const call_options& options, target where, F&& f, Args&&... args) {
+    return begin({.flags = detail::call_kept, .options = &options}, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   auto remotecall(target where, Args&&... args) {
-    return begin(detail::call_kept, nullptr, where, fn<F>, std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept}, where, fn<F>, std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto remotecall(const call_options& options, target where, Args&&... args) {
+    return begin({.flags = detail::call_kept, .options = &options}, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F, and blocks until it has returned. Throws what it failed with. The future is ready.
   template <class F, class... Args>
   auto remotecall_wait(target where, F&& f, Args&&... args) {
-    const auto to = resolve(where);
-    detail::lent_memory lent{to};
-    auto out = begin(detail::call_kept, &lent, to, std::forward<F>(f), std::forward<Args>(args)...);
-    out.wait();
-    return out;
+    return wait_for_call(nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  auto remotecall_wait(const call_options& options, target where, F&& f, Args&&... args) {
+    return wait_for_call(&options, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   auto remotecall_wait(target where, Args&&... args) {
-    return remotecall_wait(where, fn<F>, std::forward<Args>(args)...);
+    return wait_for_call(nullptr, where, fn<F>, std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto remotecall_wait(const call_options& options, target where, Args&&... args) {
+    return wait_for_call(&options, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F, and blocks until its result is here. Throws what it failed with. One message each way.
   template <class F, class... Args>
   auto remotecall_fetch(target where, F&& f, Args&&... args) {
-    const auto to = resolve(where);
-    detail::lent_memory lent{to};
-    return begin(0, &lent, to, std::forward<F>(f), std::forward<Args>(args)...).get();
+    return fetch_call(nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  auto remotecall_fetch(const call_options& options, target where, F&& f, Args&&... args) {
+    return fetch_call(&options, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   auto remotecall_fetch(target where, Args&&... args) {
-    return remotecall_fetch(where, fn<F>, std::forward<Args>(args)...);
+    return fetch_call(nullptr, where, fn<F>, std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto remotecall_fetch(const call_options& options, target where, Args&&... args) {
+    return fetch_call(&options, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F; nobody hears of its end. An exception is printed on stderr there.
   template <class F, class... Args>
   void remote_do(target where, F&& f, Args&&... args) {
-    begin(detail::call_no_reply, nullptr, where, std::forward<F>(f), std::forward<Args>(args)...);
+    begin({.flags = detail::call_no_reply}, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  void remote_do(const call_options& options, target where, F&& f, Args&&... args) {
+    begin({.flags = detail::call_no_reply, .options = &options}, where, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <auto F, class... Args>
   void remote_do(target where, Args&&... args) {
     remote_do(where, fn<F>, std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  void remote_do(const call_options& options, target where, Args&&... args) {
+    remote_do(options, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// The same as remotecall.
@@ -187,50 +221,61 @@ public:
   auto spawnat(target where, F&& f, Args&&... args) {
     return remotecall(where, std::forward<F>(f), std::forward<Args>(args)...);
   }
+  template <class F, class... Args>
+  auto spawnat(const call_options& options, target where, F&& f, Args&&... args) {
+    return remotecall(options, where, std::forward<F>(f), std::forward<Args>(args)...);
+  }
   template <auto F, class... Args>
   auto spawnat(target where, Args&&... args) {
     return remotecall(where, fn<F>, std::forward<Args>(args)...);
+  }
+  template <auto F, class... Args>
+  auto spawnat(const call_options& options, target where, Args&&... args) {
+    return remotecall(options, where, fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F on every process, the master too, all at once, and blocks until all have returned. Throws composite_error with the errors of
   /// those that failed, in the order of their ids.
   template <class F, class... Args>
-    requires(!std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>)
+    requires callable_everywhere<F>
   void everywhere(F&& f, Args&&... args) {
-    everywhere(procs(), std::forward<F>(f), std::forward<Args>(args)...);
+    call_all(nullptr, procs(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+    requires callable_everywhere<F>
+  void everywhere(const call_options& options, F&& f, Args&&... args) {
+    call_all(&options, procs(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// The same on these processes; on one that is listed twice it is called twice.
   template <class F, class... Args>
   void everywhere(const std::vector<proc_id>& ids, F&& f, Args&&... args) {
-    using result = decltype(begin(0, nullptr, 1, f, args...));
-    std::vector<result> open(ids.size());
-    std::vector<std::exception_ptr> failed(ids.size());
-    for (auto local : {false, true}) { // others can begin before this process does its part
-      for (std::size_t i = 0; i < ids.size(); ++i) {
-        if ((ids[i] == myid()) != local)
-          continue;
-        try {
-          open[i] = begin(0, nullptr, ids[i], f, args...);
-        } catch (...) {
-          failed[i] = std::current_exception();
-        }
-      }
-    }
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      try {
-        if (open[i].valid())
-          open[i].wait();
-      } catch (...) {
-        failed[i] = std::current_exception();
-      }
-    }
-    throw_composite(failed);
+    call_all(nullptr, ids, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  template <class F, class... Args>
+  void everywhere(const call_options& options, const std::vector<proc_id>& ids, F&& f, Args&&... args) {
+    call_all(&options, ids, std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// On one process: its result, its own error.
   template <class F, class... Args>
   auto everywhere(proc_id id, F&& f, Args&&... args) {
     return remotecall_fetch(id, std::forward<F>(f), std::forward<Args>(args)...);
   }
+  template <class F, class... Args>
+  auto everywhere(const call_options& options, proc_id id, F&& f, Args&&... args) {
+    return remotecall_fetch(options, id, std::forward<F>(f), std::forward<Args>(args)...);
+  }
+
+  /// Ends the tasks that have begun on these processes, all at once: each of their waits throws `interrupted`, the one in progress too, as
+  /// this_task::check does, and blocking MPI calls of mpi_do do. Their callers get it bare. A task that neither waits nor checks goes on; after 0.2 s its
+  /// caller is told so, and other tasks get its turn. What is queued, and what comes later, runs; a process that runs nothing isn't touched. Blocks until
+  /// all have been told. Master only.
+  /// Throws unknown_process and process_exited, before any is told; those that exit meanwhile count as told.
+  void interrupt(const std::vector<proc_id>& ids);
+  void interrupt(proc_id id) {
+    interrupt(std::vector<proc_id>{id});
+  }
+  /// All workers.
+  void interrupt();
 
   // -- data on every process ------------------------------------------------------------------------------------------------------
 
@@ -370,27 +415,81 @@ private:
     }
   };
 
-  // `lent`: the caller is going to wait, and lends what it passes.
+  struct manner {
+    std::uint8_t flags = 0;
+    // The caller is going to wait, and lends what it passes.
+    detail::lent_memory* lent = nullptr;
+    const call_options* options = nullptr;
+  };
+
   template <class F, class... Args>
-  auto begin(std::uint8_t flags, detail::lent_memory* lent, target where, const F& f, Args&&... args) {
+  auto begin(const manner& m, target where, const F& f, Args&&... args) {
     // a function that is passed by its name comes as a pointer, and is told what to do by `callable`
     using how = form<std::decay_t<F>>;
     using task = detail::task_of<typename how::function, Args...>;
     using result = typename task::result;
-    detail::outgoing_call call{resolve(where), task::id(), static_cast<std::uint8_t>(flags | how::flags), &task::label};
+    const bool now = m.lent != nullptr;
+    const bool waits_for_result = (m.flags & detail::call_no_reply) == 0;
+    const auto flags = m.flags | how::flags | (m.options != nullptr || (waits_for_result && !now) ? detail::call_stoppable : 0);
+    detail::outgoing_call call{resolve(where), task::id(), static_cast<std::uint8_t>(flags), &task::label, m.options};
     call.encode([&](writer& out) {
-      task::write_call(out, lent, how::get(f), std::forward<Args>(args)...);
+      task::write_call(out, m.lent, how::get(f), std::forward<Args>(args)...);
     });
-    const bool now = lent != nullptr;
-    if ((flags & detail::call_no_reply) != 0) {
-      call.send(nullptr, now);
-      return future<result>{};
+    if (waits_for_result) {
+      auto state = std::make_shared<detail::typed_future_state<result>>();
+      if ((flags & detail::call_kept) != 0)
+        state->set_call(detail::references_of_process(), call.id());
+      call.send(state, now);
+      return future<result>{std::move(state)};
     }
-    auto state = std::make_shared<detail::typed_future_state<result>>();
-    if ((flags & detail::call_kept) != 0)
-      state->set_call(detail::references_of_process(), call.id());
-    call.send(state, now);
-    return future<result>{std::move(state)};
+    if (m.options == nullptr)
+      call.send(nullptr, now);
+    else
+      call.send_unheard();
+    return future<result>{};
+  }
+
+  template <class F, class... Args>
+  auto wait_for_call(const call_options* options, target where, F&& f, Args&&... args) {
+    const auto to = resolve(where);
+    detail::lent_memory lent{to};
+    auto out = begin({.flags = detail::call_kept, .lent = &lent, .options = options}, to, std::forward<F>(f), std::forward<Args>(args)...);
+    out.wait();
+    return out;
+  }
+
+  template <class F, class... Args>
+  auto fetch_call(const call_options* options, target where, F&& f, Args&&... args) {
+    const auto to = resolve(where);
+    detail::lent_memory lent{to};
+    return begin({.lent = &lent, .options = options}, to, std::forward<F>(f), std::forward<Args>(args)...).get();
+  }
+
+  template <class F, class... Args>
+  void call_all(const call_options* options, const std::vector<proc_id>& ids, F&& f, Args&&... args) {
+    using result = decltype(begin({}, 1, f, args...));
+    std::vector<result> open(ids.size());
+    std::vector<std::exception_ptr> failed(ids.size());
+    for (auto local : {false, true}) { // others can begin before this process does its part
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        if ((ids[i] == myid()) != local)
+          continue;
+        try {
+          open[i] = begin({.options = options}, ids[i], f, args...);
+        } catch (...) {
+          failed[i] = std::current_exception();
+        }
+      }
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      try {
+        if (open[i].valid())
+          open[i].wait();
+      } catch (...) {
+        failed[i] = std::current_exception();
+      }
+    }
+    throw_composite(failed);
   }
 
   proc_id resolve(target where) const;

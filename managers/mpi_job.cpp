@@ -1,6 +1,7 @@
 #include "troupe/managers/mpi_job.hpp"
 
 #include "troupe/actors/driving.hpp"
+#include "troupe/actors/task_control.hpp"
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/local_manager.hpp"
 #include "troupe/managers/mpi_twins.hpp"
@@ -309,7 +310,11 @@ void mpi_job::run(const mpi_run& which, const std::function<void(MPI_Comm)>& f) 
       waiter::forget_interrupt();
     }
   } leaving{h};
-  detail::mpi_waits waits{[&] { check_run(which.number); }, driving::look};
+  const auto check = [&] {
+    check_run(which.number);
+    task_control::check();
+  };
+  detail::mpi_waits waits{check, driving::look};
   if (h.user_number != which.communicator) {
     meet(which); // the last one stays: to free it, all its ranks would have to be in order
     h.user_number = which.communicator;

@@ -29,7 +29,7 @@ std::size_t size_of(const byte_buffer& frame) {
 }
 
 std::uint64_t order_key(frame_kind kind, const byte_buffer& frame) {
-  if (kind == frame_kind::call)
+  if (kind == frame_kind::call || kind == frame_kind::cancel) // which must find its call
     return order_of_calls;
   if (kind == frame_kind::reply || kind == frame_kind::relay || kind == frame_kind::named)
     return no_order;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -410,4 +411,186 @@ BOOST_AUTO_TEST_CASE(jobs_keep_their_order_when_one_before_them_waits) {
     });
   BOOST_REQUIRE(becomes_true([&] { return done == 100; }));
   BOOST_TEST(std::is_sorted(order.begin(), order.end()));
+}
+
+// -- turns that are taken away --------------------------------------------------------------------------------------
+
+namespace {
+
+// A job that computes until it is let go; then does something more.
+class busy_job {
+public:
+  explicit busy_job(executor& e, std::function<void()> then = [] {}) {
+    e.submit([this, then = std::move(then)] {
+      holder_ = &executor::holder::of_this_thread();
+      go_on_.wait();
+      had_turn_ = executor::in_job();
+      then();
+      done_.set();
+    });
+    becomes_true([this] { return holder_.load() != nullptr; });
+  }
+
+  bool seize() {
+    return executor::seize(*holder_, executor::turn_of(*holder_));
+  }
+  executor::holder& holder() {
+    return *holder_;
+  }
+  // Returns whether it had a turn by then.
+  bool finish() {
+    go_on_.set();
+    done_.wait();
+    return had_turn_;
+  }
+
+private:
+  std::atomic<executor::holder*> holder_{nullptr};
+  event go_on_, done_;
+  std::atomic<bool> had_turn_{false};
+};
+
+// That no more than so many of these run at once, in any order.
+void check_turns(executor& e, int turns) {
+  crowd c;
+  std::atomic<int> done{0};
+  for (int i = 0; i < 200; ++i)
+    e.submit([&, i] {
+      c.enter();
+      spin(std::chrono::microseconds{20});
+      c.leave();
+      if (i % 3 == 0)
+        executor::waiting{};
+      ++done;
+    });
+  BOOST_TEST(becomes_true([&] { return done == 200; }));
+  BOOST_TEST(c.most() <= turns);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_turn_that_is_taken_away_is_anothers_and_is_not_given_back) {
+  for (int turns : {1, 2}) {
+    executor e{turns};
+    std::vector<std::unique_ptr<busy_job>> all;
+    for (int i = 0; i < turns; ++i)
+      all.push_back(std::make_unique<busy_job>(e));
+    event other;
+    e.submit([&] { other.set(); });
+    BOOST_TEST(all.front()->seize());
+    BOOST_TEST(other.wait());
+    BOOST_TEST(!all.front()->seize()); // it has none any more
+    for (auto& j : all)
+      if (j != all.front())
+        j->finish();
+    check_turns(e, turns);
+    BOOST_TEST(!all.front()->finish());
+    check_turns(e, turns);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_jobs_behind_one_that_loses_its_turn_run_elsewhere_once_and_in_order) {
+  executor e{1};
+  std::vector<int> order;
+  event first, begins, end;
+  // they are taken together: all of them are there when the turn gets free
+  e.submit([&] {
+    first.set();
+    begins.wait();
+  });
+  BOOST_REQUIRE(first.wait());
+  std::unique_ptr<busy_job> busy;
+  std::thread making{[&] { busy = std::make_unique<busy_job>(e); }};
+  BOOST_REQUIRE(becomes_true([&] { return e.backlog(); }));
+  for (int i = 0; i < 100; ++i)
+    e.submit([&, i] { order.push_back(i); });
+  e.submit([&] { end.set(); });
+  begins.set();
+  making.join();
+  BOOST_TEST(order.empty());
+  BOOST_TEST(busy->seize());
+  BOOST_REQUIRE(end.wait());
+  BOOST_TEST(order.size() == 100u);
+  BOOST_TEST(std::is_sorted(order.begin(), order.end()));
+  BOOST_TEST(!busy->finish());
+  check_turns(e, 1);
+}
+
+BOOST_AUTO_TEST_CASE(who_has_lost_its_turn_has_one_after_a_wait) {
+  executor e{1};
+  std::atomic<int> turns{0};
+  busy_job busy{e, [&] {
+                  executor::regain_turn();
+                  turns += executor::in_job();
+                  executor::regain_turn(); // has one
+                  executor::waiting{};
+                  turns += executor::in_job();
+                }};
+  BOOST_TEST(busy.seize());
+  busy_job other{e}; // has the turn
+  std::thread finishing{[&] { busy.finish(); }};
+  BOOST_TEST(turns == 0);
+  other.finish();
+  finishing.join();
+  BOOST_TEST(turns == 2);
+  check_turns(e, 1);
+}
+
+BOOST_AUTO_TEST_CASE(only_the_turn_that_is_meant_is_taken) {
+  executor e{1};
+  event waits;
+  busy_job busy{e, [&] {
+                  executor::waiting guard;
+                  waits.wait();
+                }};
+  const auto turn = executor::turn_of(busy.holder());
+  BOOST_TEST(turn != 0u);
+  BOOST_TEST(!executor::seize(busy.holder(), turn + 1));
+  std::thread finishing{[&] { busy.finish(); }};
+  BOOST_TEST(becomes_true([&] { return executor::turn_of(busy.holder()) == 0; }));
+  BOOST_TEST(!executor::seize(busy.holder(), turn));
+  BOOST_TEST(!executor::seize(busy.holder(), 0));
+  waits.set();
+  finishing.join();
+  BOOST_TEST(executor::turn_of(executor::holder::of_this_thread()) == 0u); // no thread of an executor
+  BOOST_TEST(!executor::seize(executor::holder::of_this_thread(), 0));
+  check_turns(e, 1);
+}
+
+BOOST_AUTO_TEST_CASE(each_job_runs_once_whichever_turns_are_taken_away) {
+  for (int turns : {1, 2}) {
+    executor e{turns};
+    std::mutex mutex; // a job that ends takes it, so that none does while its turn is being taken
+    std::vector<executor::holder*> busy;
+    constexpr int jobs = 3000;
+    std::vector<std::atomic<int>> runs(jobs);
+    std::atomic<int> done{0};
+    for (int i = 0; i < jobs; ++i)
+      e.submit([&, i] {
+        auto me = &executor::holder::of_this_thread();
+        {
+          std::lock_guard guard{mutex};
+          busy.push_back(me);
+        }
+        ++runs[static_cast<std::size_t>(i)];
+        spin(std::chrono::microseconds{i % 7});
+        if (i % 5 == 0)
+          executor::waiting{};
+        {
+          std::lock_guard guard{mutex};
+          std::erase(busy, me);
+        }
+        ++done;
+      });
+    int seized = 0;
+    BOOST_TEST(becomes_true([&] {
+      std::lock_guard guard{mutex};
+      for (auto h : busy)
+        seized += executor::seize(*h, executor::turn_of(*h));
+      return done == jobs;
+    }));
+    BOOST_TEST(seized > 0);
+    BOOST_TEST(std::all_of(runs.begin(), runs.end(), [](auto& n) { return n == 1; }));
+    check_turns(e, turns);
+  }
 }

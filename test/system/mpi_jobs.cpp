@@ -148,13 +148,15 @@ BOOST_AUTO_TEST_CASE(what_some_ranks_throw_ends_the_others_collective) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(deadlines_and_tokens_end_a_function_wherever_it_waits) {
+// MP-31
+BOOST_AUTO_TEST_CASE(deadlines_tokens_and_interrupts_end_a_function_wherever_it_waits) {
   for (auto& m : modes(3)) {
     auto r = m.start({"--what", "limits", "--threads", "2"});
     check_ends_well(r);
     BOOST_TEST(r.value("deadline") == "deadline_exceeded soon");
     BOOST_TEST(r.value("token") == "cancelled soon");
     BOOST_TEST(r.value("token again") == "cancelled soon");
+    BOOST_TEST(r.value("interrupt") == "interrupted soon");
     BOOST_TEST(r.value("next") == "soon");
   }
 }

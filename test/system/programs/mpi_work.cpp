@@ -135,6 +135,9 @@ void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
       end = "deadline_exceeded";
     } catch (const troupe::cancelled&) {
       end = "cancelled";
+    } catch (const troupe::composite_error& e) {
+      for (auto& one : e.errors())
+        end = end == "nothing" || end == to_string(one.kind()) ? to_string(one.kind()) : "several";
     }
     std::cout << name << ": " << end << (seconds_since(begin) < 1.5 ? " soon" : " late") << std::endl;
   };
@@ -147,6 +150,12 @@ void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
   how_it_ends("token", {.token = token});
   canceller.join();
   how_it_ends("token again", {.token = token});
+  std::thread interrupter{[&] {
+    std::this_thread::sleep_for(200ms);
+    c.interrupt(m.procs());
+  }};
+  how_it_ends("interrupt", {});
+  interrupter.join();
   // the ranks are free again
   const auto begin = steady::now();
   c.mpi_do(troupe::call_options{.deadline = 10s}, m, [](MPI_Comm world) { MPI_Barrier(world); });
