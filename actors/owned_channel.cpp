@@ -176,7 +176,8 @@ kept_value owned_channel::pop(reference_work& out) {
 // Returns whether the taker has its answer.
 bool owned_channel::serve(taker& t, reference_work& out) {
   if (!available()) {
-    if (!closed_)
+    // what somebody has leased may still come back for those who read to the end
+    if (!closed_ || (t.q.op == ask_op::lease && leased_ > 0))
       return false;
     answer_error(out, t.q, closed_error());
     return true;
