@@ -6,6 +6,7 @@
 #include "troupe/transport/frame.hpp"
 
 #include <cstddef>
+#include <utility>
 
 namespace troupe {
 

@@ -401,8 +401,11 @@ void runtime::send_call(const outgoing& call, std::shared_ptr<detail::future_sta
     number = replies_.add(to, std::move(waiting));
     std::memcpy(call.frame.out().buffer().data() + number_at, &number, sizeof number);
     state->belongs_to(to, number, call.label);
-    if (call.limits != nullptr)
+    if (call.limits != nullptr) {
       state->keep_until_ready(call.limits->watch(alarms_, {to, number, call.label}));
+      if (state->ready())
+        return;
+    }
   }
   if (to == id()) {
     auto v = view_for_oneself(call.frame, frame_kind::call);
