@@ -10,12 +10,9 @@ namespace troupe {
 
 namespace {
 
-using namespace std::chrono_literals;
-
 // Smaller values go from the master to each process: one way instead of several one after the other.
 constexpr std::size_t least_in_tree = 64 << 10;
-// After so long without an acknowledgement, and what a slow network needs, the master sends to those itself that others should have served.
-constexpr auto least_patience = 10s;
+// See patience_.
 constexpr std::size_t slow_network = 10'000'000; // bytes per second
 
 bool equal(std::span<const std::byte> a, std::span<const std::byte> b) {
@@ -57,7 +54,8 @@ struct named_changes::change {
   const std::shared_ptr<detail::future_state> heard_by_all = std::make_shared<detail::future_state>();
 };
 
-named_changes::named_changes(process& p, std::function<std::vector<listener>()> audience) : process_(p), audience_(std::move(audience)) {
+named_changes::named_changes(process& p, std::function<std::vector<listener>()> audience, std::chrono::milliseconds patience)
+  : process_(p), audience_(std::move(audience)), patience_(patience) {
 }
 
 named_changes::~named_changes() = default;
@@ -215,7 +213,7 @@ void named_changes::gone(proc_id id) {
 }
 
 void named_changes::look_for_progress(std::uint64_t number, std::size_t waiting) {
-  const auto patience = least_patience + std::chrono::seconds{changes_.front()->value->encoded.bytes.size() / slow_network};
+  const auto patience = patience_ + std::chrono::seconds{changes_.front()->value->encoded.bytes.size() / slow_network};
   process_.events().call_after(patience, [this, number, waiting] {
     if (changes_.empty() || changes_.front()->number != number)
       return;

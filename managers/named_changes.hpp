@@ -6,6 +6,7 @@
 #include "troupe/managers/spread_tree.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -37,7 +38,9 @@ public:
     bool announced = false;
   };
 
-  named_changes(process& p, std::function<std::vector<listener>()> audience);
+  /// `patience`: how long no acknowledgement of a large value comes before the master sends it itself to all who haven't got it, beside what a slow
+  /// network needs.
+  named_changes(process& p, std::function<std::vector<listener>()> audience, std::chrono::milliseconds patience = std::chrono::seconds{10});
   ~named_changes();
   named_changes(const named_changes&) = delete;
   named_changes& operator=(const named_changes&) = delete;
@@ -81,6 +84,7 @@ private:
 
   process& process_;
   const std::function<std::vector<listener>()> audience_;
+  const std::chrono::milliseconds patience_;
 
   // loop thread
   std::uint64_t last_number_ = 0;
