@@ -4,6 +4,7 @@
 /// for the command line in full <troupe/cli.hpp>.
 
 #include "troupe/actors/future.hpp"
+#include "troupe/actors/named.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/this_task.hpp"
 #include "troupe/managers/app.hpp"
