@@ -21,10 +21,12 @@ void holder_counts::add(proc_id from, proc_id holder, std::int64_t n, bool from_
     cells_.erase(cells_.begin() + (&c - cells_.data()));
 }
 
-void holder_counts::settle(proc_id from, proc_id holder, std::int64_t left) {
+void holder_counts::settle(proc_id from, proc_id holder, std::int64_t left, bool from_gone) {
   auto& c = at(from, holder);
   c.n = left;
   c.settled = true;
+  if (left == 0 && from_gone)
+    cells_.erase(cells_.begin() + (&c - cells_.data()));
 }
 
 bool holder_counts::forget(proc_id id) {
@@ -33,6 +35,14 @@ bool holder_counts::forget(proc_id id) {
   const bool any = i != cells_.end();
   cells_.erase(i, cells_.end());
   return any;
+}
+
+std::vector<proc_id> holder_counts::unsettled(proc_id from) const {
+  std::vector<proc_id> out;
+  for (auto& c : cells_)
+    if (c.from == from && !c.settled && c.n > 0)
+      out.push_back(c.holder);
+  return out;
 }
 
 bool holder_counts::none() const {

@@ -5,13 +5,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <utility>
 
 namespace troupe {
 
 namespace {
 
-using clock = std::chrono::steady_clock;
+// A timer may be early by the age of its loop's clock.
+constexpr auto timer_slack = std::chrono::milliseconds{10};
 
 // What stands in front of every question.
 reference_question read_question(proc_id from, frame_view& f, reader& in, ref_id& about) {
@@ -45,6 +47,10 @@ void owned_references::hear(proc_id from, reader in) {
   reference_work work;
   while (in.left() > 0) {
     const auto n = count_news::read(in, from);
+    if (n.what == count_news::kind::recount) {
+      settings_.recount({from, n.whence, n.id}, n.from);
+      continue;
+    }
     const ref_id id{settings_.id, n.whence, n.id};
     auto& s = shard_of(id);
     const auto lock = lock_briefly(s.mutex);
@@ -55,11 +61,16 @@ void owned_references::hear(proc_id from, reader in) {
         continue;
       }
     }
-    if (n.what != count_news::kind::settle && n.holder != settings_.id && n.holder != from && settings_.gone(n.holder))
+    if (n.what == count_news::kind::add && n.holder != settings_.id && n.holder != from && settings_.gone(n.holder)) {
+      if (const auto i = s.all.find(id); i != s.all.end()) { // it may have handed its copy on, and not have told
+        mourn(i->second);
+        work.jobs.push_back([this, id] { look_later(id, mourning + timer_slack); });
+      }
       continue;
+    }
     const auto i = s.all.try_emplace(id).first;
     if (n.what == count_news::kind::settle) {
-      i->second.holders.settle(n.from, from, n.n);
+      i->second.holders.settle(n.from, from, n.n, settings_.gone(n.from));
     } else {
       i->second.holders.add(n.from, n.holder, n.n, n.from != from && n.from != settings_.id && settings_.gone(n.from));
       if (n.what == count_news::kind::create && !i->second.what)
@@ -70,9 +81,17 @@ void owned_references::hear(proc_id from, reader in) {
   do_work(work);
 }
 
+void owned_references::mourn(entry& e) {
+  e.mourned_until = settings_.now() + mourning;
+}
+
 void owned_references::free_if_unheld(table& t, table::iterator i, reference_work& out) {
-  if (i->second.holders.none() && !i->second.waiting)
-    free(t, i, out);
+  auto& e = i->second;
+  if (!e.holders.none() || e.waiting)
+    return;
+  if (e.mourned_until != std::chrono::steady_clock::time_point{} && settings_.now() < e.mourned_until)
+    return; // somebody looks when it is over
+  free(t, i, out);
 }
 
 void owned_references::free(table& t, table::iterator i, reference_work& out) {
@@ -91,17 +110,39 @@ error_info owned_references::unknown(const ref_id& id) const {
 
 void owned_references::peer_lost(proc_id id, const error_info& why) {
   reference_work work;
+  std::map<proc_id, byte_buffer> recounts;
+  bool mourned = false;
   for (auto& s : shards_) {
     std::lock_guard guard{s.mutex};
-    for (auto i = s.all.begin(); i != s.all.end(); ++i) {
-      auto& e = i->second;
+    for (auto& [ref, e] : s.all) {
       if (e.what)
         e.what->forget(id, why, work);
       if (e.waiting)
         std::erase_if(*e.waiting, [id](auto& p) { return p.from == id; });
-      if (e.holders.forget(id) && e.holders.none())
-        work.jobs.push_back([this, ref = i->first] { look_later(ref, mourning); });
+      if (e.holders.forget(id)) {
+        mourn(e);
+        mourned = true;
+      }
+      for (auto holder : e.holders.unsettled(id))
+        count_news::put_recount(recounts[holder], ref, id);
     }
+  }
+  do_work(work);
+  for (auto& [holder, bytes] : recounts) {
+    borrowed_builder f{nullptr};
+    f->start(frame_kind::counts).out().raw(bytes.data(), bytes.size());
+    settings_.send(holder, *f);
+  }
+  if (mourned)
+    settings_.later(mourning + timer_slack, [this] { look_at_all(); });
+}
+
+void owned_references::look_at_all() {
+  reference_work work;
+  for (auto& s : shards_) {
+    std::lock_guard guard{s.mutex};
+    for (auto i = s.all.begin(); i != s.all.end();)
+      free_if_unheld(s.all, i++, work);
   }
   do_work(work);
 }
@@ -122,7 +163,7 @@ void owned_references::look(const ref_id& id) {
     auto& e = i->second;
     if (e.waiting) {
       for (auto& p : *e.waiting) {
-        if (clock::now() < p.since + patience)
+        if (settings_.now() < p.since + patience)
           continue;
         reader in{p.frame.payload};
         ref_id about;
@@ -241,8 +282,8 @@ void owned_references::ask(proc_id from, frame_view& f) {
       auto& e = s.all[about];
       if (!e.waiting)
         e.waiting = std::make_unique<std::vector<parked>>();
-      e.waiting->push_back({from, std::move(f), clock::now()});
-      work.jobs.push_back([this, about] { look_later(about, patience + std::chrono::milliseconds{10}); });
+      e.waiting->push_back({from, std::move(f), settings_.now()});
+      work.jobs.push_back([this, about] { look_later(about, patience + timer_slack); });
     }
   }
   do_work(work);

@@ -38,16 +38,22 @@ public:
     /// Whether a process has ended.
     std::function<bool(proc_id)> gone;
     std::function<void(reference_answer&)> answer;
+    /// Sends a frame of counts to a process, or handles it if that is this one.
+    std::function<void(proc_id, frame_builder&)> send;
+    /// See references::recount.
+    std::function<void(const ref_id&, proc_id from)> recount;
     /// Has a function called later, on any thread.
     std::function<void(std::chrono::milliseconds, std::function<void()>)> later;
     /// Writes the handle of the actor that stands for a reference, which is made at the first time.
     std::function<void(const ref_id&, writer&)> write_actor;
     std::function<void(const ref_id&)> end_actor;
+    /// The clock that `later` keeps to.
+    std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;
   };
 
   /// Who asks about a reference that isn't known waits so long for its maker's word.
   static constexpr std::chrono::milliseconds patience{5000};
-  /// What a process that has ended was the last to hold is kept so long, for others to tell that they have copies from it.
+  /// What a process that has ended has held is kept so long at least, for others to tell that they have copies from it.
   static constexpr std::chrono::milliseconds mourning{1000};
 
   explicit owned_references(settings s) : settings_(std::move(s)) {
@@ -92,6 +98,7 @@ private:
     std::unique_ptr<owned_reference> what; // null: not made yet
     holder_counts holders;
     std::unique_ptr<std::vector<parked>> waiting;
+    std::chrono::steady_clock::time_point mourned_until{}; // if ever
   };
   using table = std::unordered_map<ref_id, entry>;
   struct shard {
@@ -105,12 +112,14 @@ private:
   void make(entry& e, std::unique_ptr<owned_reference> what, reference_work& out);
   void handle(entry& e, proc_id from, frame_view& f, reference_work& out);
   void create_channel(proc_id from, frame_view& f);
+  void mourn(entry& e);
   void free_if_unheld(table& t, table::iterator i, reference_work& out);
   void free(table& t, table::iterator i, reference_work& out);
   void tie(owned_reference& what, reference_question& q, reference_work& out);
   void do_work(reference_work& work);
   void look_later(const ref_id& id, std::chrono::milliseconds after);
   void look(const ref_id& id);
+  void look_at_all();
   error_info unknown(const ref_id& id) const;
 
   settings settings_;

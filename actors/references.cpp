@@ -19,8 +19,15 @@ std::shared_ptr<references>& process_references() {
   return *p;
 }
 
-// Enough for a frame: more go in the next.
-constexpr std::size_t most_news = std::size_t{1} << 16;
+template <class... Ts>
+void put(byte_buffer& out, const Ts&... xs) {
+  const auto one = [&](const void* data, std::size_t size) {
+    const auto at = out.size();
+    out.resize(at + size);
+    std::memcpy(out.data() + at, data, size);
+  };
+  (one(&xs, sizeof xs), ...);
+}
 
 } // namespace
 
@@ -31,6 +38,11 @@ public:
   }
   ~held() override {
     home_->ended(*this);
+  }
+
+  std::int64_t from(proc_id other) const {
+    const auto c = std::find_if(claims.begin(), claims.end(), [other](auto& x) { return x.from == other; });
+    return c == claims.end() ? 0 : c->n;
   }
 
   void add(proc_id from) {
@@ -44,6 +56,8 @@ public:
 
   boost::container::small_vector<claim, 1> claims;
   bool untold = false;
+  // Whether whoever hears of it from here may already ask the owner. Not guarded.
+  std::atomic<bool> told{true};
 
 private:
   const std::shared_ptr<references> home_;
@@ -61,41 +75,54 @@ void references::set_of_process(std::shared_ptr<references> r) {
 
 // -- holding ----------------------------------------------------------------------------------------------------------------
 
-held_reference_ptr references::hold(const ref_id& id, origin from) {
+// Needs mutex_. The one before it may be about to end, in a thread that waits for the mutex: what it has goes on.
+std::shared_ptr<references::held> references::make_hold(record& r, const ref_id& id) {
   auto made = std::make_shared<held>(shared_from_this(), id);
+  if (r.raw != nullptr) {
+    made->claims.swap(r.raw->claims);
+    made->untold = std::exchange(r.raw->untold, false);
+    made->told = r.raw->told.load();
+  }
+  r.raw = made.get();
+  r.alive = made;
+  return made;
+}
+
+held_reference_ptr references::hold(const ref_id& id, origin from) {
+  held_reference_ptr out; // its end needs the mutex
   bool schedule = false;
   {
     std::lock_guard guard{mutex_};
     auto& r = records_[id];
-    if (auto known = r.alive.lock())
-      if (from == origin::claimed)
-        return known;
-    made->add(settings_.id);
-    made->untold = from == origin::untold;
+    out = r.alive.lock();
+    if (!out)
+      out = make_hold(r, id);
+    auto& h = *r.raw;
+    if (from == origin::claimed && !h.claims.empty())
+      return out;
+    h.add(settings_.id);
+    if (from == origin::untold) {
+      h.untold = true;
+      h.told = false;
+    }
     if (from == origin::claimed) {
       tell_add(id, settings_.id, settings_.id, 1);
       schedule = take_news_scheduled();
     }
-    r.raw = made.get();
-    r.alive = made;
   }
   if (schedule)
     settings_.flush_soon();
-  return made;
+  return out;
 }
 
 held_reference_ptr references::arrived(proc_id from, const ref_id& id) {
   std::lock_guard guard{mutex_};
   auto& r = records_[id];
-  if (auto known = r.alive.lock()) {
-    r.raw->add(from);
-    return known;
-  }
-  auto h = std::make_shared<held>(shared_from_this(), id);
-  h->add(from);
-  r.raw = h.get();
-  r.alive = h;
-  return h;
+  held_reference_ptr out = r.alive.lock();
+  if (!out)
+    out = make_hold(r, id);
+  r.raw->add(from);
+  return out;
 }
 
 void references::ended(held& h) {
@@ -119,13 +146,15 @@ void references::ended(held& h) {
 
 void references::make_known(const held_reference_ptr& r) {
   auto& h = static_cast<held&>(*r);
+  if (h.told.load(std::memory_order_acquire))
+    return;
   {
     std::lock_guard guard{mutex_};
-    if (!std::exchange(h.untold, false))
-      return;
-    tell_create(h.id());
+    if (std::exchange(h.untold, false))
+      tell_create(h.id());
   }
-  flush();
+  flush(); // or another thread does, which this one then waits for
+  h.told.store(true, std::memory_order_release);
 }
 
 void references::leaving(proc_id to, std::span<const held_reference_ptr> list) {
@@ -136,18 +165,33 @@ void references::leaving(proc_id to, std::span<const held_reference_ptr> list) {
     std::lock_guard guard{mutex_};
     for (auto& r : list) {
       auto& h = static_cast<held&>(*r);
-      if (std::exchange(h.untold, false)) {
+      untold = untold || !h.told.load(std::memory_order_relaxed);
+      if (std::exchange(h.untold, false))
         tell_create(h.id());
-        untold = true;
-      }
       tell_add(h.id(), settings_.id, to, 1);
     }
     schedule = take_news_scheduled();
   }
-  if (untold)
-    flush(); // who gets the copy may use it before the owner would have heard of it
-  else if (schedule)
+  if (schedule)
     settings_.flush_soon();
+  if (!untold)
+    return;
+  flush(); // who gets the copy may use it before the owner would have heard of it
+  for (auto& r : list)
+    static_cast<held&>(*r).told.store(true, std::memory_order_release);
+}
+
+void references::not_left(proc_id to, std::span<const held_reference_ptr> list) {
+  if (list.empty())
+    return;
+  {
+    std::lock_guard guard{mutex_};
+    for (auto& r : list)
+      tell_add(r->id(), settings_.id, to, -1);
+    if (!take_news_scheduled())
+      return;
+  }
+  settings_.flush_soon();
 }
 
 void references::give_up(const ref_id& id) {
@@ -161,20 +205,6 @@ void references::give_up(const ref_id& id) {
 }
 
 // -- telling ----------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-template <class... Ts>
-void put(byte_buffer& out, const Ts&... xs) {
-  const auto one = [&](const void* data, std::size_t size) {
-    const auto at = out.size();
-    out.resize(at + size);
-    std::memcpy(out.data() + at, data, size);
-  };
-  (one(&xs, sizeof xs), ...);
-}
-
-} // namespace
 
 // Needs mutex_, as do the three below.
 byte_buffer& references::pending(proc_id owner) {
@@ -192,7 +222,9 @@ void references::tell_add(const ref_id& id, proc_id from, proc_id holder, std::i
     put(pending(id.where), count_news::kind::add, id.whence, id.id, from, holder, n);
 }
 
-void references::tell_settle(const ref_id& id, proc_id from, std::int64_t left) {
+// What a hold has that is about to end counts: that is given up next.
+void references::tell_settle(const ref_id& id, const record* r, proc_id from) {
+  const std::int64_t left = r == nullptr || r->raw == nullptr ? 0 : r->raw->from(from);
   put(pending(id.where), count_news::kind::settle, id.whence, id.id, from, left);
 }
 
@@ -227,8 +259,17 @@ count_news count_news::read(reader& in, proc_id sender) {
       out.from = in.get<proc_id>();
       out.n = in.get<std::int64_t>();
       return out;
+    case kind::recount:
+      out.whence = in.get<proc_id>();
+      out.id = in.get<std::uint64_t>();
+      out.from = in.get<proc_id>();
+      return out;
   }
   throw codec_error{"news of kind " + std::to_string(static_cast<int>(out.what)) + " about a reference"};
+}
+
+void count_news::put_recount(byte_buffer& out, const ref_id& id, proc_id from) {
+  put(out, kind::recount, id.whence, id.id, from);
 }
 
 void references::flush() {
@@ -241,31 +282,52 @@ void references::flush() {
       return;
     news.swap(pending_);
   }
-  for (auto& [owner, bytes] : news) {
+  const auto send = [this](proc_id owner, byte_buffer& bytes) {
     borrowed_builder f{nullptr};
     f->start(frame_kind::counts).out().raw(bytes.data(), bytes.size());
     settings_.send(owner, *f);
-  }
+  };
+  // this process itself comes last: what it hears it does at once, and that may lead to another flush
+  auto own = news.extract(settings_.id);
+  for (auto& [owner, bytes] : news)
+    send(owner, bytes);
+  if (own)
+    send(settings_.id, own.mapped());
 }
 
 void references::peer_lost(proc_id id) {
-  bool schedule = false;
-  std::vector<held_reference_ptr> looked_at; // their end needs the mutex
   {
     std::lock_guard guard{mutex_};
+    lost_.insert(id);
     pending_.erase(id);
-    for (auto& [ref, r] : records_) {
-      looked_at.push_back(r.alive.lock());
-      if (!looked_at.back() || ref.where == id)
-        continue;
-      for (auto& c : r.raw->claims)
-        if (c.from == id)
-          tell_settle(ref, id, c.n);
-    }
-    schedule = !pending_.empty() && take_news_scheduled();
+    for (auto& [ref, r] : records_)
+      if (ref.where != id && r.raw != nullptr && r.raw->from(id) != 0)
+        tell_settle(ref, &r, id);
+    if (const auto asked = asked_.extract(id))
+      for (auto& ref : asked.mapped()) {
+        const auto i = records_.find(ref);
+        if (i == records_.end() || i->second.raw == nullptr || i->second.raw->from(id) == 0)
+          tell_settle(ref, nullptr, id);
+      }
+    if (pending_.empty() || !take_news_scheduled())
+      return;
   }
-  if (schedule)
-    settings_.flush_soon();
+  settings_.flush_soon();
+}
+
+void references::recount(const ref_id& id, proc_id from) {
+  {
+    std::lock_guard guard{mutex_};
+    if (!lost_.contains(from)) {
+      asked_[from].push_back(id);
+      return;
+    }
+    const auto i = records_.find(id);
+    tell_settle(id, i == records_.end() ? nullptr : &i->second, from);
+    if (!take_news_scheduled())
+      return;
+  }
+  settings_.flush_soon();
 }
 
 void references::close() {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -57,7 +58,8 @@ inline constexpr std::uint8_t keyed = 2;
 /// owner hears of that within milliseconds, together with others.
 ///
 /// Any thread. Locking: `mutex_` guards everything but the settings; `order_`, taken before it, keeps what is told to an owner in order. Nothing of others is called
-/// under `mutex_`. Holds keep it alive; after `close` they tell nobody of their end.
+/// under `mutex_`; under `order_` only `send`, which may come back: what this process tells itself is handled at once. Holds keep it alive; after `close` they tell
+/// nobody of their end.
 class references : public std::enable_shared_from_this<references> {
 public:
   struct settings {
@@ -111,14 +113,20 @@ public:
   /// Copies are about to leave for a process.
   void leaving(proc_id to, std::span<const held_reference_ptr> list);
 
+  /// They haven't left after all.
+  void not_left(proc_id to, std::span<const held_reference_ptr> list);
+
   /// Gives up what the owner counts for the maker of a reference that was never held.
   void give_up(const ref_id& id);
 
   /// Tells the owners what has changed.
   void flush();
 
-  /// A process is gone. What it may not have told of is told in its place.
+  /// A process is gone, and nothing of it arrives any more. What it may not have told of is told in its place.
   void peer_lost(proc_id id);
+
+  /// An owner asks what is left here of what a process that is gone handed on. It hears of that once this process knows, too, that the other is gone.
+  void recount(const ref_id& id, proc_id from);
 
   /// Nothing is told any more.
   void close();
@@ -162,24 +170,22 @@ private:
     std::weak_ptr<held_reference> alive;
     std::weak_ptr<detail::future_state> state;
   };
-  // What an owner is to be told, in the protocol's form.
-  struct news {
-    byte_buffer bytes;
-  };
-
+  std::shared_ptr<held> make_hold(record& r, const ref_id& id);
   void tell_create(const ref_id& id);
   void tell_add(const ref_id& id, proc_id from, proc_id holder, std::int64_t n);
-  void tell_settle(const ref_id& id, proc_id from, std::int64_t left);
+  void tell_settle(const ref_id& id, const record* r, proc_id from);
   byte_buffer& pending(proc_id owner);
   void ended(held& h);
   bool take_news_scheduled();
 
   settings settings_;
   std::atomic<std::uint64_t> last_{0};
-  std::mutex order_;
+  std::recursive_mutex order_;
   mutable std::mutex mutex_;
   std::unordered_map<ref_id, record> records_;
-  std::map<proc_id, byte_buffer> pending_;
+  std::map<proc_id, byte_buffer> pending_; // what each owner is to be told, in the protocol's form
+  std::set<proc_id> lost_;
+  std::map<proc_id, std::vector<ref_id>> asked_; // what to recount when a process is lost
   bool scheduled_ = false;
   bool closed_ = false;
 };
@@ -189,7 +195,8 @@ std::pair<ask_op, ref_id> peek_question(std::span<const std::byte> payload);
 
 /// One thing that an owner is told, in a frame of counts.
 struct count_news {
-  enum class kind : std::uint8_t { give_up = 0, add = 1, create = 2, settle = 3 };
+  /// `recount` goes the other way: the owner asks a holder to tell what it has left of what `from`, which is gone, handed to it.
+  enum class kind : std::uint8_t { give_up = 0, add = 1, create = 2, settle = 3, recount = 4 };
   kind what = kind::add;
   proc_id whence = 0;
   std::uint64_t id = 0;
@@ -199,6 +206,7 @@ struct count_news {
 
   /// The next of a frame that `sender` has sent. Throws codec_error.
   static count_news read(reader& in, proc_id sender);
+  static void put_recount(byte_buffer& out, const ref_id& id, proc_id from);
 };
 
 } // namespace troupe

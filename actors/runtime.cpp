@@ -439,10 +439,15 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
       return gone;
     auto room = std::make_shared<detail::future_state>();
     mesh_.when_room(to, of, [room] { room->set_value({}); }, f.size());
-    if (unless)
-      detail::wait_for_any({room, unless});
-    else
-      room->wait();
+    try {
+      if (unless)
+        detail::wait_for_any({room, unless});
+      else
+        room->wait();
+    } catch (...) { // interrupted before it was sent
+      held_->not_left(to, f.references());
+      throw;
+    }
   }
   return std::nullopt;
 }
@@ -474,6 +479,8 @@ owned_references::settings runtime::owning() {
   s.id = id();
   s.gone = [this](proc_id p) { return mesh_.gone(p).has_value(); };
   s.answer = [this](reference_answer& a) { answer(a); };
+  s.send = [this](proc_id to, frame_builder& f) { send_counts(to, f); };
+  s.recount = [this](const ref_id& which, proc_id from) { held_->recount(which, from); };
   s.later = [this](std::chrono::milliseconds after, std::function<void()> f) {
     loop_.post([this, after, f = std::move(f)] { loop_.call_after(after, f); });
   };

@@ -179,6 +179,26 @@ public:
     to_reap_ = true;
   }
 
+  /// The master finds that a process doesn't belong to the cluster any more.
+  void decide(troupe::proc_id id, const std::string& why) {
+    at(1).events->call_after({}, [this, id, why] {
+      if (is_gone(id))
+        return;
+      auto text = "worker " + std::to_string(id) + " was lost: " + why;
+      set_gone(at(1), id, text);
+      for (auto& p : all_) {
+        if (p->id == 1 || p->id == id || is_gone(p->id))
+          continue;
+        troupe::frame_builder f;
+        auto& out = f.start(troupe::frame_kind::members).out();
+        write(out, id);
+        write(out, text);
+        write(out, std::uint16_t{0});
+        at(1).net->send(p->id, f, troupe::urgency::now);
+      }
+    });
+  }
+
   void note(const char* what, troupe::proc_id a, troupe::proc_id b = 0, std::uint64_t n = 0, const std::string& text = {}) {
     auto mix = [this](std::uint64_t x) { log_hash_ = (log_hash_ ^ x) * 0x100000001b3; };
     mix(static_cast<std::uint64_t>(time().count()));
@@ -274,25 +294,6 @@ private:
     write(out, other);
     write(out, why);
     p.net->send(1, f, troupe::urgency::now);
-  }
-
-  void decide(troupe::proc_id id, const std::string& why) {
-    at(1).events->call_after({}, [this, id, why] {
-      if (is_gone(id))
-        return;
-      auto text = "worker " + std::to_string(id) + " was lost: " + why;
-      set_gone(at(1), id, text);
-      for (auto& p : all_) {
-        if (p->id == 1 || p->id == id || is_gone(p->id))
-          continue;
-        troupe::frame_builder f;
-        auto& out = f.start(troupe::frame_kind::members).out();
-        write(out, id);
-        write(out, text);
-        write(out, std::uint16_t{0});
-        at(1).net->send(p->id, f, troupe::urgency::now);
-      }
-    });
   }
 
   void set_gone(process& p, troupe::proc_id id, const std::string& text) {
