@@ -23,6 +23,14 @@ void channel_link::give_back(std::uint8_t flags, const std::function<void(writer
   ask(ask_op::give_back, flags, nullptr, false, elements);
 }
 
+void channel_link::settle(std::uint64_t lease, std::uint64_t used, bool ends) const {
+  ask(ask_op::settle, 0, nullptr, false, [&](writer& out) {
+    out.put(lease);
+    out.put(used);
+    out.put(std::uint8_t{ends});
+  });
+}
+
 void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what) {
   if (!options.deadline && !options.token) {
     state->wait();
@@ -45,11 +53,13 @@ void wait_within(const std::shared_ptr<future_state>& state, const call_options&
   }
 }
 
-void taking_many::orphaned(kept_value& x) {
+void taking_many::orphaned(encoded& x) {
+  if (leases_)
+    return channel_.settle(number_, 0, true);
   channel_.give_back(0, [&](writer& out) {
-    for (auto& r : x.references)
+    for (auto& r : x.value.references)
       out.carry(r);
-    out.raw(x.bytes.data(), x.bytes.size());
+    out.raw(x.value.bytes.data(), x.value.bytes.size());
   });
 }
 

@@ -32,6 +32,9 @@ struct channel_link {
 
   /// Gives values back, as write_elements has written them: they are the first again.
   void give_back(std::uint8_t flags, const std::function<void(writer&)>& elements) const;
+
+  /// Says that so many more values of a lease have been used, and gives back what is left if it ends.
+  void settle(std::uint64_t lease, std::uint64_t used, bool ends) const;
 };
 
 /// Blocks until it is ready. Throws what `options` say, what the wait throws, and nothing that the state holds.
@@ -55,15 +58,30 @@ public:
     this->abandon(*channel_.home, channel_.id(), number_);
   }
 
+  void cancel() override {
+    this->abandon(*channel_.home, channel_.id(), number_, true);
+    future_state::cancel();
+  }
+
 protected:
-  void orphaned(kept_value& x) override {
+  using encoded = typename typed_future_state<T>::encoded;
+
+  void orphaned(encoded& x) override {
     if (!takes_)
       return;
     channel_.give_back(flags_ & ask_flags::keyed, [&](writer& out) {
       if (keys_)
         keys_(out);
-      out.put(std::uint32_t{1});
-      write_element(out, x);
+      if (!x.landed) {
+        out.put(std::uint32_t{1});
+        return write_element(out, x.value);
+      }
+      // a part of it lies elsewhere: it is put together
+      reader in{x.value.bytes, process_codec()};
+      in.set_landed(x.landed.get());
+      in.set_references(x.value.references);
+      const auto value = read<T>(in);
+      write_elements(out, 1, [&](writer& w, std::size_t) { write(w, value); });
     });
   }
 
@@ -88,6 +106,7 @@ public:
   }
 
   void send(ask_op op, const std::function<void(writer&)>& arguments) {
+    leases_ = op == ask_op::lease;
     number_ = channel_.ask(op, 0, shared_from_this(), true, arguments);
   }
 
@@ -120,10 +139,11 @@ public:
   }
 
 protected:
-  void orphaned(kept_value& x) override;
+  void orphaned(encoded& x) override;
 
 private:
   const channel_link channel_;
+  bool leases_ = false;
   std::uint64_t number_ = 0;
 };
 

@@ -8,11 +8,7 @@ channel_reading::~channel_reading() {
 }
 
 void channel_reading::settle(bool ends) {
-  channel_.ask(ask_op::settle, 0, nullptr, false, [&](writer& out) {
-    out.put(lease_);
-    out.put(static_cast<std::uint64_t>(used_ - told_));
-    out.put(std::uint8_t{ends});
-  });
+  channel_.settle(lease_, used_ - told_, ends);
   told_ = used_;
 }
 

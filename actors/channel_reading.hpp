@@ -65,14 +65,14 @@ public:
   }
 
   const T& operator*() const {
+    state_->seen = true;
     return state_->values.front();
   }
   const T* operator->() const {
-    return &state_->values.front();
+    return &**this;
   }
   channel_iterator& operator++() {
-    state_->values.pop_front();
-    state_->reading.used();
+    state_->use();
     state_->advance();
     return *this;
   }
@@ -88,6 +88,18 @@ private:
   struct state {
     explicit state(channel_link channel) : reading(std::move(channel)) {
     }
+    ~state() {
+      if (seen) // a loop that ends at a value has taken it
+        use();
+    }
+    state(const state&) = delete;
+    state& operator=(const state&) = delete;
+
+    void use() {
+      seen = false;
+      values.pop_front();
+      reading.used();
+    }
 
     void advance() {
       if (!values.empty())
@@ -100,6 +112,7 @@ private:
 
     channel_reading reading;
     std::deque<T> values;
+    bool seen = false; // the first of them
   };
 
   std::shared_ptr<state> state_;

@@ -2,6 +2,8 @@
 
 #include "troupe/actors/runtime.hpp"
 
+#include <utility>
+
 namespace troupe::detail {
 
 // -- the owner's part ---------------------------------------------------------------------------------------------------------
@@ -11,8 +13,11 @@ void owned_store::ask(reference_question& q, reference_work& out) {
   store_question s{q, {}};
   s.q.in = nullptr;
   s.q.frame = nullptr;
-  if (q.op == ask_op::settle)
-    return; // what a loop takes here is gone at once
+  if (q.op == ask_op::settle) {
+    const auto number = q.in->get<std::uint64_t>();
+    const auto used = q.in->get<std::uint64_t>();
+    return runner_->settle(q.from, number, used > 0);
+  }
   if (q.op == ask_op::close) {
     const auto with_error = q.in->get<std::uint8_t>() != 0;
     auto why = with_error ? read<error_info>(*q.in) : make_error_info(error_kind::channel_closed, "channel " + to_string(id()) + " is closed", id().where);
@@ -47,62 +52,100 @@ void throw_other_keys(const ref_id& id, std::uint64_t wanted, std::uint64_t came
                               id.where));
 }
 
+std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references) {
+  const auto n = in.get<std::uint32_t>();
+  std::vector<element_view> out;
+  std::vector<std::uint32_t> counts;
+  std::size_t sum = 0;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const auto size = in.get<std::uint64_t>();
+    sum += counts.emplace_back(in.get<std::uint32_t>());
+    out.push_back({in.take(static_cast<std::size_t>(size)), {}});
+  }
+  in.expect_end();
+  if (sum > references.size())
+    throw codec_error{"elements with " + std::to_string(sum) + " references, of which there are only " + std::to_string(references.size())};
+  auto left = references.last(sum);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i].references = left.first(counts[i]);
+    left = left.subspan(counts[i]);
+  }
+  return out;
+}
+
 // -- turns ----------------------------------------------------------------------------------------------------------------------
 
+// Needs mutex_. There is something to do.
+void store_runner::start() {
+  if (!std::exchange(running_, true))
+    run_as_job([self = shared_from_this()] { self->run(); });
+}
+
 void store_runner::submit(store_question s) {
-  {
-    std::lock_guard guard{mutex_};
-    arrived_.push_back(std::move(s));
-    if (std::exchange(running_, true))
-      return;
-  }
-  run_as_job([self = shared_from_this()] { self->run(); });
+  std::lock_guard guard{mutex_};
+  arrived_.push_back(std::move(s));
+  start();
 }
 
 // Everything that has arrived, each followed by what has waited for a change like it.
 void store_runner::run() {
-  while (true) {
-    store_question next;
-    bool ends = false;
-    {
-      std::lock_guard guard{mutex_};
-      if (arrived_.empty()) {
-        running_ = false;
-        ends = ended_.has_value();
-        if (!ends)
-          return;
-      } else {
-        next = std::move(arrived_.front());
-        arrived_.pop_front();
-      }
+  for (bool again = false; next(again);)
+    for (bool changed = again || try_slot(waiting_.size() - 1); changed;) {
+      changed = false; // whoever is served may make another's wish possible, who then is before or behind it
+      for (std::size_t i = 0; i < waiting_.size(); ++i)
+        changed = try_slot(i) || changed;
     }
-    if (ends)
-      return drop();
-    if (!answer(next)) {
-      std::lock_guard guard{mutex_};
-      waiting_.push_back(std::move(next));
-      continue;
+}
+
+// Puts what arrived next at the end of what waits. Returns false if there's nothing.
+bool store_runner::next(bool& again) {
+  {
+    std::lock_guard guard{mutex_};
+    std::erase_if(waiting_, [](auto& x) { return x.over; });
+    again = std::exchange(look_again_, false);
+    if (again)
+      return true;
+    if (!arrived_.empty()) {
+      waiting_.push_back({std::move(arrived_.front())});
+      arrived_.pop_front();
+      return true;
     }
-    // one pass: whoever is served may make another's wish possible, who then is before or behind it
-    for (bool changed = true; changed;) {
-      changed = false;
-      std::deque<store_question> retry;
-      {
-        std::lock_guard guard{mutex_};
-        retry.swap(waiting_);
-      }
-      std::deque<store_question> still;
-      for (auto& s : retry) {
-        if (answer(s))
-          changed = true;
-        else
-          still.push_back(std::move(s));
-      }
-      std::lock_guard guard{mutex_};
-      for (auto s = still.rbegin(); s != still.rend(); ++s)
-        waiting_.push_front(std::move(*s));
+    running_ = false;
+    if (!ended_)
+      return false;
+  }
+  drop();
+  return false;
+}
+
+// Returns whether it has been served.
+bool store_runner::try_slot(std::size_t i) {
+  auto& x = waiting_[i];
+  {
+    std::lock_guard guard{mutex_};
+    if (x.over)
+      return false;
+    busy_ = i;
+    busy_withdrawn_ = false;
+    busy_gone_ = 0;
+  }
+  const bool served = answer(x.s);
+  reference_answer none;
+  {
+    std::lock_guard guard{mutex_};
+    busy_ = std::nullopt;
+    x.over = served || busy_withdrawn_ || busy_gone_ != 0;
+    if (x.over)
+      x.s.arguments = {};
+    if (!served && busy_withdrawn_) {
+      none.to = x.s.q.from;
+      none.question = x.s.q.number;
     }
   }
+  if (none.question != 0)
+    if (auto rt = runtime::find())
+      rt->owned().send(none);
+  return served;
 }
 
 // Returns false if it has to wait.
@@ -128,6 +171,8 @@ bool store_runner::answer(store_question& s) {
     } else if (puts && closed) {
       throw_error(*closed);
     } else if (!attempt(s, out)) {
+      if (s.q.op == ask_op::give_back)
+        return false;
       if (closed)
         throw_error(*closed);
       if (!s.q.at_once())
@@ -145,23 +190,78 @@ bool store_runner::answer(store_question& s) {
     out.what = reference_answer::kind::error;
     out.why = std::make_shared<const error_info>(std::move(why));
   }
+  if (s.q.op == ask_op::lease && out.what == reference_answer::kind::elements)
+    note_lease(s, out);
   if (out.question != 0)
     if (auto rt = runtime::find())
       rt->owned().send(out);
   return true;
 }
 
+void store_runner::note_lease(const store_question& s, const reference_answer& out) {
+  std::lock_guard guard{mutex_};
+  if (busy_gone_ != 0)
+    put_back(out.elements.front());
+  else
+    leases_.push_back({s.q.from, s.q.number, out.elements.front()});
+}
+
+// Needs mutex_.
+void store_runner::put_back(const kept_value& value) {
+  byte_buffer bytes;
+  std::vector<held_reference_ptr> references;
+  writer w{bytes};
+  w.set_references(&references);
+  w.put(std::uint32_t{1});
+  write_element(w, value);
+  store_question s;
+  s.q.op = ask_op::give_back;
+  s.arguments = kept_value::of(bytes, nullptr, std::move(references));
+  arrived_.push_front(std::move(s));
+  start();
+}
+
 bool store_runner::withdraw(proc_id from, std::uint64_t number) {
   std::lock_guard guard{mutex_};
   const auto is = [&](auto& s) { return s.q.from == from && s.q.number == number; };
-  return std::erase_if(arrived_, is) + std::erase_if(waiting_, is) > 0;
+  if (std::erase_if(arrived_, is) > 0)
+    return true;
+  for (std::size_t i = 0; i < waiting_.size(); ++i)
+    if (!waiting_[i].over && is(waiting_[i].s)) {
+      if (busy_ == i) {
+        busy_withdrawn_ = true;
+        return false;
+      }
+      waiting_[i].over = true;
+      return true;
+    }
+  return false;
 }
 
 void store_runner::forget(proc_id gone) {
   std::lock_guard guard{mutex_};
-  const auto is = [&](auto& s) { return s.q.from == gone; };
-  std::erase_if(arrived_, is);
-  std::erase_if(waiting_, is);
+  std::erase_if(arrived_, [&](auto& s) { return s.q.from == gone; });
+  for (std::size_t i = 0; i < waiting_.size(); ++i)
+    if (waiting_[i].s.q.from == gone) {
+      if (busy_ == i)
+        busy_gone_ = gone;
+      else
+        waiting_[i].over = true;
+    }
+  for (auto l = leases_.rbegin(); l != leases_.rend(); ++l)
+    if (l->who == gone)
+      put_back(l->value);
+  std::erase_if(leases_, [&](auto& l) { return l.who == gone; });
+}
+
+void store_runner::settle(proc_id from, std::uint64_t number, bool used) {
+  std::lock_guard guard{mutex_};
+  const auto l = std::find_if(leases_.begin(), leases_.end(), [&](auto& x) { return x.who == from && x.number == number; });
+  if (l == leases_.end())
+    return;
+  if (!used)
+    put_back(l->value);
+  leases_.erase(l);
 }
 
 // Who waits is asked again, and told.
@@ -170,23 +270,15 @@ void store_runner::close(const error_info& why) {
   if (closed_)
     return;
   closed_ = why;
-  for (auto& s : waiting_)
-    arrived_.push_back(std::move(s));
-  waiting_.clear();
-  if (arrived_.empty() || std::exchange(running_, true))
-    return;
-  run_as_job([self = shared_from_this()] { self->run(); });
+  look_again_ = true;
+  start();
 }
 
 void store_runner::end(const error_info& why) {
   std::lock_guard guard{mutex_};
   ended_ = why;
-  for (auto& s : waiting_)
-    arrived_.push_back(std::move(s));
-  waiting_.clear();
-  if (std::exchange(running_, true))
-    return;
-  run_as_job([self = shared_from_this()] { self->run(); });
+  look_again_ = true;
+  start();
 }
 
 } // namespace troupe::detail

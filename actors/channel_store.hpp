@@ -20,6 +20,9 @@
 
 namespace troupe {
 
+template <class T>
+class remote_channel;
+
 namespace detail {
 
 /// A question to a channel with a store of the user's own, which is answered in a task's turn. Its bytes are the question's from behind the flags on.
@@ -31,6 +34,8 @@ struct store_question {
 
 /// What runs the questions to a store of the user's own, one at a time, in turns like tasks, and has those wait that can't be done now. Any thread.
 /// Locking: `mutex_` guards what it holds but for the store, which belongs to the turn that is running.
+///
+/// A loop over such a channel gets one value at a time, on lease: if it doesn't use it, it is put into the store again.
 class store_runner : public std::enable_shared_from_this<store_runner> {
 public:
   explicit store_runner(const ref_id& id) : id_(id) {
@@ -40,10 +45,13 @@ public:
   store_runner& operator=(const store_runner&) = delete;
 
   void submit(store_question s);
+  /// Returns whether it waited. If it is just being tried, and can't be done, who asked is answered then.
   bool withdraw(proc_id from, std::uint64_t number);
   void forget(proc_id gone);
+  /// The value of a lease was used, or not.
+  void settle(proc_id from, std::uint64_t lease, bool used);
   void close(const error_info& why);
-  /// Answers all who wait, and drops the store, in turn.
+  /// Tells all who wait, and drops the store, in turn.
   void end(const error_info& why);
 
   virtual std::uint64_t type() const = 0;
@@ -59,17 +67,46 @@ protected:
   }
 
 private:
+  struct slot {
+    store_question s;
+    bool over = false;
+  };
+  struct lease {
+    proc_id who;
+    std::uint64_t number;
+    kept_value value;
+  };
+
   void run();
+  bool next(bool& again);
+  bool try_slot(std::size_t i);
   bool answer(store_question& s);
+  void note_lease(const store_question& s, const reference_answer& out);
+  void put_back(const kept_value& value);
+  void start();
 
   const ref_id id_;
   std::mutex mutex_;
   std::deque<store_question> arrived_;
-  std::deque<store_question> waiting_; // what can't be done now
+  std::deque<slot> waiting_;        // what can't be done now; while a turn is running, only that takes slots out
+  std::optional<std::size_t> busy_; // the slot that is being tried
+  bool busy_withdrawn_ = false;
+  proc_id busy_gone_ = 0;   // its asker, if that is gone
+  bool look_again_ = false; // all who wait are to be tried
+  std::vector<lease> leases_;
   std::optional<error_info> closed_;
   std::optional<error_info> ended_;
   bool running_ = false;
 };
+
+/// An element as it was written, and what it refers to.
+struct element_view {
+  std::span<const std::byte> bytes;
+  std::span<const held_reference_ptr> references;
+};
+
+/// Takes the elements apart that are left in `in`. What they refer to stands at the end of the list.
+std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references);
 
 /// The part of it that its owner knows.
 class owned_store final : public owned_reference {
@@ -100,7 +137,7 @@ public:
   }
 
   std::uint64_t type() const override {
-    return type_tag<T>();
+    return type_tag<remote_channel<T>>();
   }
 
 protected:
@@ -116,13 +153,13 @@ protected:
     switch (s.q.op) {
       case ask_op::put:
       case ask_op::give_back: {
-        const auto n = in.get<std::uint32_t>();
-        for (std::uint32_t i = 0; i < n; ++i) {
-          in.take(writer::element::header);
-          auto value = troupe::read<T>(in);
-          if (i >= s.done && !with_keys([&](auto&... ks) { return store_->put(ks..., value); }))
+        const auto elements = split_elements(in, s.arguments.references);
+        for (; s.done < elements.size(); ++s.done) {
+          reader element{elements[s.done].bytes, process_codec()};
+          element.set_references(elements[s.done].references);
+          auto value = troupe::read<T>(element);
+          if (!with_keys([&](auto&... ks) { return store_->put(ks..., value); }))
             return false;
-          s.done = std::max(s.done, i + 1);
         }
         out.what = s.q.at_once() ? reference_answer::kind::number : reference_answer::kind::nothing;
         out.number = 1;
@@ -144,7 +181,8 @@ protected:
       case ask_op::lease: {
         if constexpr (sizeof...(Keys) == 0) {
           out.what = reference_answer::kind::elements;
-          for (auto most = in.get<std::uint64_t>(); out.elements.size() < most;) {
+          const auto most = s.q.op == ask_op::lease ? 1 : in.get<std::uint64_t>();
+          while (out.elements.size() < most) {
             auto value = store_->take();
             if (!value)
               break;

@@ -40,16 +40,16 @@ bool future_state::set(encoded value) {
   bool unwanted;
   {
     std::lock_guard guard{mutex_};
-    if (here())
-      return false;
     unwanted = abandoned_;
+    if (here() && !unwanted)
+      return false;
     if (!unwanted) {
       value_ = std::move(value);
       todo = complete(outcome::value);
     }
   }
   if (unwanted)
-    orphaned(value.value);
+    orphaned(value);
   for (auto& f : todo)
     f();
   return true;
@@ -418,15 +418,15 @@ void future_state::dropped() {
   settle();
 }
 
-void future_state::abandon(references& home, const ref_id& about, std::uint64_t number) {
-  kept_value back;
+void future_state::abandon(references& home, const ref_id& about, std::uint64_t number, bool keeps_what_came) {
+  encoded back;
   bool come = false;
   {
     std::lock_guard guard{mutex_};
-    if (std::exchange(abandoned_, true) || settled_)
+    if ((keeps_what_came && ready()) || std::exchange(abandoned_, true) || settled_)
       return;
     if (outcome_ == outcome::value) {
-      back = std::move(value_.value);
+      back = std::move(value_);
       come = true;
     } else if (ready()) {
       return;

@@ -135,7 +135,7 @@ public:
   void set_at_owner(ask_op op, const std::function<void(writer&)>& value, const std::function<bool()>& set_here);
 
   /// Ends it with `cancelled` if it isn't ready. For one that no call brings, see cancel_call.
-  void cancel();
+  virtual void cancel();
 
   /// Which type it holds, as a number; 0: unknown.
   virtual std::uint64_t type() const {
@@ -163,8 +163,14 @@ public:
   }
 
 protected:
+  /// The encoded value, as it has come.
+  struct encoded {
+    kept_value value;
+    std::unique_ptr<landing> landed;
+  };
+
   /// A value has come that nobody waits for any more.
-  virtual void orphaned(kept_value&) {
+  virtual void orphaned(encoded&) {
   }
   virtual void dropped();
 
@@ -178,17 +184,14 @@ protected:
   /// Whether others may know its id.
   bool published();
 
-  /// The encoded value; needs `here` and no error. The bytes stay until `release_payload`.
-  struct encoded {
-    kept_value value;
-    std::unique_ptr<landing> landed;
-  };
+  /// Needs `here` and no error. The bytes stay until they are replaced.
   encoded& payload() {
     return value_;
   }
 
-  /// Takes back the question that this one waits for; a value that has come all the same, and hasn't been looked at, is given to `orphaned`.
-  void abandon(references& home, const ref_id& about, std::uint64_t number);
+  /// Takes back the question that this one waits for. A value that comes all the same is given to `orphaned`; so is one that has come and hasn't been looked at, unless it
+  /// is to be kept.
+  void abandon(references& home, const ref_id& about, std::uint64_t number, bool keeps_what_came = false);
 
 private:
   friend bool wait_for_any(const std::vector<std::shared_ptr<future_state>>&, std::optional<time_point>);

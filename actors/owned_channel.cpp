@@ -200,7 +200,9 @@ bool owned_channel::serve(taker& t, reference_work& out) {
     }
     default: {
       auto a = answer_to(t.q, kind::elements);
-      while (a.elements.size() < t.most && available()) {
+      // of a channel without room for any, nothing is read ahead
+      const auto most = t.q.op == ask_op::lease && capacity_ == 0 ? std::min<std::uint64_t>(t.most, 1) : t.most;
+      while (a.elements.size() < most && available()) {
         a.elements.push_back(pop(out));
         if (t.q.op == ask_op::take_many)
           accept(out);

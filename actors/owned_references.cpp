@@ -256,6 +256,8 @@ void owned_references::ask(proc_id from, frame_view& f) {
   ref_id about;
   const auto q = read_question(from, f, in, about);
   about.where = settings_.id;
+  if (q.op == ask_op::create && from != about.whence)
+    throw codec_error{"process " + std::to_string(from) + " makes reference " + to_string(about) + ", which isn't its own"};
   reference_work work;
   {
     auto& s = shard_of(about);
@@ -264,7 +266,12 @@ void owned_references::ask(proc_id from, frame_view& f) {
     if (i == s.all.end() && q.op == ask_op::create)
       i = s.all.try_emplace(about).first;
     if (i != s.all.end() && (i->second.what || q.op == ask_op::create)) {
-      handle(i->second, from, f, work);
+      try {
+        handle(i->second, from, f, work);
+      } catch (...) {
+        free_if_unheld(s.all, i, work);
+        throw;
+      }
       free_if_unheld(s.all, i, work);
     } else if (q.op == ask_op::withdraw) {
       if (i != s.all.end() && i->second.waiting) {
@@ -297,13 +304,14 @@ void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_w
   in.set_references(f.references);
   try {
     switch (q.op) {
-      case ask_op::create:
-        if (from != about.whence)
-          throw codec_error{"process " + std::to_string(from) + " makes reference " + to_string(about) + ", which isn't its own"};
+      case ask_op::create: {
+        const auto capacity = in.get<std::uint64_t>();
+        in.expect_end();
         if (e.what)
           throw codec_error{"reference " + to_string(about) + " is made for the second time"};
         e.holders.add(from, from, 1, false);
-        return make(e, std::make_unique<owned_channel>(about, q.type, in.get<std::uint64_t>()), out);
+        return make(e, std::make_unique<owned_channel>(about, q.type, capacity), out);
+      }
       case ask_op::withdraw: {
         const auto number = in.get<std::uint64_t>();
         if (e.what->withdraw(from, number, out)) {

@@ -77,7 +77,7 @@ public:
   remote_channel(cluster&, const ref_id& id) {
     link_.home = detail::references_of_process();
     link_.held = link_.home->hold(id, references::origin::claimed);
-    link_.type = detail::type_tag<T>();
+    link_.type = detail::type_tag<remote_channel>();
   }
 
   bool valid() const noexcept {
@@ -303,7 +303,7 @@ private:
     remote_channel out;
     out.link_.home = detail::references_of_process();
     out.link_.held = out.link_.home->hold(out.link_.home->next(where), how);
-    out.link_.type = detail::type_tag<T>();
+    out.link_.type = detail::type_tag<remote_channel>();
     return out;
   }
 
@@ -412,7 +412,7 @@ struct codec<remote_channel<T>> {
       return;
     x.link_.held = r.referred();
     x.link_.home = detail::references_of_process();
-    x.link_.type = detail::type_tag<T>();
+    x.link_.type = detail::type_tag<remote_channel<T>>();
   }
 };
 

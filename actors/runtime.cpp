@@ -310,8 +310,13 @@ void runtime::answer(const task_control::client& c, frame_builder& result) {
 }
 
 void runtime::report(const task_control::client& c, const error_info& why) {
-  if ((c.flags & detail::call_kept) != 0)
-    owned_.set_error(c.kept, why);
+  if ((c.flags & detail::call_kept) != 0 && !owned_.set_error(c.kept, why)) { // somebody else has set it: its caller gets that
+    borrowed_builder f{hub_};
+    auto& out = f->start(frame_kind::reply).out();
+    out.put(c.number);
+    out.put(reply_nothing);
+    return send_reply(c.from, *f);
+  }
   if ((c.flags & detail::call_no_reply) == 0)
     return send_error(c.from, c.number, why);
   std::fprintf(stderr, "troupe: a call that nobody waits for failed: %s\n", error{why}.what());
@@ -435,6 +440,8 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
   while (!unless || !unless->ready()) {
     bool full = false;
     auto gone = mesh_.send(to, f, u, of, waiter::may_block() ? &full : nullptr);
+    if (gone)
+      held_->not_left(to, f.references());
     if (!full)
       return gone;
     auto room = std::make_shared<detail::future_state>();
@@ -449,7 +456,17 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
       throw;
     }
   }
+  held_->not_left(to, f.references());
   return std::nullopt;
+}
+
+// Without waiting: what is asked for in one message each is bounded by who asks.
+std::optional<error_info> runtime::send_at_once(proc_id to, frame_builder& f, urgency u) {
+  held_->leaving(to, f.references());
+  auto gone = mesh_.send(to, f, u);
+  if (gone)
+    held_->not_left(to, f.references());
+  return gone;
 }
 
 // -- references -----------------------------------------------------------------------------------------------------------
@@ -509,8 +526,7 @@ std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_p
     take_question(to, v);
     return number;
   }
-  held_->leaving(to, f.references());
-  auto gone = mesh_.send(to, f, now ? urgency::now : urgency::batched);
+  auto gone = send_at_once(to, f, now ? urgency::now : urgency::batched);
   if (gone && waiting && replies_.take(number))
     waiting->set_error(*gone);
   return number;
@@ -550,13 +566,13 @@ void runtime::answer(reference_answer& a) {
       waiting->set_elsewhere();
     return;
   }
-  if (a.what == kind::error)
-    return send_error(a.to, a.question, *a.why);
   borrowed_builder f{hub_};
   auto& out = f->start(frame_kind::reply).out();
   out.put(a.question);
-  out.put(a.what == kind::nothing ? reply_nothing : reply_value);
-  if (a.what == kind::value) {
+  out.put(a.what == kind::nothing ? reply_nothing : a.what == kind::error ? reply_error : reply_value);
+  if (a.what == kind::error) {
+    write(out, *a.why);
+  } else if (a.what == kind::value) {
     for (auto& r : a.value.references)
       out.carry(r);
     writer::referring scope{out, a.value.keeper};
@@ -568,7 +584,12 @@ void runtime::answer(reference_answer& a) {
   } else if (a.what == kind::number) {
     out.put(a.number);
   }
-  send_reply(a.to, *f);
+  if (a.to != id()) { // who answers may be about something of its own, which must not be interrupted here with a value in its hands
+    send_at_once(a.to, *f, executor_.backlog() ? urgency::batched : urgency::now);
+    return;
+  }
+  auto v = view_for_oneself(*f, frame_kind::reply);
+  take_reply(v);
 }
 
 // Leaves in `f` what the caller gets.

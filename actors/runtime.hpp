@@ -173,6 +173,7 @@ private:
   void take_cancel(proc_id from, frame_view& f);
   std::optional<error_info> send_waiting(proc_id to, frame_builder& f, urgency u, flow of,
                                          const std::shared_ptr<detail::future_state>& unless = nullptr);
+  std::optional<error_info> send_at_once(proc_id to, frame_builder& f, urgency u);
   void execute(incoming_call& c);
   void run(incoming_call& c, task_control::task* task);
   void answer(const task_control::client& c, frame_builder& result);
