@@ -216,6 +216,11 @@ void future_state::set_call(std::shared_ptr<references> home, const ref_id& id) 
   counted_ = true;
 }
 
+void future_state::never_sent() {
+  std::lock_guard guard{mutex_};
+  counted_ = false;
+}
+
 void future_state::set_reference(std::shared_ptr<references> home, held_reference_ptr what) {
   home_ = std::move(home);
   id_ = what->id();

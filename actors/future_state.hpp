@@ -109,6 +109,9 @@ public:
   /// It has this id, and is known to its owner by the call that brings its result. Before it is shared.
   void set_call(std::shared_ptr<references> home, const ref_id& id);
 
+  /// The call was never sent: its owner counts nothing.
+  void never_sent();
+
   /// It stands for what is held. Before it is shared.
   void set_reference(std::shared_ptr<references> home, held_reference_ptr what);
 

@@ -44,6 +44,7 @@ enum class ask_op : std::uint8_t {
   give_back = 17,
   locate = 18,
   fetch_shared = 19,
+  drop_shared = 20,
 };
 
 /// Bits of an ask's flags.

@@ -171,6 +171,7 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   replies_.fail_all(id, why);
   held_->peer_lost(id);
   owned_.peer_lost(id, why);
+  shared_.peer_lost(id);
   hub_->peer_lost(id, why);
 }
 
@@ -400,6 +401,7 @@ void runtime::send_call(const outgoing& call, std::shared_ptr<detail::future_sta
   if (waiting) {
     if (call.limits != nullptr)
       if (auto why = call.limits->reached({to, 0, call.label})) {
+        waiting->never_sent();
         waiting->set_error(*why);
         return;
       }
@@ -408,8 +410,10 @@ void runtime::send_call(const outgoing& call, std::shared_ptr<detail::future_sta
     state->belongs_to(to, number, call.label);
     if (call.limits != nullptr) {
       state->keep_until_ready(call.limits->watch(alarms_, {to, number, call.label}));
-      if (state->ready())
+      if (state->ready()) {
+        state->never_sent();
         return;
+      }
     }
   }
   if (to == id()) {
@@ -457,6 +461,7 @@ std::optional<error_info> runtime::send_waiting(proc_id to, frame_builder& f, ur
     }
   }
   held_->not_left(to, f.references());
+  unless->never_sent();
   return std::nullopt;
 }
 
@@ -535,6 +540,8 @@ std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_p
 // About what lives here, or about a shared value that this process has and another wants.
 void runtime::take_question(proc_id from, frame_view& f) {
   const auto [op, about] = peek_question(f.payload);
+  if (op == ask_op::drop_shared)
+    return shared_.drop({from, about.whence, about.id});
   if (op != ask_op::fetch_shared)
     return owned_.ask(from, f);
   const auto number = reader{f.payload}.get<std::uint64_t>();

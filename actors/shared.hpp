@@ -52,8 +52,8 @@ private:
 } // namespace detail
 
 /// A value that is the same on every process, for ever. It travels to a process when it is first used there, once, and from one process to the next: it leaves the one that
-/// shared it twice, however many there are. Copies of the handle mean the same value, and can be arguments, results, parts of other values. The value is freed on a process when the
-/// last copy there is gone; where it was shared, when the last copy anywhere is gone. An empty handle throws usage_error. Any thread.
+/// shared it twice, however many there are. Copies of the handle mean the same value, and can be arguments, results, parts of other values. The value is freed, on
+/// all of them, when the last copy anywhere is gone, or the process that shared it is. An empty handle throws usage_error. Any thread.
 template <class T>
 class shared {
 public:

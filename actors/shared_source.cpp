@@ -59,6 +59,7 @@ void shared_source::fetch_from(proc_id who) {
     runtime::get().data().submit([self, arrived] {
       try {
         self->take(*arrived);
+        runtime::get().shared().keep(self);
         self->came();
       } catch (...) {
         self->fail(describe_current_exception());
@@ -145,6 +146,50 @@ bool shared_sources::serve(const ref_id& id, proc_id to, std::uint64_t question)
   return there != nullptr;
 }
 
+namespace {
+
+// A user's destructor isn't the loop's business.
+void end_later(std::shared_ptr<shared_source> last) {
+  if (last)
+    detail::run_as_job([last = std::move(last)]() mutable { last = nullptr; });
+}
+
+} // namespace
+
+void shared_sources::keep(const std::shared_ptr<shared_source>& source) {
+  std::lock_guard guard{mutex_};
+  kept_[source->id()] = source;
+}
+
+void shared_sources::drop(const ref_id& id) {
+  std::shared_ptr<shared_source> last;
+  {
+    std::lock_guard guard{mutex_};
+    if (const auto i = kept_.find(id); i != kept_.end()) {
+      last = std::move(i->second);
+      kept_.erase(i);
+    }
+  }
+  end_later(std::move(last));
+}
+
+void shared_sources::peer_lost(proc_id id) {
+  std::vector<std::shared_ptr<shared_source>> last;
+  {
+    std::lock_guard guard{mutex_};
+    for (auto i = kept_.begin(); i != kept_.end();) {
+      if (i->first.where != id) {
+        ++i;
+        continue;
+      }
+      last.push_back(std::move(i->second));
+      i = kept_.erase(i);
+    }
+  }
+  for (auto& x : last)
+    end_later(std::move(x));
+}
+
 // -- where it was shared ----------------------------------------------------------------------------------------------------------
 
 void owned_shared::ask(reference_question& q, reference_work& out) {
@@ -165,9 +210,16 @@ void owned_shared::forget(proc_id gone, const error_info&, reference_work&) {
 }
 
 void owned_shared::end(const error_info&, reference_work& out) {
-  // a user's destructor isn't the loop's business
-  out.jobs.push_back([source = std::make_shared<std::shared_ptr<shared_source>>(std::move(source_))]() mutable {
-    detail::run_as_job([last = std::move(source)] { last->reset(); });
+  out.jobs.push_back([source = std::move(source_), asked = std::move(asked_)]() mutable {
+    const auto home = references::of_process();
+    for (auto p : asked) {
+      if (p == 0 || !home)
+        continue;
+      borrowed_builder f{nullptr};
+      home->begin(*f, source->id(), 0, ask_op::drop_shared);
+      home->ask(p, *f, nullptr, false);
+    }
+    end_later(std::move(source));
   });
 }
 

@@ -69,7 +69,8 @@ private:
   std::vector<wish> wishes_;
 };
 
-/// The shared values of which this process has copies. Any thread.
+/// The shared values that this process knows. Those that have come from elsewhere stay until the one who shared them says that nobody needs them any more, or has gone. Any
+/// thread.
 class shared_sources {
 public:
   /// The one of this id; made if there is none.
@@ -78,9 +79,17 @@ public:
   /// Another process asks for a value: see ask_op::fetch_shared. Returns false if it isn't known here.
   bool serve(const ref_id& id, proc_id to, std::uint64_t question);
 
+  /// It has come, and stays.
+  void keep(const std::shared_ptr<shared_source>& source);
+  /// Nobody needs it any more.
+  void drop(const ref_id& id);
+  /// What a process has shared is of no use to others once it has gone.
+  void peer_lost(proc_id id);
+
 private:
   std::mutex mutex_; // guards the rest
   std::unordered_map<ref_id, std::weak_ptr<shared_source>> all_;
+  std::unordered_map<ref_id, std::shared_ptr<shared_source>> kept_;
   std::size_t swept_at_ = 64;
 };
 

@@ -327,7 +327,7 @@ private:
       const auto one = f.payload.subspan(at, f.payload.size() - in.left() - at);
       n.owned->hear(from, troupe::reader{one});
       auto& t = targets_[of];
-      if (x.what == kind::add && x.from == from && x.holder != from && x.n > 0)
+      if (x.what == kind::add && x.from == from && x.holder != from)
         t.heard[{from, x.holder}] += x.n;
       else if (x.what == kind::settle)
         t.settled.try_emplace({from, x.from}, now());
@@ -617,7 +617,7 @@ private:
     const auto n = nodes_.find(from);
     if (n == nodes_.end())
       return;
-    auto& claims = n->second->claims; // heard one after the other
+    auto& claims = n->second->claims;
     const auto c = std::find_if(claims.begin(), claims.end(), [of](auto& t) { return t->of == of; });
     if (c == claims.end())
       return;
@@ -663,7 +663,11 @@ private:
     }
     for (auto& t : list)
       out.carry(t->held);
-    send(n, to, f, number);
+    if (dice_.percent(98))
+      return send(n, to, f, number);
+    n.held->leaving(to, f.references()); // who sends is interrupted
+    n.held->not_left(to, f.references());
+    flights_.erase(number);
   }
 
   // Copies to be kept in a value of another reference. Only of older ones: circles are never freed.
@@ -867,8 +871,7 @@ private:
 
   void need(std::vector<bool>& out, std::size_t of, const std::string& why) {
     out[of] = true;
-    if (show_)
-      why_[of] = why;
+    why_[of] = why;
   }
 
   // Which references must be there.
@@ -898,19 +901,28 @@ private:
   }
 
   void check() {
-    const auto all = needed();
     std::map<proc_id, std::set<ref_id>> there;
     for (auto& [id, n] : nodes_)
       for (auto& x : n->owned->list())
         there[id].insert(x.id);
-    for (std::size_t of = 1; of < all.size(); ++of) {
-      auto& t = targets_[of];
-      if (!all[of] || !t.seen || t.excused || there[t.id.where].contains(t.id))
-        continue;
-      if (!excuse(*nodes_.at(t.id.where), of)) {
-        problem(to_string(t.id) + " has been freed too early: it is needed " + why_[of]);
-        t.excused = true; // once is enough
+    std::vector<std::size_t> missing;
+    for (bool again = true; again;) { // what was kept in something that is excused isn't needed
+      again = false;
+      missing.clear();
+      const auto all = needed();
+      for (std::size_t of = 1; of < all.size(); ++of) {
+        auto& t = targets_[of];
+        if (!all[of] || !t.seen || t.excused || there[t.id.where].contains(t.id))
+          continue;
+        if (excuse(*nodes_.at(t.id.where), of))
+          again = true;
+        else
+          missing.push_back(of);
       }
+    }
+    for (auto of : missing) {
+      problem(to_string(targets_[of].id) + " has been freed too early: it is needed " + why_[of]);
+      targets_[of].excused = true; // once is enough
     }
   }
 

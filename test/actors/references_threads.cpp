@@ -286,30 +286,45 @@ BOOST_AUTO_TEST_CASE(threads_that_copy_hand_on_and_drop_leave_nothing_and_find_w
   BOOST_TEST(c.answered > 0);
 }
 
+// What the owner of references makes of what process 2 tells.
+struct listening_owner {
+  static constexpr proc_id holder = 2, dying = 7, other = 8;
+
+  std::shared_ptr<references> make_holder() {
+    references::settings s;
+    s.id = holder;
+    s.flush_soon = [] {};
+    s.send = [this](proc_id, troupe::frame_builder& f) { hear(f); };
+    return std::make_shared<references>(s);
+  }
+
+  void hear(troupe::frame_builder& f) {
+    troupe::reader in{std::span<const std::byte>{f.finish()}.subspan(sizeof(troupe::frame_header))};
+    std::lock_guard guard{mutex};
+    while (in.left() > 0) {
+      const auto x = troupe::count_news::read(in, holder);
+      auto& c = counts[ref_id{1, x.whence, x.id}];
+      if (x.what == troupe::count_news::kind::settle)
+        c.settle(x.from, holder, x.n, gone);
+      else
+        c.add(x.from, holder, x.n, gone && x.from == dying);
+    }
+  }
+
+  std::mutex mutex;
+  std::map<ref_id, troupe::holder_counts> counts;
+  bool gone = false; // it knows that the one is
+};
+
+const std::vector<proc_id> only_the_holder{listening_owner::holder};
+
 // A copy arrives while the last one before it ends in another thread, and then who handed them out dies: what is told adds up, whatever the order.
 BOOST_AUTO_TEST_CASE(what_ends_while_another_copy_arrives_is_counted_once) {
-  constexpr proc_id me = 2, dying = 7, other = 8;
+  constexpr auto dying = listening_owner::dying, other = listening_owner::other;
   constexpr std::uint64_t ids = 3;
   for (unsigned round = 0; round < 200; ++round) {
-    std::mutex mutex;
-    std::map<ref_id, troupe::holder_counts> owner;
-    bool gone = false;
-    references::settings s;
-    s.id = me;
-    s.flush_soon = [] {};
-    s.send = [&](proc_id, troupe::frame_builder& f) {
-      troupe::reader in{std::span<const std::byte>{f.finish()}.subspan(sizeof(troupe::frame_header))};
-      std::lock_guard guard{mutex};
-      while (in.left() > 0) {
-        const auto x = troupe::count_news::read(in, me);
-        auto& counts = owner[ref_id{1, x.whence, x.id}];
-        if (x.what == troupe::count_news::kind::settle)
-          counts.settle(x.from, me, x.n, gone);
-        else
-          counts.add(x.from, me, x.n, gone && x.from == dying);
-      }
-    };
-    auto held = std::make_shared<references>(s);
+    listening_owner owner;
+    const auto held = owner.make_holder();
     std::array<std::mutex, 2> baskets_mutex;
     std::array<std::vector<held_reference_ptr>, 2> baskets;
     std::atomic<bool> done{false};
@@ -337,8 +352,8 @@ BOOST_AUTO_TEST_CASE(what_ends_while_another_copy_arrives_is_counted_once) {
             kept.push_back(held->arrived(dying, {1, 1, id}));
           held->peer_lost(dying);
           lost = true;
-          std::lock_guard guard{mutex};
-          gone = true;
+          std::lock_guard guard{owner.mutex};
+          owner.gone = true;
         }
         const auto id = random() % ids + 1;
         const auto from = lost || random() % 2 == 0 ? other : dying;
@@ -355,16 +370,51 @@ BOOST_AUTO_TEST_CASE(what_ends_while_another_copy_arrives_is_counted_once) {
       b.clear();
     held->flush();
     // what the other has handed out hasn't been told of until now
-    const std::vector<proc_id> only_me{me};
-    for (auto& [id, counts] : owner)
-      BOOST_TEST(counts.holders() == only_me);
+    for (auto& [id, counts] : owner.counts)
+      BOOST_TEST(counts.holders() == only_the_holder);
     kept.clear();
     held->flush();
-    for (auto& [id, counts] : owner) {
-      counts.add(other, me, from_other[id.id], false);
+    for (auto& [id, counts] : owner.counts) {
+      counts.add(other, listening_owner::holder, from_other[id.id], false);
       BOOST_TEST(counts.none());
     }
     BOOST_TEST(held->count() == 0U);
+  }
+}
+
+// The same at the one moment that matters: the last copy has gone, but not yet what counts it.
+BOOST_AUTO_TEST_CASE(what_has_just_gone_is_not_given_up_after_the_settling) {
+  constexpr auto dying = listening_owner::dying;
+  const ref_id id{1, 1, 1};
+  for (int round = 0; round < 300; ++round) {
+    listening_owner owner;
+    owner.gone = true;
+    const auto held = owner.make_holder();
+    auto last = held->arrived(dying, id);
+    held_reference_ptr next;
+    std::latch begun{2};
+    std::jthread arriving, ending;
+    held->share_state({1, 1, 2}, [&] { // no other thread gets on while this is made
+      arriving = std::jthread{[&] {
+        begun.arrive_and_wait();
+        next = held->arrived(dying, id);
+        held->peer_lost(dying);
+      }};
+      ending = std::jthread{[&] {
+        begun.arrive_and_wait();
+        last.reset();
+      }};
+      begun.wait();
+      std::this_thread::yield();
+      return std::shared_ptr<troupe::detail::future_state>{};
+    });
+    arriving.join();
+    ending.join();
+    held->flush();
+    BOOST_TEST(owner.counts[id].holders() == only_the_holder);
+    next.reset();
+    held->flush();
+    BOOST_TEST(owner.counts[id].none());
   }
 }
 
