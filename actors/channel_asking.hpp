@@ -60,7 +60,7 @@ public:
 
   void cancel() override {
     this->abandon(*channel_.home, channel_.id(), number_, true);
-    future_state::cancel();
+    this->set_error(make_error_info(error_kind::cancelled, "taking a value of channel " + to_string(channel_.id()) + " was cancelled", channel_.id().where));
   }
 
 protected:

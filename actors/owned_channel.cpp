@@ -1,7 +1,6 @@
 #include "troupe/actors/owned_channel.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace troupe {
@@ -30,7 +29,7 @@ void owned_channel::ask(reference_question& q, reference_work& out) {
       return ask_settle(q, out);
     case ask_op::give_back: {
       auto values = read_elements(*q.in, *q.frame);
-      values_.insert(values_.begin(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+      put_in_front(values);
       return pump(out);
     }
     case ask_op::isready:
@@ -226,9 +225,16 @@ void owned_channel::pump(reference_work& out) {
 }
 
 void owned_channel::return_lease(lease& l) {
-  leased_ -= l.values.size() - l.used;
-  values_.insert(values_.begin(), std::make_move_iterator(l.values.begin() + static_cast<std::ptrdiff_t>(l.used)), std::make_move_iterator(l.values.end()));
+  const auto left = std::span{l.values}.subspan(l.used);
+  leased_ -= left.size();
+  put_in_front(left);
   l.used = l.values.size();
+}
+
+// One by one: Boost's deque, when it inserts a range that is empty, moves elements onto themselves.
+void owned_channel::put_in_front(std::span<kept_value> values) {
+  for (auto v = values.rbegin(); v != values.rend(); ++v)
+    values_.push_front(std::move(*v));
 }
 
 bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work& out) {

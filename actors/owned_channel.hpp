@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace troupe {
@@ -55,6 +56,7 @@ private:
   bool full() const;
   kept_value pop(reference_work& out);
   void return_lease(lease& l);
+  void put_in_front(std::span<kept_value> values);
   error_info closed_error() const;
 
   const std::uint64_t type_;

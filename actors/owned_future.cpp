@@ -12,6 +12,8 @@ using kind = reference_answer::kind;
 } // namespace
 
 void owned_future::ask(reference_question& q, reference_work& out) {
+  if (q.from == id().whence && type_ == 0)
+    type_ = q.type; // its maker knows
   switch (q.op) {
     case ask_op::wait:
     case ask_op::fetch:
@@ -23,8 +25,6 @@ void owned_future::ask(reference_question& q, reference_work& out) {
       waiting_.push_back(q);
       waiting_.back().in = nullptr;
       waiting_.back().frame = nullptr;
-      if (type_ == 0)
-        type_ = q.type;
       return;
     case ask_op::isready:
       check_type(q, type_);

@@ -318,6 +318,7 @@ void actor_hub::read_inbox(proc_id from, const peer_ptr& p) {
 
 void actor_hub::read_frame(proc_id from, peer& p, frame_view& f) {
   reader in{f.payload, this};
+  in.set_references(f.references);
   switch (f.header.kind) {
     case frame_kind::message:
       return read_message(from, p, in, std::move(f.credit));

@@ -577,7 +577,12 @@ BOOST_AUTO_TEST_CASE(a_value_keeps_what_it_refers_to_until_it_is_gone) {
     BOOST_TEST(second.elements.front().references.size() == 2u);
   }
   BOOST_TEST(!seen[2].expired()); // it may come back
+  c.ask(2, c.id, 1, ask_op::put, [&](troupe::writer& w) {
+    troupe::write_elements(w, 1, [&](troupe::writer& out, std::size_t) { out.refer(std::make_shared<troupe::held_reference>(ref_id{5, 5, 9})); });
+  });
   c.ask(3, c.id, 0, ask_op::settle, settlement(2, 1, true));
   BOOST_TEST(seen[1].expired());
   BOOST_TEST(seen[2].expired());
+  c.take(3, 3);
+  BOOST_TEST(c.answer_to(3, 3).value.references.size() == 1u); // what stayed is as it was
 }

@@ -103,12 +103,15 @@ BOOST_AUTO_TEST_CASE(who_withdraws_gets_nothing_more) {
 BOOST_AUTO_TEST_CASE(another_type_is_refused_before_and_after_it_is_set) {
   future f;
   f.ask(3, f.id, 1, ask_op::fetch, nothing(), 0, int_type);
+  f.ask(4, f.id, 9, ask_op::wait, nothing(), 0, text_type); // nobody who knows has said
+  BOOST_TEST(!f.ready());                                   // asked by its maker
   f.ask(4, f.id, 1, ask_op::fetch, nothing(), 0, text_type);
   BOOST_TEST((f.error_to(4, 1).kind == error_kind::type_mismatch));
   f.ask(4, f.id, 1, ask_op::put, values({1}), 0, text_type);
   BOOST_TEST((f.error_to(4, 1).kind == error_kind::type_mismatch));
   f.put(2, 0, 5);
-  BOOST_TEST(f.answered(3, 1));
+  BOOST_TEST((ints_of(f.answer_to(3, 1)) == std::vector{5}));
+  BOOST_TEST((f.error_to(4, 9).kind == error_kind::type_mismatch));
   f.ask(4, f.id, 1, ask_op::isready, nothing(), 0, text_type);
   BOOST_TEST((f.error_to(4, 1).kind == error_kind::type_mismatch));
   for (auto op : {ask_op::take, ask_op::size, ask_op::close, ask_op::lease, ask_op::isopen}) {
