@@ -1,22 +1,17 @@
 #define BOOST_TEST_MODULE bench_run
 #include <boost/test/unit_test.hpp>
 
+#include "apps/run_program.hpp"
+
 #include <nlohmann/json.hpp>
 
-#include <cstdio>
-#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include <sys/wait.h>
-
 namespace {
 
-struct outcome {
-  int status = -1;
-  std::string text;
-
+struct outcome : test::program_end {
   std::vector<nlohmann::json> lines() const {
     std::vector<nlohmann::json> out;
     std::istringstream in{text};
@@ -26,20 +21,8 @@ struct outcome {
   }
 };
 
-// Runs `bench`, with stdout, or both streams where `arguments` say so, as the result.
 outcome run_bench(const std::string& arguments) {
-  const auto folder = std::getenv("TROUPE_BIN");
-  BOOST_REQUIRE_MESSAGE(folder != nullptr, "TROUPE_BIN must name the folder of the programs");
-  const auto command = std::string{folder} + "/bench " + arguments;
-  auto pipe = ::popen(command.c_str(), "r");
-  BOOST_REQUIRE(pipe != nullptr);
-  outcome out;
-  char buffer[4096];
-  while (const auto n = std::fread(buffer, 1, sizeof buffer, pipe))
-    out.text.append(buffer, n);
-  const int status = ::pclose(pipe);
-  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return out;
+  return {test::run_program("bench", arguments)};
 }
 
 void check_fields(const nlohmann::json& line, const std::vector<const char*>& names) {
@@ -53,7 +36,7 @@ BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
   for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct", "compute_loss_pct", "array_bw",
-                          "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
+                          "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw", "reference_bytes", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }
 
@@ -91,11 +74,12 @@ BOOST_AUTO_TEST_CASE(several_are_measured_in_the_order_of_the_list_and_repeated)
 }
 
 BOOST_AUTO_TEST_CASE(all_others_run_too) {
-  const auto out = run_bench("rtt_direct_us call_rate strangers_pct array_bw startup_4_s worker_pss_mb idle_cpu_pct "
+  const auto out = run_bench("rtt_direct_us call_rate strangers_pct array_bw channel_rate channel_put_rate channel_batch_rate channel_put_bw "
+                             "reference_bytes startup_4_s worker_pss_mb idle_cpu_pct "
                              "--seconds 0.05 --callers 2");
   BOOST_TEST(out.status == 0);
   const auto lines = out.lines();
-  BOOST_TEST(lines.size() == 7U);
+  BOOST_TEST(lines.size() == 12U);
   for (const auto& line : lines) {
     check_fields(line, {"n", "cpus", "workers"});
     BOOST_TEST(line["value"].is_number());
