@@ -472,7 +472,7 @@ BOOST_AUTO_TEST_CASE(a_channel_in_a_channel_lives) {
   BOOST_TEST(eventually([&] { return !lives(); }));
 }
 
-// CH-23, TH-01
+// CH-23
 BOOST_AUTO_TEST_CASE(any_thread_of_any_process_may_put_and_take) {
   workers w{2, {.threads = 2}};
   for (auto where : {proc_id{1}, w[0]}) {

@@ -132,7 +132,6 @@ BOOST_AUTO_TEST_CASE(a_token_ends_waits) {
   }
 }
 
-// IN-02
 BOOST_AUTO_TEST_CASE(an_interrupted_wait_takes_nothing) {
   workers w{1};
   for (auto where : {proc_id{1}, w[0]}) {

@@ -708,8 +708,12 @@ BOOST_AUTO_TEST_CASE(large_results_are_freed_when_they_are_dropped) {
   for (int i = 0; i < 20; ++i) {
     auto f = here().remotecall(w[0], [] { return std::vector<double>(12'500'000, 1.0); });
     f.wait();
+    BOOST_TEST(eventually([&] { return resident_mb(pid) < 300; }, 1s));
   }
-  BOOST_TEST(eventually([&] { return resident_mb(pid) < 300; }, 10s));
+  std::istringstream status{read_file("/proc/" + std::to_string(pid) + "/status")};
+  for (std::string word; status >> word;)
+    if (std::size_t peak = 0; word == "VmHWM:" && status >> peak)
+      BOOST_TEST(peak / 1024 < 300u);
 }
 
 // GC-15
@@ -729,8 +733,17 @@ BOOST_AUTO_TEST_CASE(a_million_futures_leave_nothing_behind) {
     BOOST_TEST(becomes_empty(1));
   };
   round(250'000);
-  const auto here_before = resident_mb(::getpid()), there_before = resident_mb(pid);
-  round(750'000);
-  BOOST_TEST(resident_mb(::getpid()) <= here_before * 11 / 10 + 5);
-  BOOST_TEST(resident_mb(pid) <= there_before * 11 / 10 + 5);
+  std::size_t most_here = 0, most_there = 0, last_here = 0, last_there = 0;
+  for (int i = 0; i < 6; ++i) {
+    round(125'000);
+    last_here = resident_mb(::getpid());
+    last_there = resident_mb(pid);
+    if (i < 3) {
+      most_here = std::max(most_here, last_here);
+      most_there = std::max(most_there, last_there);
+    }
+  }
+  // what is queued at once varies; a leak of 16 bytes each would be 6 MB
+  BOOST_TEST(last_here <= most_here * 11 / 10 + 2);
+  BOOST_TEST(last_there <= most_there * 11 / 10 + 2);
 }
