@@ -9,14 +9,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 
 namespace troupe {
 
 /// The calls to this process that their callers may stop, while they are queued or run, by caller and number.
 ///
-/// Any thread. Locking: each bucket has its own, which guards its list and is taken before a control's; a call begins without it.
+/// Any thread. Locking: each bucket has its own lock, which guards its list and is held for moments; a control's is taken under it. A call
+/// begins without one. Each call that gives a future comes and goes here, so the lock is a bit of the list's head, and there are many buckets: two calls in
+/// one would have to touch each other.
 class stoppable_calls {
 public:
   /// One such call. Its owner keeps it where it is while it is in the table, and takes it out before it ends.
@@ -56,21 +57,36 @@ public:
   std::size_t size() const;
 
 private:
-  // Aligned: callers' threads and those that run the calls meet here, but no two buckets'.
-  struct alignas(64) bucket {
-    mutable std::mutex mutex;
-    entry* first = nullptr;
+  class bucket;
+
+  /// Holds the lock of a bucket.
+  class locked {
+  public:
+    explicit locked(bucket& b);
+    ~locked();
+    locked(const locked&) = delete;
+    locked& operator=(const locked&) = delete;
+
+    entry* first = nullptr; // of the list
+
+  private:
+    bucket& bucket_;
+  };
+
+  class bucket {
+    friend class locked;
+    std::atomic<std::uintptr_t> head_{0}; // the first entry; the lowest bit is set while somebody has the lock
   };
 
   bucket& bucket_of(const entry& e) {
     return bucket_of(e.client.from, e.client.number);
   }
   bucket& bucket_of(proc_id from, std::uint64_t number) {
-    return buckets_[(number + static_cast<std::uint64_t>(from) * 61) % buckets_.size()]; // numbers of open calls follow each other
+    return buckets_[(number + static_cast<std::uint64_t>(from) * 509) % buckets_.size()]; // numbers of open calls follow each other
   }
-  static void unlist(bucket& b, entry& e);
+  static void unlist(locked& b, entry& e);
 
-  std::array<bucket, 1024> buckets_;
+  mutable std::array<bucket, 8192> buckets_;
 };
 
 } // namespace troupe

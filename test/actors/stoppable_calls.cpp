@@ -20,15 +20,22 @@ namespace {
 const auto why = troupe::make_error_info(troupe::error_kind::cancelled, "enough");
 
 task_control::client call(troupe::proc_id from, std::uint64_t number) {
-  return {from, number, 0, nullptr};
+  task_control::client c;
+  c.from = from;
+  c.number = number;
+  return c;
 }
 
 struct fixture {
   stoppable_calls table = {};
-  std::vector<const stoppable_calls::entry*> taken = {};
+  std::vector<const stoppable_calls::entry*> taken = {}; // out of the queue
 
   bool stop(troupe::proc_id from, std::uint64_t number) {
-    return table.stop(from, number, why, [this](auto& e) { taken.push_back(&e); }).has_value();
+    const auto found = [this](auto& e, bool queued) {
+      if (queued)
+        taken.push_back(&e);
+    };
+    return table.stop(from, number, why, found).has_value();
   }
 };
 
@@ -70,7 +77,7 @@ BOOST_FIXTURE_TEST_CASE(a_call_that_is_not_there_is_left_alone, fixture) {
   table.add(e);
   BOOST_TEST(!stop(2, 8));
   BOOST_TEST(!stop(3, 7));
-  BOOST_TEST(!stop(2, 7 + 1024)); // of the same bucket
+  BOOST_TEST(!stop(2, 7 + 8192)); // of the same bucket
   task_control::task t{e.client};
   BOOST_TEST(table.begin(e, t.control()));
   table.remove(e);
@@ -82,7 +89,7 @@ BOOST_FIXTURE_TEST_CASE(a_call_that_is_not_there_is_left_alone, fixture) {
 BOOST_FIXTURE_TEST_CASE(calls_of_one_bucket_come_and_go_in_any_order, fixture) {
   std::list<stoppable_calls::entry> all;
   for (std::uint64_t i = 1; i <= 30; ++i)
-    table.add(all.emplace_back(call(2, i * 1024)));
+    table.add(all.emplace_back(call(2, i * 8192)));
   std::size_t left = 30;
   for (auto& e : all)
     if (e.client.number % 3 == 0) {
@@ -90,7 +97,7 @@ BOOST_FIXTURE_TEST_CASE(calls_of_one_bucket_come_and_go_in_any_order, fixture) {
       BOOST_TEST(table.size() == --left);
     }
   for (std::uint64_t i = 1; i <= 30; ++i)
-    stop(2, i * 1024);
+    stop(2, i * 8192);
   BOOST_TEST(taken.size() == 20u);
   BOOST_TEST(table.size() == 0u);
 }
@@ -106,7 +113,7 @@ BOOST_AUTO_TEST_CASE(a_call_that_is_stopped_at_any_time_ends_once) {
     for (std::uint64_t i = 1; i <= calls; ++i) {
       while (added < i)
         std::this_thread::yield();
-      table.stop(2, i, why, [&](auto&) { ++stopped_queued; });
+      table.stop(2, i, why, [&](auto&, bool queued) { stopped_queued += queued; });
     }
   }};
   for (std::uint64_t i = 1; i <= calls; ++i) {

@@ -30,7 +30,7 @@ troupe::error_info why(error_kind kind = error_kind::cancelled, const std::strin
   return troupe::make_error_info(kind, text);
 }
 
-const task_control::client nobody{1, 42, 0, nullptr};
+const task_control::client nobody{.from = 1, .number = 42, .flags = 0, .kept = {}, .label = nullptr};
 
 bool check_throws() {
   try {
