@@ -69,7 +69,7 @@ BOOST_AUTO_TEST_CASE(a_payload_stays_as_it_came_while_its_owner_is_kept) {
   std::vector<frame_view> kept;
   x.end.watcher.on_frame = [&](auto&, frame_view& f) {
     if (f.header.number % 50 == 1)
-      kept.push_back({f.header, f.payload, f.owner, {}, {}});
+      kept.push_back({f.header, f.payload, f.owner, {}, {}, {}});
   };
   for (unsigned i = 1; i <= 1000; ++i)
     x.raw.send(raw_frame(frame_kind::call, i, pattern(3000, i)));
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(another_thread_may_read_a_payload_while_more_is_received) {
   watched<std::vector<frame_view>> handed_over;
   std::atomic<bool> all_right{true};
   x.end.watcher.on_frame = [&](auto&, frame_view& f) {
-    handed_over.change([&](auto& v) { v.push_back({f.header, f.payload, f.owner, {}, {}}); });
+    handed_over.change([&](auto& v) { v.push_back({f.header, f.payload, f.owner, {}, {}, {}}); });
     f.owner = nullptr;
   };
   std::thread reader{[&] {

@@ -228,7 +228,7 @@ BOOST_AUTO_TEST_CASE(a_first_chunk_that_was_cut_within_may_come_with_another_tot
 BOOST_AUTO_TEST_CASE(a_value_put_together_stays_as_it_came_while_its_owner_is_kept) {
   session_and_raw x;
   std::vector<frame_view> kept;
-  x.end.watcher.on_frame = [&](auto&, frame_view& f) { kept.push_back({f.header, f.payload, f.owner, {}, {}}); };
+  x.end.watcher.on_frame = [&](auto&, frame_view& f) { kept.push_back({f.header, f.payload, f.owner, {}, {}, {}}); };
   auto large = pattern(300000, 1);
   for (std::uint64_t i = 0; i < 20; ++i)
     x.raw.send(chunk(2 * i + 1, first_chunk | more_chunks, std::string_view{large}.substr(0, 100000), 300000)
