@@ -38,6 +38,8 @@ using namespace std::chrono_literals;
 
 // Ctrl-C ends a program whose body doesn't notice it within this time.
 constexpr auto interrupt_time = 2s;
+// A function of mpi_do that was told to end has this long before the user hears of it.
+constexpr auto run_end_time = 500ms;
 
 // The options that every application has.
 struct standard_options {
@@ -526,12 +528,12 @@ int app::state::run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keepe
 // What ranks have in common, however they came to be workers.
 int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
   w.before_exit = [&] {
-    if (!job.running())
-      return job.finish();
-    // MPI can't be ended, and to exit without that would end the others too early
-    process::warn("a function of mpi_do is in an MPI call that can't be ended, or computes: this rank stays until its job is ended");
-    while (true)
-      ::pause();
+    // MPI can't be ended meanwhile, and to exit without that would end the others too early, unless each ends by itself
+    if (!job.ends_apart() && !job.wait_for_run(run_end_time)) {
+      process::warn("a function of mpi_do is in an MPI call that can't be ended, or computes: this rank stays until its job is ended");
+      job.wait_for_run();
+    }
+    job.finish();
   };
   w.joined = [&](proc_id id) { keeper.label(id); };
   w.leaving = [&](bool apart) {
@@ -588,6 +590,8 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
   if (orders->survivable)
     keeper.let_others_survive();
   settings.tied = job.rank() == 0;
+  if (settings.tied)
+    job.tie_to_input();
   settings.bind_addr = job.reachable_address();
   prepared_worker w;
   w.settings = std::move(settings);

@@ -15,8 +15,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <poll.h>
 #include <stdexcept>
 #include <thread>
+#include <unistd.h>
 
 namespace troupe {
 
@@ -27,6 +29,10 @@ using namespace std::chrono_literals;
 // How often a rank that has nothing to do looks whether the others have come to their ends.
 constexpr auto look_time = 5ms;
 constexpr std::size_t longest_text = 512;
+// A rank that hears of its run's end waits this long for what the first one says; that hears of it at the same time, or is dead.
+constexpr auto answer_time = 5s;
+// What ranks say to each other where they meet.
+constexpr char not_all = 0, go_on = 1, am_here = 2;
 
 // Dials by MPI who has an address there, and everybody else by TCP; listens at MPI.
 class mixed_transport final : public transport {
@@ -179,9 +185,46 @@ bool mpi_job::all_there() {
 bool mpi_job::wait_for_all(std::optional<std::chrono::milliseconds> limit) {
   const auto begin = std::chrono::steady_clock::now();
   while (!all_there()) {
+    refuse_runs();
     if (limit && std::chrono::steady_clock::now() - begin >= *limit)
       return false;
-    std::this_thread::sleep_for(look_time);
+    wait_a_moment();
+  }
+  return true;
+}
+
+// There are no runs here any more; others may be in one that this rank would have been the first of.
+void mpi_job::refuse_runs() {
+  auto& h = *handles_;
+  while (true) {
+    int found = 0;
+    MPI_Status status;
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, h.of_runs, &found, &status);
+    if (found == 0)
+      return;
+    char said = 0;
+    MPI_Recv(&said, 1, MPI_CHAR, status.MPI_SOURCE, status.MPI_TAG, h.of_runs, MPI_STATUS_IGNORE);
+    if (said == am_here)
+      MPI_Send(&not_all, 1, MPI_CHAR, status.MPI_SOURCE, status.MPI_TAG, h.of_runs);
+  }
+}
+
+void mpi_job::wait_a_moment() {
+  std::this_thread::sleep_for(look_time);
+  if (!tied_)
+    return;
+  pollfd p{STDIN_FILENO, POLLIN, 0};
+  char skipped[256];
+  if (::poll(&p, 1, 0) > 0 && ::read(STDIN_FILENO, skipped, sizeof skipped) == 0)
+    ::_exit(1); // the master has ended without waiting for the job; the launcher ends the other ranks
+}
+
+bool mpi_job::wait_for_run(std::optional<std::chrono::milliseconds> limit) {
+  const auto begin = std::chrono::steady_clock::now();
+  while (running()) {
+    if (limit && std::chrono::steady_clock::now() - begin >= *limit)
+      return false;
+    wait_a_moment();
   }
   return true;
 }
@@ -258,30 +301,41 @@ void mpi_job::meet(const mpi_run& which) {
   auto& h = *handles_;
   const int tag = static_cast<int>(which.number % 32768);
   const auto first = which.ranks.front();
-  char go = 0;
+  char go = not_all;
   if (rank_ != first) {
-    MPI_Send(&go, 1, MPI_CHAR, first, tag, h.of_runs);
-    const detail::mpi_waits deaf{[] {}, driving::look}; // the first one hears of an end, too, and answers
+    MPI_Send(&am_here, 1, MPI_CHAR, first, tag, h.of_runs);
+    // the first one hears of an end, too, and answers, unless it has never come to this run
+    std::optional<std::chrono::steady_clock::time_point> until;
+    const auto check = [&] {
+      if (h.stopped.load(std::memory_order_relaxed) < which.number)
+        return;
+      const auto now = std::chrono::steady_clock::now();
+      if (!until)
+        until = now + answer_time;
+      else if (now >= *until)
+        check_run(which.number);
+    };
+    const detail::mpi_waits patient{check, driving::look};
     MPI_Recv(&go, 1, MPI_CHAR, first, tag, h.of_runs, MPI_STATUS_IGNORE);
   } else {
     std::exception_ptr ended;
     try {
       for (auto r : which.ranks)
         if (r != rank_)
-          MPI_Recv(&go, 1, MPI_CHAR, r, tag, h.of_runs, MPI_STATUS_IGNORE);
+          MPI_Recv(&go, 1, MPI_CHAR, r, tag, h.of_runs, MPI_STATUS_IGNORE); // am_here
       check_run(which.number);
     } catch (...) {
       ended = std::current_exception();
     }
     const detail::mpi_waits deaf{[] {}, driving::look};
-    go = ended ? 0 : 1;
+    go = ended ? not_all : go_on;
     for (auto r : which.ranks)
       if (r != rank_)
         MPI_Send(&go, 1, MPI_CHAR, r, tag, h.of_runs);
     if (ended)
       std::rethrow_exception(ended);
   }
-  if (rank_ != first && go == 0) {
+  if (rank_ != first && go == not_all) {
     check_run(which.number);
     throw_error(make_error_info(error_kind::interrupted, "mpi_do was ended before all ranks had come"));
   }
@@ -296,7 +350,9 @@ void mpi_job::meet(const mpi_run& which) {
 
 void mpi_job::run(const mpi_run& which, const std::function<void(MPI_Comm)>& f) {
   auto& h = *handles_;
-  check_run(which.number);
+  const bool meets = h.user_number != which.communicator;
+  if (!meets || rank_ != which.ranks.front()) // the others wait for what the first one says, also when it is too late
+    check_run(which.number);
   {
     std::lock_guard guard{h.mutex};
     h.running = waiter::of_this_thread().shared_from_this();
@@ -315,7 +371,7 @@ void mpi_job::run(const mpi_run& which, const std::function<void(MPI_Comm)>& f) 
     task_control::check();
   };
   detail::mpi_waits waits{check, driving::look};
-  if (h.user_number != which.communicator) {
+  if (meets) {
     meet(which); // the last one stays: to free it, all its ranks would have to be in order
     h.user_number = which.communicator;
   }

@@ -69,6 +69,15 @@ public:
   void end_apart() {
     apart_ = true;
   }
+  bool ends_apart() const {
+    return apart_;
+  }
+
+  /// This rank's standard input ends with the master: if that happens while it waits for a run, or for the others, the process ends, and the job
+  /// with it.
+  void tie_to_input() {
+    tied_ = true;
+  }
 
   /// Waits for all ranks, however long that takes, using no CPU; then ends MPI. Once.
   void finish();
@@ -81,6 +90,9 @@ public:
   /// Whether a function is being run. Any thread.
   bool running() const;
 
+  /// Returns whether none is being run within the limit.
+  bool wait_for_run(std::optional<std::chrono::milliseconds> limit = std::nullopt);
+
   /// Ends the runs up to this number. Any thread.
   void stop_runs(std::uint64_t up_to, const std::string& why);
 
@@ -92,12 +104,15 @@ public:
 
 private:
   bool all_there();
+  void refuse_runs();
+  void wait_a_moment();
   void check_run(std::uint64_t number);
   void meet(const mpi_run& which);
 
   int rank_ = 0;
   int size_ = 0;
   std::atomic<bool> apart_{false};
+  std::atomic<bool> tied_{false};
   struct handles;
   std::unique_ptr<handles> handles_;
 };

@@ -162,6 +162,15 @@ BOOST_AUTO_TEST_CASE(deadlines_tokens_and_interrupts_end_a_function_wherever_it_
 }
 
 // MP-22, MP-36
+BOOST_AUTO_TEST_CASE(functions_that_are_ended_while_they_begin_hold_up_nobody) {
+  for (auto& m : modes(3)) {
+    auto r = m.start({"--what", "short"});
+    BOOST_TEST(r.end(60s).state.status == 0);
+    BOOST_TEST(r.value("short calls") == "soon");
+    r.check_nothing_left();
+  }
+}
+
 BOOST_AUTO_TEST_CASE(calls_go_on_while_ranks_wait_in_a_collective) {
   for (auto& m : modes(3)) {
     auto r = m.start({"--what", "traffic"});
@@ -380,6 +389,15 @@ BOOST_AUTO_TEST_CASE(no_way_to_end_the_master_leaves_a_rank) {
         BOOST_TEST(end.state.status != 0, "signal " << number << ", " << m.name);
       r.check_nothing_left();
     }
+}
+
+BOOST_AUTO_TEST_CASE(ranks_that_are_about_to_leave_go_with_the_master) {
+  run r{program("mpi_work"), {"--np", "3", "--what", "stuck"}};
+  r.wait_for("this rank stays until its job is ended");
+  r.read_for(1s); // now all of them do, and have nothing to write that would tell them
+  r.signal(SIGKILL);
+  r.end(10s);
+  r.check_nothing_left();
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_ended_holds_up_the_end_for_a_moment_only) {

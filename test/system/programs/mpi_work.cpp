@@ -118,6 +118,22 @@ void show_errors(troupe::cluster& c, const troupe::mpi_manager& m) {
   show_functions(c, m);
 }
 
+// Calls that end while the ranks begin with them, some before others; each next one finds the ranks free.
+void show_short_calls(troupe::cluster& c, const troupe::mpi_manager& m) {
+  const auto begin = steady::now();
+  for (int i = 0; i < 60; ++i) {
+    try {
+      c.mpi_do(troupe::call_options{.deadline = std::chrono::microseconds{i % 30 * 20}}, m, [](MPI_Comm world) {
+        while (true)
+          MPI_Barrier(world);
+      });
+    } catch (const troupe::deadline_exceeded&) {
+    }
+    c.mpi_do(troupe::call_options{.deadline = 10s}, m, [](MPI_Comm world) { MPI_Barrier(world); });
+  }
+  std::cout << "short calls: " << (seconds_since(begin) < 20 ? "soon" : "late") << std::endl;
+}
+
 // What ends a call from outside; the ranks sit in a collective, in a wait of troupe's, and outside of both.
 void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
   const auto sit = [](MPI_Comm world) {
@@ -449,6 +465,8 @@ int main(int argc, char** argv) {
         }
       }}.detach();
       std::this_thread::sleep_for(300ms);
+    } else if (what == "short") {
+      show_short_calls(c, m);
     } else if (what == "wait") {
       std::cout << "ready: yes" << std::endl;
       c.mpi_do(m, [](MPI_Comm world) {
