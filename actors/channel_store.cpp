@@ -38,8 +38,8 @@ void owned_store::forget(proc_id gone, const error_info& why, reference_work&) {
     runner_->close(why);
 }
 
-void owned_store::end(const error_info& why, reference_work& out) {
-  out.jobs.push_back([runner = runner_, why] { runner->end(why); });
+void owned_store::end(const reason& make_why, reference_work& out) {
+  out.jobs.push_back([runner = runner_, why = make_why()] { runner->end(why); });
 }
 
 void add_store(std::shared_ptr<store_runner> runner, const ref_id& id, proc_id maker) {

@@ -118,7 +118,7 @@ public:
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
-  void end(const error_info& why, reference_work& out) override;
+  void end(const reason& why, reference_work& out) override;
 
 private:
   const std::shared_ptr<store_runner> runner_;

@@ -56,12 +56,10 @@ public:
   const T& value() {
     bring();
     throw_if_failed();
-    {
-      std::lock_guard guard{mutex()};
-      if (!value_)
-        decode();
-    }
-    settle();
+    std::unique_lock lock{mutex()};
+    if (!value_)
+      decode();
+    settle(std::move(lock));
     return *value_;
   }
 

@@ -292,16 +292,15 @@ bool future_state::settled() {
 }
 
 void future_state::settle() {
-  if (settled_.load(std::memory_order_acquire))
-    return;
-  held_reference_ptr held;
-  bool counted;
-  {
-    std::lock_guard guard{mutex_};
-    settled_.store(true, std::memory_order_release);
-    held = std::move(held_);
-    counted = std::exchange(counted_, false);
-  }
+  if (!settled_.load(std::memory_order_acquire))
+    settle(std::unique_lock{mutex_});
+}
+
+void future_state::settle(std::unique_lock<std::mutex> lock) {
+  settled_.store(true, std::memory_order_release);
+  const auto held = std::move(held_); // its end comes after the lock's
+  const bool counted = std::exchange(counted_, false);
+  lock.unlock();
   if (counted)
     home_->give_up(id_);
 }
@@ -413,6 +412,8 @@ bool future_state::share_again() {
 }
 
 void future_state::dropped() {
+  if (settled_.load(std::memory_order_acquire) && here())
+    return; // nothing was asked since
   std::uint64_t number = 0;
   {
     std::lock_guard guard{mutex_};

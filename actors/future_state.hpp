@@ -124,6 +124,8 @@ public:
   /// Whether what there is to know is here and has been looked at: the future needs its owner no more.
   bool settled();
   void settle();
+  /// The same, with its mutex, which is given up.
+  void settle(std::unique_lock<std::mutex> lock);
 
   /// It holds what the owner of this id has, and needs it no more. Before it is shared.
   void set_known(std::shared_ptr<references> home, const ref_id& id);

@@ -275,11 +275,11 @@ void owned_channel::forget(proc_id gone, const error_info& why, reference_work& 
   pump(out);
 }
 
-void owned_channel::end(const error_info& why, reference_work& out) {
+void owned_channel::end(const reason& why, reference_work& out) {
   for (auto& t : std::exchange(takers_, {}))
-    answer_error(out, t.q, why);
+    answer_error(out, t.q, why());
   for (auto& p : std::exchange(putters_, {})) {
-    answer_error(out, p.q, why);
+    answer_error(out, p.q, why());
     for (auto& v : p.values)
       out.garbage.push_back(std::move(v));
   }

@@ -68,6 +68,14 @@ void owned_future::set_value(kept_value value, std::uint64_t type, reference_wor
   answer_all(out);
 }
 
+void owned_future::set_small_value(std::span<const std::byte> value, std::uint64_t type, reference_work& out) {
+  done_ = true;
+  std::copy(value.begin(), value.end(), inside_.begin());
+  inside_size_ = static_cast<std::uint8_t>(value.size());
+  type_ = type;
+  answer_all(out);
+}
+
 void owned_future::set_error(error_info why, reference_work& out) {
   done_ = true;
   error_ = std::make_shared<const error_info>(std::move(why));
@@ -81,7 +89,7 @@ void owned_future::answer(const reference_question& q, reference_work& out) cons
     a.why = error_;
   } else if (q.op == ask_op::fetch) {
     a.what = kind::value;
-    a.value = value_;
+    a.value = inside_size_ != 0 ? kept_value::of(std::span{inside_}.first(inside_size_), nullptr, {}) : value_;
   }
   out.answers.push_back(std::move(a));
 }
@@ -106,10 +114,11 @@ void owned_future::forget(proc_id gone, const error_info& why, reference_work& o
     set_error(why, out);
 }
 
-void owned_future::end(const error_info& why, reference_work& out) {
+void owned_future::end(const reason& why, reference_work& out) {
   for (auto& q : std::exchange(waiting_, {}))
-    answer_error(out, q, why);
-  out.garbage.push_back(std::move(value_));
+    answer_error(out, q, why());
+  if (value_.keeper || !value_.references.empty())
+    out.garbage.push_back(std::move(value_));
 }
 
 } // namespace troupe

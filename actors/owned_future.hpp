@@ -2,7 +2,10 @@
 
 #include "troupe/actors/owned_reference.hpp"
 
+#include <array>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace troupe {
@@ -15,14 +18,18 @@ public:
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
-  void end(const error_info& why, reference_work& out) override;
+  void end(const reason& why, reference_work& out) override;
 
   bool done() const {
     return done_;
   }
 
+  /// A value of so many bytes, without references, needs no memory of its own.
+  static constexpr std::size_t most_inside = 16;
+
   /// Need `done` to be false.
   void set_value(kept_value value, std::uint64_t type, reference_work& out);
+  void set_small_value(std::span<const std::byte> value, std::uint64_t type, reference_work& out);
   void set_error(error_info why, reference_work& out);
 
 private:
@@ -33,6 +40,8 @@ private:
 
   std::uint64_t type_ = 0;
   kept_value value_;
+  std::array<std::byte, most_inside> inside_{};
+  std::uint8_t inside_size_ = 0; // if value_ is empty
   std::shared_ptr<const error_info> error_;
   std::vector<reference_question> waiting_;
   bool done_ = false;

@@ -39,6 +39,7 @@ struct reference_work {
   std::vector<reference_answer> answers;
   std::vector<kept_value> garbage;
   std::vector<std::unique_ptr<class owned_reference>> ended;
+  std::vector<ref_id> ended_actors; // those who were asked for their actors
   std::vector<std::function<void()>> jobs;
 };
 
@@ -79,8 +80,10 @@ public:
   /// A process has gone: those there who wait are forgotten, and so is what was promised by it.
   virtual void forget(proc_id gone, const error_info& why, reference_work& out) = 0;
 
-  /// Nobody holds it any more: whoever waits gets the error.
-  virtual void end(const error_info& why, reference_work& out) = 0;
+  using reason = std::function<error_info()>;
+
+  /// Nobody holds it any more: whoever waits gets the error, which is made for them.
+  virtual void end(const reason& why, reference_work& out) = 0;
 
   /// The process that has promised the value, see future::tie; 0: none.
   proc_id tied = 0;

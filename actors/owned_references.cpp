@@ -45,15 +45,23 @@ reference_answer refusal(const reference_question& q, const error_info& why) {
 
 void owned_references::hear(proc_id from, reader in) {
   reference_work work;
+  shard* locked = nullptr;
+  std::unique_lock<std::mutex> lock;
   while (in.left() > 0) {
     const auto n = count_news::read(in, from);
     if (n.what == count_news::kind::recount) {
+      locked = nullptr;
+      lock = {};
       settings_.recount({from, n.whence, n.id}, n.from);
       continue;
     }
     const ref_id id{settings_.id, n.whence, n.id};
     auto& s = shard_of(id);
-    const auto lock = lock_briefly(s.mutex);
+    if (locked != &s) {
+      lock = {};
+      lock = lock_briefly(s.mutex);
+      locked = &s;
+    }
     if (n.what == count_news::kind::give_up) { // of most references this is the last that is heard
       if (const auto i = s.all.find(id); i != s.all.end()) {
         i->second.holders.add(from, from, -1, false);
@@ -73,11 +81,14 @@ void owned_references::hear(proc_id from, reader in) {
       i->second.holders.settle(n.from, from, n.n, settings_.gone(n.from));
     } else {
       i->second.holders.add(n.from, n.holder, n.n, n.from != from && n.from != settings_.id && settings_.gone(n.from));
-      if (n.what == count_news::kind::create && !i->second.what)
-        make(i->second, std::make_unique<owned_future>(id), work);
+      if (n.what == count_news::kind::create && made_in(i->second) == nullptr) {
+        i->second.future.emplace(id);
+        made(i->second, work);
+      }
     }
     free_if_unheld(s.all, i, work);
   }
+  lock = {};
   do_work(work);
 }
 
@@ -95,9 +106,13 @@ void owned_references::free_if_unheld(table& t, table::iterator i, reference_wor
 }
 
 void owned_references::free(table& t, table::iterator i, reference_work& out) {
-  if (auto& what = i->second.what) {
-    what->end(unknown(i->first), out);
-    out.ended.push_back(std::move(what));
+  auto& e = i->second;
+  if (const auto what = made_in(e)) {
+    what->end([&] { return unknown(i->first); }, out);
+    if (what->has_actor)
+      out.ended_actors.push_back(i->first);
+    if (e.other)
+      out.ended.push_back(std::move(e.other));
   }
   t.erase(i);
 }
@@ -115,8 +130,8 @@ void owned_references::peer_lost(proc_id id, const error_info& why) {
   for (auto& s : shards_) {
     std::lock_guard guard{s.mutex};
     for (auto& [ref, e] : s.all) {
-      if (e.what)
-        e.what->forget(id, why, work);
+      if (const auto what = made_in(e))
+        what->forget(id, why, work);
       if (e.waiting)
         std::erase_if(*e.waiting, [id](auto& p) { return p.from == id; });
       if (e.holders.forget(id)) {
@@ -184,8 +199,7 @@ void owned_references::look(const ref_id& id) {
 // -- what is made ---------------------------------------------------------------------------------------------------------------
 
 // Who asked before it was there is answered now.
-void owned_references::make(entry& e, std::unique_ptr<owned_reference> what, reference_work& out) {
-  e.what = std::move(what);
+void owned_references::made(entry& e, reference_work& out) {
   if (const auto waiting = std::exchange(e.waiting, nullptr))
     for (auto& p : *waiting)
       try {
@@ -195,58 +209,66 @@ void owned_references::make(entry& e, std::unique_ptr<owned_reference> what, ref
       }
 }
 
-void owned_references::add(std::unique_ptr<owned_reference> made, proc_id maker) {
+void owned_references::add(std::unique_ptr<owned_reference> what, proc_id maker) {
   reference_work work;
   {
-    const auto id = made->id();
+    const auto id = what->id();
     auto& s = shard_of(id);
     const auto lock = lock_briefly(s.mutex);
-    auto& e = s.all[id];
-    if (e.what)
+    const auto i = s.all.try_emplace(id).first;
+    auto& e = i->second;
+    if (made_in(e) != nullptr)
       throw usage_error{"there is a reference " + to_string(id) + " already"};
     e.holders.add(maker, maker, 1, false);
-    make(e, std::move(made), work);
-    free_if_unheld(s.all, s.all.find(id), work);
+    e.other = std::move(what);
+    made(e, work);
+    free_if_unheld(s.all, i, work);
   }
   do_work(work);
 }
 
 void owned_references::begin_call(const ref_id& id) {
-  add(std::make_unique<owned_future>(id), id.whence);
+  reference_work work;
+  {
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    const auto i = s.all.try_emplace(id).first;
+    auto& e = i->second;
+    if (made_in(e) != nullptr)
+      throw codec_error{"a call whose result is to be " + to_string(id) + ", which there is already"};
+    e.holders.add(id.whence, id.whence, 1, false);
+    e.future.emplace(id);
+    made(e, work);
+    free_if_unheld(s.all, i, work);
+  }
+  do_work(work);
+}
+
+template <class Set>
+bool owned_references::set(const ref_id& id, Set set) {
+  reference_work work;
+  {
+    auto& s = shard_of(id);
+    const auto lock = lock_briefly(s.mutex);
+    const auto i = s.all.find(id);
+    if (i == s.all.end() || !i->second.future || i->second.future->done())
+      return false;
+    set(*i->second.future, work);
+  }
+  do_work(work);
+  return true;
 }
 
 bool owned_references::set_value(const ref_id& id, kept_value value, std::uint64_t type) {
-  reference_work work;
-  {
-    auto& s = shard_of(id);
-    const auto lock = lock_briefly(s.mutex);
-    const auto i = s.all.find(id);
-    if (i == s.all.end() || !i->second.what)
-      return false;
-    auto& f = static_cast<owned_future&>(*i->second.what);
-    if (f.done())
-      return false;
-    f.set_value(std::move(value), type, work);
-  }
-  do_work(work);
-  return true;
+  return set(id, [&](owned_future& f, reference_work& work) { f.set_value(std::move(value), type, work); });
+}
+
+bool owned_references::set_small_value(const ref_id& id, std::span<const std::byte> value, std::uint64_t type) {
+  return set(id, [&](owned_future& f, reference_work& work) { f.set_small_value(value, type, work); });
 }
 
 bool owned_references::set_error(const ref_id& id, const error_info& why) {
-  reference_work work;
-  {
-    auto& s = shard_of(id);
-    const auto lock = lock_briefly(s.mutex);
-    const auto i = s.all.find(id);
-    if (i == s.all.end() || !i->second.what)
-      return false;
-    auto& f = static_cast<owned_future&>(*i->second.what);
-    if (f.done())
-      return false;
-    f.set_error(why, work);
-  }
-  do_work(work);
-  return true;
+  return set(id, [&](owned_future& f, reference_work& work) { f.set_error(why, work); });
 }
 
 // -- questions --------------------------------------------------------------------------------------------------------------------
@@ -265,7 +287,7 @@ void owned_references::ask(proc_id from, frame_view& f) {
     auto i = s.all.find(about);
     if (i == s.all.end() && q.op == ask_op::create)
       i = s.all.try_emplace(about).first;
-    if (i != s.all.end() && (i->second.what || q.op == ask_op::create)) {
+    if (i != s.all.end() && (made_in(i->second) != nullptr || q.op == ask_op::create)) {
       try {
         handle(i->second, from, f, work);
       } catch (...) {
@@ -307,14 +329,15 @@ void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_w
       case ask_op::create: {
         const auto capacity = in.get<std::uint64_t>();
         in.expect_end();
-        if (e.what)
+        if (made_in(e) != nullptr)
           throw codec_error{"reference " + to_string(about) + " is made for the second time"};
         e.holders.add(from, from, 1, false);
-        return make(e, std::make_unique<owned_channel>(about, q.type, capacity), out);
+        e.other = std::make_unique<owned_channel>(about, q.type, capacity);
+        return made(e, out);
       }
       case ask_op::withdraw: {
         const auto number = in.get<std::uint64_t>();
-        if (e.what->withdraw(from, number, out)) {
+        if (made_in(e)->withdraw(from, number, out)) {
           reference_answer a;
           a.to = from;
           a.question = number;
@@ -323,7 +346,7 @@ void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_w
         return;
       }
       case ask_op::tie:
-        return tie(*e.what, q, out);
+        return tie(*made_in(e), q, out);
       case ask_op::actor: {
         reference_answer a;
         a.to = from;
@@ -332,13 +355,13 @@ void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_w
         byte_buffer bytes;
         writer w{bytes};
         settings_.write_actor(about, w);
-        e.what->has_actor = true;
+        made_in(e)->has_actor = true;
         a.value = kept_value::of(bytes, nullptr, {});
         out.answers.push_back(std::move(a));
         return;
       }
       default:
-        return e.what->ask(q, out);
+        return made_in(e)->ask(q, out);
     }
   } catch (const codec_error&) {
     throw;
@@ -366,9 +389,8 @@ void owned_references::do_work(reference_work& work) {
   for (auto& a : work.answers)
     if (a.question != 0)
       settings_.answer(a);
-  for (auto& x : work.ended)
-    if (x->has_actor)
-      settings_.end_actor(x->id());
+  for (auto& id : work.ended_actors)
+    settings_.end_actor(id);
   for (auto& job : work.jobs)
     job();
 }
@@ -378,7 +400,7 @@ std::vector<reference_info> owned_references::list() const {
   for (auto& s : shards_) {
     std::lock_guard guard{s.mutex};
     for (auto& [id, e] : s.all)
-      if (e.what)
+      if (e.future || e.other)
         out.push_back({id, e.holders.holders()});
   }
   std::sort(out.begin(), out.end(), [](auto& a, auto& b) { return a.id < b.id; });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/holder_counts.hpp"
+#include "troupe/actors/owned_future.hpp"
 #include "troupe/actors/owned_reference.hpp"
 #include "troupe/transport/brief_lock.hpp"
 
@@ -69,6 +70,8 @@ public:
   void begin_call(const ref_id& id);
   /// It has ended. Returns false, and changes nothing, if the future has been set, or nobody holds it.
   bool set_value(const ref_id& id, kept_value value, std::uint64_t type);
+  /// The same for a value of at most owned_future::most_inside bytes, without references.
+  bool set_small_value(const ref_id& id, std::span<const std::byte> value, std::uint64_t type);
   bool set_error(const ref_id& id, const error_info& why);
 
   /// Adds what was made here for `maker`, which holds it. Throws usage_error if there is one of that id.
@@ -95,21 +98,28 @@ private:
     std::chrono::steady_clock::time_point since;
   };
   struct entry {
-    std::unique_ptr<owned_reference> what; // null: not made yet
+    std::optional<owned_future> future;     // most are that: they need no memory of their own
+    std::unique_ptr<owned_reference> other;
     holder_counts holders;
     std::unique_ptr<std::vector<parked>> waiting;
     std::chrono::steady_clock::time_point mourned_until{}; // if ever
   };
+  static owned_reference* made_in(entry& e) {
+    return e.future ? &*e.future : e.other.get(); // null: not made yet
+  }
   using table = std::unordered_map<ref_id, entry>;
   struct shard {
     mutable std::mutex mutex;
     table all;
   };
 
+  // Those that are made one after the other lie in the same one: news of them come together.
   shard& shard_of(const ref_id& id) {
-    return shards_[id.id % shards_.size()];
+    return shards_[id.id / 64 % shards_.size()];
   }
-  void make(entry& e, std::unique_ptr<owned_reference> what, reference_work& out);
+  void made(entry& e, reference_work& out);
+  template <class Set>
+  bool set(const ref_id& id, Set set);
   void handle(entry& e, proc_id from, frame_view& f, reference_work& out);
   void create_channel(proc_id from, frame_view& f);
   void mourn(entry& e);

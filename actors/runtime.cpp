@@ -608,10 +608,20 @@ void runtime::keep_result(incoming_call& c, frame_builder& f) {
     const auto owner = std::make_shared<byte_buffer>(std::move(f.finish_whole()));
     value = {std::span<const std::byte>{*owner}.subspan(reply_head), owner, std::move(references)};
   } else {
-    value = kept_value::of(std::span<const std::byte>{f.out().buffer()}.subspan(reply_head), nullptr, {});
+    const auto bytes = std::span<const std::byte>{f.out().buffer()}.subspan(reply_head);
+    if (bytes.size() <= owned_future::most_inside) {
+      if (owned_.set_small_value(c.client.kept, bytes, c.task.result_type()))
+        return;
+      return reply_with_nothing(c, f);
+    }
+    value = kept_value::of(bytes, nullptr, {});
   }
   if (owned_.set_value(c.client.kept, std::move(value), c.task.result_type()) && !large)
     return;
+  reply_with_nothing(c, f);
+}
+
+void runtime::reply_with_nothing(const incoming_call& c, frame_builder& f) {
   auto& out = f.start(frame_kind::reply).out();
   out.put(c.client.number);
   out.put(reply_nothing);

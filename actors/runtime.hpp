@@ -168,6 +168,7 @@ private:
   void take_question(proc_id from, frame_view& f);
   void answer(reference_answer& a);
   void keep_result(incoming_call& c, frame_builder& f);
+  static void reply_with_nothing(const incoming_call& c, frame_builder& f);
   void write_reference_actor(const ref_id& id, writer& out);
   void end_reference_actor(const ref_id& id);
   void take_cancel(proc_id from, frame_view& f);

@@ -209,7 +209,7 @@ void owned_shared::forget(proc_id gone, const error_info&, reference_work&) {
   std::replace(asked_.begin(), asked_.end(), gone, proc_id{0});
 }
 
-void owned_shared::end(const error_info&, reference_work& out) {
+void owned_shared::end(const reason&, reference_work& out) {
   out.jobs.push_back([source = std::move(source_), asked = std::move(asked_)]() mutable {
     const auto home = references::of_process();
     for (auto p : asked) {

@@ -104,7 +104,7 @@ public:
     return false;
   }
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
-  void end(const error_info& why, reference_work& out) override;
+  void end(const reason& why, reference_work& out) override;
 
 private:
   std::shared_ptr<shared_source> source_;
