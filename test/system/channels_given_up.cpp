@@ -328,6 +328,7 @@ BOOST_AUTO_TEST_CASE(reading_ahead_never_exceeds_the_capacity) {
 
 // -- who is lost ------------------------------------------------------------------------------------------------------------
 
+// CH-26: what a loop has is acknowledged when it has been used
 BOOST_AUTO_TEST_CASE(what_a_lost_reader_has_not_used_is_there_again) {
   for (auto where : {0, 1}) {
     workers w{2};

@@ -76,6 +76,16 @@ caf::behavior adder(caf::event_based_actor*) {
           [](const pair_of_futures& p) { return p.name + p.more.at(0).fetch() + std::to_string(p.one.fetch()); }};
 }
 
+// What a channel of it can hold is a handle of that channel.
+struct itself {
+  std::vector<troupe::remote_channel<itself>> all;
+
+  template <class Inspector>
+  friend auto inspect(Inspector& f, itself& x) -> typename Inspector::result_type {
+    return f(x.all);
+  }
+};
+
 } // namespace
 
 // -- identity ---------------------------------------------------------------------------------------------------------------
@@ -714,6 +724,23 @@ BOOST_AUTO_TEST_CASE(large_results_are_freed_when_they_are_dropped) {
   for (std::string word; status >> word;)
     if (std::size_t peak = 0; word == "VmHWM:" && status >> peak)
       BOOST_TEST(peak / 1024 < 300u);
+}
+
+// GC-14
+BOOST_AUTO_TEST_CASE(a_channel_that_holds_itself_stays_until_it_is_emptied) {
+  workers w{1};
+  BOOST_TEST(becomes_empty(w[0]));
+  auto ch = troupe::remote_channel<itself>::on(here(), w[0], 2);
+  const auto id = ch.id();
+  ch.put({{ch}});
+  ch = {};
+  BOOST_TEST(eventually([&] { return holders(id) == ids{w[0]}; }));
+  // news of others that were dropped later have come, and it is still there
+  static_cast<void>(here().remotecall(w[0], [] { return 1; }).fetch());
+  BOOST_TEST(eventually([&] { return refs_on(w[0]) == 1; }));
+  BOOST_TEST((holders(id) == ids{w[0]}));
+  static_cast<void>(troupe::remote_channel<itself>{here(), id}.take());
+  BOOST_TEST(becomes_empty(w[0]));
 }
 
 // GC-15
