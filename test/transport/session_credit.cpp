@@ -376,9 +376,23 @@ BOOST_AUTO_TEST_CASE(calls_keep_their_order_behind_a_large_one) {
   BOOST_TEST(order == "reply message LARGE call0 call1 call2 call3 call4 medium call5 ");
 }
 
-BOOST_AUTO_TEST_CASE(what_is_about_actors_stays_behind_every_large_value_but_replies) {
+BOOST_AUTO_TEST_CASE(what_stops_a_call_stays_behind_it) {
+  talk t;
+  t.connect();
+  push(*t.a, frame_kind::call, pattern(2 * mb, 1), urgency::batched);
+  push(*t.a, frame_kind::cancel, "stop", urgency::batched);
+  push(*t.a, frame_kind::reply, "reply", urgency::batched);
+  t.run();
+  auto got = t.arrived_at_b();
+  BOOST_REQUIRE(got.size() == 3u);
+  BOOST_TEST(got[0].payload == "reply");
+  BOOST_TEST(got[1].payload.size() == 2 * mb);
+  BOOST_TEST(got[2].payload == "stop");
+}
+
+BOOST_AUTO_TEST_CASE(what_is_about_actors_or_references_stays_behind_every_large_value_but_replies) {
   for (auto kind : {frame_kind::watch, frame_kind::down, frame_kind::link, frame_kind::unlink,
-                    frame_kind::moved, frame_kind::cancel}) {
+                    frame_kind::moved, frame_kind::ask, frame_kind::counts}) {
     talk t;
     t.connect();
     push(*t.a, frame_kind::message, message_to(1, pattern(2 * mb, 1)), urgency::batched);
