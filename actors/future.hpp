@@ -247,6 +247,11 @@ public:
   future(cluster&, const ref_id& id) : future(detail::references_of_process(), id) {
   }
 
+  /// An empty one that lives here.
+  static future on(cluster& c) {
+    return on(c, detail::references_of_process()->id());
+  }
+
   /// An empty one that lives on a process, and is made there when it is first used. Throws unknown_process, process_exited.
   static future on(cluster&, proc_id where) {
     detail::check_process(where);

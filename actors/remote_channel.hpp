@@ -5,6 +5,7 @@
 #include "troupe/actors/channel_reading.hpp"
 #include "troupe/actors/channel_store.hpp"
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -28,6 +29,23 @@ namespace detail {
 // Keys are sent as what their types decay to, texts as strings.
 template <class K>
 using key_t = typename plain_argument<K>::type;
+
+/// The element at some places, one within the other.
+template <std::size_t I, std::size_t N, class X>
+auto element_at(const X& x, const std::array<std::size_t, N>& places) {
+  if constexpr (I + 1 == N)
+    return x[places[I]];
+  else
+    return element_at<I + 1>(x[places[I]], places);
+}
+
+/// What looks it up where the channel lives.
+template <class T, std::size_t N>
+struct channel_element {
+  auto operator()(const remote_channel<T>& from, const std::array<std::size_t, N>& places) const {
+    return element_at<0>(from.fetch(), places);
+  }
+};
 
 template <class K>
 concept channel_key = !std::same_as<std::remove_cvref_t<K>, call_options>;
@@ -166,6 +184,20 @@ public:
   template <detail::channel_key K, class... Ks>
   T fetch(const K& key, const Ks&... more) const {
     return get(ask_op::fetch, {}, "fetch", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
+  }
+
+  /// Of the first value, which stays, the element at these places: x[i], or x[i][j]…. It is looked up, in a task, where the channel lives: only it travels. Blocks while there is no
+  /// value.
+  template <std::integral... Is>
+    requires(sizeof...(Is) > 0)
+  auto at(Is... places) const {
+    using task = detail::task_of<detail::channel_element<T, sizeof...(Is)>, remote_channel, std::array<std::size_t, sizeof...(Is)>>;
+    const detail::channel_element<T, sizeof...(Is)> look{};
+    detail::outgoing_call call{id().where, task::id(), 0, &task::label};
+    call.encode([&](writer& out) { task::write_call(out, nullptr, look, *this, std::array<std::size_t, sizeof...(Is)>{static_cast<std::size_t>(places)...}); });
+    auto state = std::make_shared<detail::typed_future_state<typename task::result>>();
+    call.send(state, true);
+    return future<typename task::result>{std::move(state)}.get();
   }
 
   /// The first values: one at least, for which it blocks, and at most `n`, without waiting for more. In one message.

@@ -581,6 +581,22 @@ BOOST_AUTO_TEST_CASE(large_values_pass_whole) {
   }
 }
 
+// CH-21
+BOOST_AUTO_TEST_CASE(an_element_is_looked_up_where_the_channel_lives) {
+  workers w{1};
+  using grid = std::vector<std::vector<double>>;
+  const auto ch = troupe::remote_channel<grid>::on(here(), w[0]);
+  grid five(5, std::vector<double>(100'000));
+  five[2][3] = 23.5;
+  ch.put(five);
+  const auto received = [] { return here().statistics().front().bytes_received; };
+  const auto before = received();
+  BOOST_TEST(ch.at(2, 3) == 23.5);
+  BOOST_TEST(ch.at(4).size() == 100'000u);
+  BOOST_TEST(ch.isready()); // it is still there
+  BOOST_TEST(received() - before < 2'000'000u);
+}
+
 // GC-13
 BOOST_AUTO_TEST_CASE(an_empty_channel_throws_whatever_is_asked_of_it) {
   auto ch = channel_of_ints::on(here());

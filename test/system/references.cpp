@@ -726,6 +726,16 @@ BOOST_AUTO_TEST_CASE(large_results_are_freed_when_they_are_dropped) {
       BOOST_TEST(peak / 1024 < 300u);
 }
 
+// FU-01
+BOOST_AUTO_TEST_CASE(a_future_lives_here_unless_told_otherwise) {
+  const auto f = future<int>::on(here());
+  BOOST_TEST(f.id().where == here().myid());
+  BOOST_TEST(!f.isready());
+  f.put(3);
+  BOOST_TEST(f.fetch() == 3);
+  BOOST_TEST(f.fetch() == 3);
+}
+
 // GC-14
 BOOST_AUTO_TEST_CASE(a_channel_that_holds_itself_stays_until_it_is_emptied) {
   workers w{1};
