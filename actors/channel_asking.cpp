@@ -54,16 +54,16 @@ void wait_within(const std::shared_ptr<future_state>& state, const call_options&
 }
 
 void taking_many::orphaned(encoded& x) {
-  if (leases_)
-    return channel_.settle(number_, 0, true);
-  channel_.give_back(0, [&](writer& out) {
+  if (op_ == ask_op::lease)
+    return channel().settle(number(), 0, true);
+  channel().give_back(0, [&](writer& out) {
     for (auto& r : x.value.references)
       out.carry(r);
     out.raw(x.value.bytes.data(), x.value.bytes.size());
   });
 }
 
-bool putting::done() {
+bool channel_question::done() {
   throw_if_failed();
   reader in{payload().value.bytes};
   return in.get<std::uint64_t>() != 0;

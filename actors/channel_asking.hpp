@@ -40,6 +40,48 @@ struct channel_link {
 /// Blocks until it is ready. Throws what `options` say, what the wait throws, and nothing that the state holds.
 void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what);
 
+/// The same; gives up what is waited for if the wait ends by an exception.
+template <class State>
+void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& options, const ref_id& about, const char* what) {
+  try {
+    wait_within(state, options, about, what);
+  } catch (...) {
+    state->give_up();
+    throw;
+  }
+}
+
+/// What waits for a channel's answer.
+class channel_question : public future_state {
+public:
+  explicit channel_question(channel_link channel) : channel_(std::move(channel)) {
+  }
+
+  void send(ask_op op, std::uint8_t flags, const std::function<void(writer&)>& arguments) {
+    number_ = channel_.ask(op, flags, shared_from_this(), true, arguments);
+  }
+
+  void give_up() {
+    abandon(*channel_.home, channel_.id(), number_);
+  }
+
+  std::uint64_t number() const {
+    return number_;
+  }
+
+  /// Whether what was to be done at once was. Needs `here`.
+  bool done();
+
+protected:
+  const channel_link& channel() const {
+    return channel_;
+  }
+
+private:
+  const channel_link channel_;
+  std::uint64_t number_ = 0;
+};
+
 /// What waits for values of a channel. If the wait is given up, values that come all the same go back.
 template <class T>
 class taking final : public typed_future_state<T> {
@@ -99,23 +141,14 @@ private:
   std::uint64_t number_ = 0;
 };
 
-/// The same for several values.
-class taking_many final : public future_state {
+/// The same for several values, which may be leased.
+class taking_many final : public channel_question {
 public:
-  explicit taking_many(channel_link channel) : channel_(std::move(channel)) {
+  taking_many(channel_link channel, ask_op op) : channel_question(std::move(channel)), op_(op) {
   }
 
-  void send(ask_op op, const std::function<void(writer&)>& arguments) {
-    leases_ = op == ask_op::lease;
-    number_ = channel_.ask(op, 0, shared_from_this(), true, arguments);
-  }
-
-  void give_up() {
-    abandon(*channel_.home, channel_.id(), number_);
-  }
-
-  std::uint64_t question() const {
-    return number_;
+  void send(const std::function<void(writer&)>& arguments) {
+    channel_question::send(op_, 0, arguments);
   }
 
   /// Needs `here`.
@@ -124,14 +157,9 @@ public:
     throw_if_failed();
     auto& all = payload().value;
     reader in{all.bytes};
-    const auto n = in.get<std::uint32_t>();
-    std::size_t reference = 0;
-    for (std::uint32_t i = 0; i < n; ++i) {
-      const auto size = in.get<std::uint64_t>();
-      const auto count = in.get<std::uint32_t>();
-      reader element{in.take(static_cast<std::size_t>(size)), process_codec()};
-      element.set_references(std::span{all.references}.subspan(reference, count));
-      reference += count;
+    for (auto& x : split_elements(in, all.references)) {
+      reader element{x.bytes, process_codec()};
+      element.set_references(x.references);
       out.push_back(read<T>(element));
       element.expect_end();
     }
@@ -142,48 +170,7 @@ protected:
   void orphaned(encoded& x) override;
 
 private:
-  const channel_link channel_;
-  bool leases_ = false;
-  std::uint64_t number_ = 0;
-};
-
-/// Gives up what is waited for if the wait ends by an exception.
-template <class State>
-class unless_waited {
-public:
-  explicit unless_waited(State& state) : state_(&state) {
-  }
-  ~unless_waited() {
-    if (state_ != nullptr)
-      state_->give_up();
-  }
-  unless_waited(const unless_waited&) = delete;
-  unless_waited& operator=(const unless_waited&) = delete;
-  void waited() {
-    state_ = nullptr;
-  }
-
-private:
-  State* state_;
-};
-
-/// What waits until a value is put.
-class putting final : public future_state {
-public:
-  explicit putting(channel_link channel) : channel_(std::move(channel)) {
-  }
-  void send(ask_op op, std::uint8_t flags, const std::function<void(writer&)>& arguments) {
-    number_ = channel_.ask(op, flags, shared_from_this(), true, arguments);
-  }
-  void give_up() {
-    abandon(*channel_.home, channel_.id(), number_);
-  }
-  /// Whether a put that was to be done at once was.
-  bool done();
-
-private:
-  const channel_link channel_;
-  std::uint64_t number_ = 0;
+  const ask_op op_;
 };
 
 [[noreturn]] void throw_empty_channel();

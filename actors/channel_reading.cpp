@@ -22,18 +22,15 @@ std::shared_ptr<taking_many> channel_reading::next() {
     settle(true);
     lease_ = 0;
   }
-  auto waiting = std::make_shared<taking_many>(channel_);
-  unless_waited give_up{*waiting};
-  waiting->send(ask_op::lease, [&](writer& out) { out.put(static_cast<std::uint64_t>(wanted_)); });
-  const auto number = waiting->question();
-  waiting->wait();
-  give_up.waited();
+  auto waiting = std::make_shared<taking_many>(channel_, ask_op::lease);
+  waiting->send([&](writer& out) { out.put(static_cast<std::uint64_t>(wanted_)); });
+  wait_or_give_up(waiting, {}, channel_.id(), "a loop");
   if (const auto why = waiting->failure()) {
     if (why->kind == error_kind::channel_closed)
       return nullptr;
     throw_error(*why);
   }
-  lease_ = number;
+  lease_ = waiting->number();
   used_ = told_ = 0;
   since_ = std::chrono::steady_clock::now();
   return waiting;

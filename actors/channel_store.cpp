@@ -10,19 +10,14 @@ namespace troupe::detail {
 
 void owned_store::ask(reference_question& q, reference_work& out) {
   check_type(q, runner_->type());
-  store_question s{q, {}};
-  s.q.in = nullptr;
-  s.q.frame = nullptr;
+  store_question s{q.to_be_kept(), {}};
   if (q.op == ask_op::settle) {
     const auto number = q.in->get<std::uint64_t>();
     const auto used = q.in->get<std::uint64_t>();
     return runner_->settle(q.from, number, used > 0);
   }
-  if (q.op == ask_op::close) {
-    const auto with_error = q.in->get<std::uint8_t>() != 0;
-    auto why = with_error ? read<error_info>(*q.in) : make_error_info(error_kind::channel_closed, "channel " + to_string(id()) + " is closed", id().where);
-    runner_->close(why);
-  }
+  if (q.op == ask_op::close)
+    runner_->close(read_reason(q));
   const auto left = q.in->left();
   s.arguments = kept_value::of(q.frame->payload.last(left), nullptr, q.frame->references);
   out.jobs.push_back([runner = runner_, s = std::make_shared<store_question>(std::move(s))] { runner->submit(std::move(*s)); });
@@ -50,27 +45,6 @@ void throw_other_keys(const ref_id& id, std::uint64_t wanted, std::uint64_t came
   throw_error(make_error_info(error_kind::type_mismatch,
                               "the store of channel " + to_string(id) + " looks at keys " + type_tag_name(wanted) + ", and was asked with " + type_tag_name(came),
                               id.where));
-}
-
-std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references) {
-  const auto n = in.get<std::uint32_t>();
-  std::vector<element_view> out;
-  std::vector<std::uint32_t> counts;
-  std::size_t sum = 0;
-  for (std::uint32_t i = 0; i < n; ++i) {
-    const auto size = in.get<std::uint64_t>();
-    sum += counts.emplace_back(in.get<std::uint32_t>());
-    out.push_back({in.take(static_cast<std::size_t>(size)), {}});
-  }
-  in.expect_end();
-  if (sum > references.size())
-    throw codec_error{"elements with " + std::to_string(sum) + " references, of which there are only " + std::to_string(references.size())};
-  auto left = references.last(sum);
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i].references = left.first(counts[i]);
-    left = left.subspan(counts[i]);
-  }
-  return out;
 }
 
 // -- turns ----------------------------------------------------------------------------------------------------------------------

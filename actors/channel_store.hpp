@@ -100,15 +100,6 @@ private:
   bool running_ = false;
 };
 
-/// An element as it was written, and what it refers to.
-struct element_view {
-  std::span<const std::byte> bytes;
-  std::span<const held_reference_ptr> references;
-};
-
-/// Takes the elements apart that are left in `in`. What they refer to stands at the end of the list.
-std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references);
-
 /// The part of it that its owner knows.
 class owned_store final : public owned_reference {
 public:
@@ -280,17 +271,21 @@ struct callable<store_maker<T, F>> {
   }
 };
 
+/// Calls a function object on a process, and blocks for its result. Throws what the call throws.
+template <class F, class... Args>
+auto call_on(proc_id where, const F& f, const Args&... args) {
+  using task = task_of<F, Args...>;
+  outgoing_call call{where, task::id(), 0, &task::label};
+  call.encode([&](writer& out) { task::write_call(out, nullptr, f, args...); });
+  auto state = std::make_shared<typed_future_state<typename task::result>>();
+  call.send(state, true);
+  return future<typename task::result>{std::move(state)}.get();
+}
+
 /// Makes a channel with a store, and blocks until it is there.
 template <class T, class F>
 void make_channel_store(const ref_id& id, F&& factory) {
-  using maker = store_maker<T, std::decay_t<F>>;
-  using task = task_of<maker>;
-  const maker travelling{id, std::forward<F>(factory)};
-  outgoing_call call{id.where, task::id(), 0, &task::label};
-  call.encode([&](writer& out) { task::write_call(out, nullptr, travelling); });
-  auto state = std::make_shared<typed_future_state<void>>();
-  call.send(state, true);
-  future<void>{std::move(state)}.get();
+  call_on(id.where, store_maker<T, std::decay_t<F>>{id, std::forward<F>(factory)});
 }
 
 } // namespace detail

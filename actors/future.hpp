@@ -198,11 +198,11 @@ template <class T, class I>
 concept indexable = requires(const T& x, I&& i) { x[std::forward<I>(i)]; };
 
 template <class T>
-struct future_value {
+struct without_future {
   using type = T;
 };
 template <class T>
-struct future_value<future<T>> {
+struct without_future<future<T>> {
   using type = T;
 };
 
@@ -340,7 +340,7 @@ public:
   template <class F>
   auto then(F f) const {
     using raw = typename detail::continuation<F, T>::result;
-    using R = typename detail::future_value<raw>::type;
+    using R = typename detail::without_future<raw>::type;
     auto out = std::make_shared<detail::typed_future_state<R>>();
     auto& s = state();
     s.when_here([source = state_, out, f = std::make_shared<F>(std::move(f))] {
@@ -429,11 +429,6 @@ public:
         detail::complete_with<T>(to, [&]() -> decltype(auto) { return source->value(); });
       });
     });
-  }
-
-  /// Internal: what shares it.
-  const std::shared_ptr<detail::typed_future_state<T>>& shared_state() const {
-    return state_.get();
   }
 
   /// For CAF, outside of the cluster: nothing is written, and what is read is empty.

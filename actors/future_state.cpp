@@ -321,7 +321,6 @@ void future_state::request(ask_op op, bool now) {
 
 std::shared_ptr<reference_answer_state> future_state::ask(ask_op op, bool now, const std::function<void(writer&)>& arguments) {
   auto waiting = std::make_shared<reference_answer_state>();
-  held();
   send(op, waiting, now, arguments);
   return waiting;
 }

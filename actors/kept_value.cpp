@@ -37,23 +37,37 @@ void write_element(writer& out, const kept_value& x) {
   out.block(x.bytes.data(), x.bytes.size());
 }
 
-std::vector<kept_value> read_elements(reader& in, const frame_view& from) {
+std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references) {
   const auto n = in.get<std::uint32_t>();
   if (n > in.left() / writer::element::header)
     throw codec_error{std::to_string(n) + " elements in " + std::to_string(in.left()) + " bytes"};
-  std::vector<kept_value> out;
+  std::vector<element_view> out;
+  std::vector<std::uint32_t> counts;
   out.reserve(n);
-  std::size_t reference = 0;
+  counts.reserve(n);
+  std::size_t sum = 0;
   for (std::uint32_t i = 0; i < n; ++i) {
     const auto size = in.get<std::uint64_t>();
-    const auto count = in.get<std::uint32_t>();
-    if (count > from.references.size() - reference)
-      throw codec_error{"an element with " + std::to_string(count) + " references, of which there are only " + std::to_string(from.references.size() - reference)};
-    const auto first = from.references.begin() + static_cast<std::ptrdiff_t>(reference);
-    reference += count;
-    out.push_back(kept_value::of(in.take(static_cast<std::size_t>(size)), from.owner, {first, first + static_cast<std::ptrdiff_t>(count)}));
+    sum += counts.emplace_back(in.get<std::uint32_t>());
+    out.push_back({in.take(static_cast<std::size_t>(size)), {}});
   }
   in.expect_end();
+  if (sum > references.size())
+    throw codec_error{"elements with " + std::to_string(sum) + " references, of which there are only " + std::to_string(references.size())};
+  auto left = references.last(sum);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i].references = left.first(counts[i]);
+    left = left.subspan(counts[i]);
+  }
+  return out;
+}
+
+std::vector<kept_value> read_elements(reader& in, const frame_view& from) {
+  const auto elements = split_elements(in, from.references);
+  std::vector<kept_value> out;
+  out.reserve(elements.size());
+  for (auto& x : elements)
+    out.push_back(kept_value::of(x.bytes, from.owner, {x.references.begin(), x.references.end()}));
   return out;
 }
 

@@ -34,7 +34,16 @@ void write_elements(writer& out, std::size_t n, Write write) {
 /// Appends a kept value as an element.
 void write_element(writer& out, const kept_value& x);
 
-/// Takes apart what write_elements has written.
+/// An element as it was written, and what it refers to.
+struct element_view {
+  std::span<const std::byte> bytes;
+  std::span<const held_reference_ptr> references;
+};
+
+/// Takes apart what write_elements has written, and what ends `in`; what it refers to ends the list. Throws codec_error.
+std::vector<element_view> split_elements(reader& in, std::span<const held_reference_ptr> references);
+
+/// The same, to be kept.
 std::vector<kept_value> read_elements(reader& in, const frame_view& from);
 
 } // namespace troupe

@@ -46,24 +46,21 @@ void owned_channel::ask(reference_question& q, reference_work& out) {
 }
 
 void owned_channel::ask_for_values(reference_question& q, std::uint64_t most, reference_work& out) {
-  taker t{q, most};
-  t.q.in = nullptr;
-  t.q.frame = nullptr;
-  takers_.push_back(std::move(t));
+  takers_.push_back({q.to_be_kept(), most});
   pump(out);
   // still there: nothing came
   if (q.at_once() && !takers_.empty() && takers_.back().q.number == q.number && takers_.back().q.from == q.from) {
     takers_.pop_back();
-    out.answers.push_back(answer_to(q, kind::nothing));
+    answer_nothing(out, q);
   }
 }
 
 void owned_channel::ask_put(reference_question& q, reference_work& out) {
   auto values = read_elements(*q.in, *q.frame);
   if (closed_)
-    return answer_error(out, q, closed_error());
+    return answer_error(out, q, *closed_);
   if (values.empty())
-    return out.answers.push_back(answer_to(q, kind::nothing));
+    return answer_nothing(out, q);
   if (q.at_once()) {
     // all of them or none: with a capacity of 0, only into the hands of those who wait
     const auto hands = static_cast<std::uint64_t>(std::count_if(takers_.begin(), takers_.end(), [](auto& t) {
@@ -74,10 +71,7 @@ void owned_channel::ask_put(reference_question& q, reference_work& out) {
     if (!fits)
       return answer_number(out, q, 0);
   }
-  putter p{q, std::move(values)};
-  p.q.in = nullptr;
-  p.q.frame = nullptr;
-  putters_.push_back(std::move(p));
+  putters_.push_back({q.to_be_kept(), std::move(values)});
   pump(out);
 }
 
@@ -102,12 +96,8 @@ void owned_channel::ask_settle(reference_question& q, reference_work& out) {
 }
 
 void owned_channel::ask_close(reference_question& q, reference_work& out) {
-  const auto with_error = q.in->get<std::uint8_t>() != 0;
-  auto why = with_error ? read<error_info>(*q.in) : make_error_info(error_kind::channel_closed, "channel " + to_string(id()) + " is closed", id().where);
-  q.in->expect_end();
-  close(std::move(why), out);
-  if (q.number != 0)
-    out.answers.push_back(answer_to(q, kind::nothing));
+  close(read_reason(q), out);
+  answer_nothing(out, q);
 }
 
 // Who waits to put has not put; who waits to take gets what is left.
@@ -117,14 +107,9 @@ void owned_channel::close(error_info why, reference_work& out) {
   closed_ = std::make_shared<const error_info>(std::move(why));
   for (auto& p : std::exchange(putters_, {})) {
     answer_error(out, p.q, *closed_);
-    for (auto& v : p.values)
-      out.garbage.push_back(std::move(v));
+    out.drop(p.values);
   }
   pump(out);
-}
-
-error_info owned_channel::closed_error() const {
-  return *closed_;
 }
 
 bool owned_channel::available() const {
@@ -135,40 +120,32 @@ bool owned_channel::full() const {
   return values_.size() + leased_ >= capacity_;
 }
 
-// Takes from putters what there is room for. Returns whether anything came of it.
-bool owned_channel::accept(reference_work& out) {
-  bool any = false;
-  while (!putters_.empty() && !full()) {
-    auto& p = putters_.front();
-    values_.push_back(std::move(p.values[p.next++]));
-    any = true;
-    if (p.next < p.values.size())
-      continue;
-    if (p.q.at_once())
-      answer_number(out, p.q, 1);
-    else if (p.q.number != 0)
-      out.answers.push_back(answer_to(p.q, kind::nothing));
-    putters_.pop_front();
-  }
-  return any;
+// Takes from putters what there is room for.
+void owned_channel::accept(reference_work& out) {
+  while (!putters_.empty() && !full())
+    values_.push_back(next_put(out));
 }
 
-// The first value. Needs `available`.
-kept_value owned_channel::pop(reference_work& out) {
-  if (!values_.empty()) {
-    auto v = std::move(values_.front());
-    values_.pop_front();
-    return v;
-  }
+// The next value of the putter whose turn it is, which is answered with its last.
+kept_value owned_channel::next_put(reference_work& out) {
   auto& p = putters_.front();
   auto v = std::move(p.values[p.next++]);
   if (p.next == p.values.size()) {
     if (p.q.at_once())
       answer_number(out, p.q, 1);
-    else if (p.q.number != 0)
-      out.answers.push_back(answer_to(p.q, kind::nothing));
+    else
+      answer_nothing(out, p.q);
     putters_.pop_front();
   }
+  return v;
+}
+
+// The first value. Needs `available`.
+kept_value owned_channel::pop(reference_work& out) {
+  if (values_.empty())
+    return next_put(out);
+  auto v = std::move(values_.front());
+  values_.pop_front();
   return v;
 }
 
@@ -178,12 +155,12 @@ bool owned_channel::serve(taker& t, reference_work& out) {
     // what somebody has leased may still come back for those who read to the end
     if (!closed_ || (t.q.op == ask_op::lease && leased_ > 0))
       return false;
-    answer_error(out, t.q, closed_error());
+    answer_error(out, t.q, *closed_);
     return true;
   }
   switch (t.q.op) {
     case ask_op::wait:
-      out.answers.push_back(answer_to(t.q, kind::nothing));
+      answer_nothing(out, t.q);
       return true;
     case ask_op::fetch: {
       auto a = answer_to(t.q, kind::value);
@@ -247,8 +224,7 @@ bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work&
   const auto p = std::find_if(putters_.begin(), putters_.end(), of);
   if (p == putters_.end())
     return false;
-  for (auto& v : p->values)
-    out.garbage.push_back(std::move(v));
+  out.drop(p->values);
   putters_.erase(p);
   pump(out);
   return true;
@@ -261,8 +237,7 @@ void owned_channel::forget(proc_id gone, const error_info& why, reference_work& 
       ++p;
       continue;
     }
-    for (auto& v : p->values)
-      out.garbage.push_back(std::move(v));
+    out.drop(p->values);
     p = putters_.erase(p);
   }
   // the last lease first: its values are the later ones
@@ -280,14 +255,12 @@ void owned_channel::end(const reason& why, reference_work& out) {
     answer_error(out, t.q, why());
   for (auto& p : std::exchange(putters_, {})) {
     answer_error(out, p.q, why());
-    for (auto& v : p.values)
-      out.garbage.push_back(std::move(v));
+    out.drop(p.values);
   }
   for (auto& v : std::exchange(values_, {}))
     out.garbage.push_back(std::move(v));
   for (auto& l : std::exchange(leases_, {}))
-    for (auto& v : l.values)
-      out.garbage.push_back(std::move(v));
+    out.drop(l.values);
 }
 
 } // namespace troupe

@@ -50,14 +50,14 @@ private:
   void ask_close(reference_question& q, reference_work& out);
   void close(error_info why, reference_work& out);
   void pump(reference_work& out);
-  bool accept(reference_work& out);
+  void accept(reference_work& out);
+  kept_value next_put(reference_work& out);
   bool serve(taker& t, reference_work& out);
   bool available() const;
   bool full() const;
   kept_value pop(reference_work& out);
   void return_lease(lease& l);
   void put_in_front(std::span<kept_value> values);
-  error_info closed_error() const;
 
   const std::uint64_t type_;
   const std::uint64_t capacity_;

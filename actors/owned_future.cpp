@@ -21,10 +21,8 @@ void owned_future::ask(reference_question& q, reference_work& out) {
       if (done_)
         return answer(q, out);
       if (q.at_once())
-        return out.answers.push_back(answer_to(q, kind::nothing));
-      waiting_.push_back(q);
-      waiting_.back().in = nullptr;
-      waiting_.back().frame = nullptr;
+        return answer_nothing(out, q);
+      waiting_.push_back(q.to_be_kept());
       return;
     case ask_op::isready:
       check_type(q, type_);
@@ -37,9 +35,7 @@ void owned_future::ask(reference_question& q, reference_work& out) {
       if (done_)
         throw_already_set();
       set_value(std::move(values.front()), q.type, out);
-      if (q.number != 0)
-        out.answers.push_back(answer_to(q, kind::nothing));
-      return;
+      return answer_nothing(out, q);
     }
     case ask_op::fail: {
       auto why = read<error_info>(*q.in);
@@ -47,9 +43,7 @@ void owned_future::ask(reference_question& q, reference_work& out) {
       if (done_)
         throw_already_set();
       set_error(std::move(why), out);
-      if (q.number != 0)
-        out.answers.push_back(answer_to(q, kind::nothing));
-      return;
+      return answer_nothing(out, q);
     }
     default:
       throw_wrong_op(q, "a future");

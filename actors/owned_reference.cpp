@@ -18,6 +18,18 @@ void owned_reference::answer_number(reference_work& out, const reference_questio
   out.answers.push_back(std::move(a));
 }
 
+void owned_reference::answer_nothing(reference_work& out, const reference_question& q) {
+  out.answers.push_back(answer_to(q, reference_answer::kind::nothing));
+}
+
+error_info owned_reference::read_reason(reference_question& q) const {
+  const auto given = q.in->get<std::uint8_t>() != 0;
+  auto why = given ? read<error_info>(*q.in)
+                   : make_error_info(error_kind::channel_closed, "channel " + to_string(id_) + " is closed", id_.where);
+  q.in->expect_end();
+  return why;
+}
+
 void owned_reference::check_type(const reference_question& q, std::uint64_t type) const {
   if (q.type != 0 && type != 0 && q.type != type)
     throw_error(make_error_info(error_kind::type_mismatch,

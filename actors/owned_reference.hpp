@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -41,6 +42,11 @@ struct reference_work {
   std::vector<std::unique_ptr<class owned_reference>> ended;
   std::vector<ref_id> ended_actors; // those who were asked for their actors
   std::vector<std::function<void()>> jobs;
+
+  /// The values end later.
+  void drop(std::vector<kept_value>& values) {
+    garbage.insert(garbage.end(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+  }
 };
 
 /// What is asked about a reference, by whom.
@@ -55,6 +61,14 @@ struct reference_question {
 
   bool at_once() const {
     return (flags & ask_flags::at_once) != 0;
+  }
+
+  /// What stays of it when its frame has gone.
+  reference_question to_be_kept() const {
+    auto out = *this;
+    out.in = nullptr;
+    out.frame = nullptr;
+    return out;
   }
 };
 
@@ -100,6 +114,10 @@ protected:
   }
   static void answer_error(reference_work& out, const reference_question& q, error_info why);
   static void answer_number(reference_work& out, const reference_question& q, std::uint64_t n);
+  static void answer_nothing(reference_work& out, const reference_question& q);
+
+  /// What a channel is to be closed with. Throws codec_error.
+  error_info read_reason(reference_question& q) const;
 
   /// Throws type_mismatch if the asker takes it for another type.
   void check_type(const reference_question& q, std::uint64_t type) const;

@@ -209,39 +209,35 @@ void owned_references::made(entry& e, reference_work& out) {
       }
 }
 
-void owned_references::add(std::unique_ptr<owned_reference> what, proc_id maker) {
+// Returns false, and changes nothing, if there is one.
+template <class Make>
+bool owned_references::make_for(const ref_id& id, proc_id maker, Make make) {
   reference_work work;
   {
-    const auto id = what->id();
     auto& s = shard_of(id);
     const auto lock = lock_briefly(s.mutex);
     const auto i = s.all.try_emplace(id).first;
     auto& e = i->second;
     if (made_in(e) != nullptr)
-      throw usage_error{"there is a reference " + to_string(id) + " already"};
+      return false;
     e.holders.add(maker, maker, 1, false);
-    e.other = std::move(what);
+    make(e);
     made(e, work);
     free_if_unheld(s.all, i, work);
   }
   do_work(work);
+  return true;
+}
+
+void owned_references::add(std::unique_ptr<owned_reference> what, proc_id maker) {
+  const auto id = what->id();
+  if (!make_for(id, maker, [&](entry& e) { e.other = std::move(what); }))
+    throw usage_error{"there is a reference " + to_string(id) + " already"};
 }
 
 void owned_references::begin_call(const ref_id& id) {
-  reference_work work;
-  {
-    auto& s = shard_of(id);
-    const auto lock = lock_briefly(s.mutex);
-    const auto i = s.all.try_emplace(id).first;
-    auto& e = i->second;
-    if (made_in(e) != nullptr)
-      throw codec_error{"a call whose result is to be " + to_string(id) + ", which there is already"};
-    e.holders.add(id.whence, id.whence, 1, false);
-    e.future.emplace(id);
-    made(e, work);
-    free_if_unheld(s.all, i, work);
-  }
-  do_work(work);
+  if (!make_for(id, id.whence, [&](entry& e) { e.future.emplace(id); }))
+    throw codec_error{"a call whose result is to be " + to_string(id) + ", which there is already"};
 }
 
 template <class Set>

@@ -118,6 +118,8 @@ private:
     return shards_[id.id / 64 % shards_.size()];
   }
   void made(entry& e, reference_work& out);
+  template <class Make>
+  bool make_for(const ref_id& id, proc_id maker, Make make);
   template <class Set>
   bool set(const ref_id& id, Set set);
   void handle(entry& e, proc_id from, frame_view& f, reference_work& out);

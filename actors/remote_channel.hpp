@@ -146,14 +146,12 @@ public:
 
   /// Whether the value is in: false if there is no room now.
   bool try_put(const T& x) const {
-    auto waiting = std::make_shared<detail::putting>(link());
-    detail::unless_waited give_up{*waiting};
+    auto waiting = std::make_shared<detail::channel_question>(link());
     detail::lent_memory lent{id().where};
     waiting->send(ask_op::put, ask_flags::at_once, [&](writer& out) {
       write_elements(out, 1, [&](writer& w, std::size_t) { write_lent(w, lent, x); });
     });
-    waiting->wait();
-    give_up.waited();
+    detail::wait_or_give_up(waiting, {}, id(), "try_put");
     return waiting->done();
   }
   /// The same, false if there is no room for so long.
@@ -191,13 +189,8 @@ public:
   template <std::integral... Is>
     requires(sizeof...(Is) > 0)
   auto at(Is... places) const {
-    using task = detail::task_of<detail::channel_element<T, sizeof...(Is)>, remote_channel, std::array<std::size_t, sizeof...(Is)>>;
-    const detail::channel_element<T, sizeof...(Is)> look{};
-    detail::outgoing_call call{id().where, task::id(), 0, &task::label};
-    call.encode([&](writer& out) { task::write_call(out, nullptr, look, *this, std::array<std::size_t, sizeof...(Is)>{static_cast<std::size_t>(places)...}); });
-    auto state = std::make_shared<detail::typed_future_state<typename task::result>>();
-    call.send(state, true);
-    return future<typename task::result>{std::move(state)}.get();
+    constexpr auto n = sizeof...(Is);
+    return detail::call_on(id().where, detail::channel_element<T, n>{}, *this, std::array<std::size_t, n>{static_cast<std::size_t>(places)...});
   }
 
   /// The first values: one at least, for which it blocks, and at most `n`, without waiting for more. In one message.
@@ -205,11 +198,9 @@ public:
     std::vector<T> out;
     if (n == 0)
       return out;
-    auto waiting = std::make_shared<detail::taking_many>(link());
-    detail::unless_waited give_up{*waiting};
-    waiting->send(ask_op::take_many, [&](writer& w) { w.put(static_cast<std::uint64_t>(n)); });
-    detail::wait_within(waiting, options, id(), "take_many");
-    give_up.waited();
+    auto waiting = std::make_shared<detail::taking_many>(link(), ask_op::take_many);
+    waiting->send([&](writer& w) { w.put(static_cast<std::uint64_t>(n)); });
+    detail::wait_or_give_up(waiting, options, id(), "take_many");
     waiting->template decode<T>(out);
     return out;
   }
@@ -245,11 +236,9 @@ public:
 
   /// Blocks until there is a value. Throws channel_closed as `take` does.
   void wait(const call_options& options = {}) const {
-    auto waiting = std::make_shared<detail::putting>(link());
-    detail::unless_waited give_up{*waiting};
+    auto waiting = std::make_shared<detail::channel_question>(link());
     waiting->send(ask_op::wait, 0, {});
-    detail::wait_within(waiting, options, id(), "wait");
-    give_up.waited();
+    detail::wait_or_give_up(waiting, options, id(), "wait");
     waiting->throw_if_failed();
   }
 
@@ -354,12 +343,10 @@ private:
 
   template <class Write>
   void put_elements(const call_options& options, const char* what, std::size_t n, Write write) const {
-    auto waiting = std::make_shared<detail::putting>(link());
-    detail::unless_waited give_up{*waiting};
+    auto waiting = std::make_shared<detail::channel_question>(link());
     detail::lent_memory lent{id().where};
     waiting->send(ask_op::put, 0, [&](writer& out) { write_elements(out, n, [&](writer& w, std::size_t i) { write(w, lent, i); }); });
-    detail::wait_within(waiting, options, id(), what);
-    give_up.waited();
+    detail::wait_or_give_up(waiting, options, id(), what);
     waiting->throw_if_failed();
   }
 
@@ -367,14 +354,12 @@ private:
   const remote_channel& put_keyed(const call_options& options, const Tuple& all, std::index_sequence<I...>) const {
     const std::tuple<detail::key_t<std::tuple_element_t<I, Tuple>>...> keys{std::get<I>(all)...};
     const T value = std::get<sizeof...(I)>(all);
-    auto waiting = std::make_shared<detail::putting>(link());
-    detail::unless_waited give_up{*waiting};
+    auto waiting = std::make_shared<detail::channel_question>(link());
     waiting->send(ask_op::put, ask_flags::keyed, [&](writer& out) {
       write_keys(out, keys);
       write_elements(out, 1, [&](writer& w, std::size_t) { troupe::write(w, value); });
     });
-    detail::wait_within(waiting, options, id(), "put");
-    give_up.waited();
+    detail::wait_or_give_up(waiting, options, id(), "put");
     waiting->throw_if_failed();
     return *this;
   }
@@ -392,19 +377,15 @@ private:
     if constexpr (keyed)
       write = [keys](writer& out) { write_keys(out, keys); };
     auto waiting = std::make_shared<detail::taking<T>>(link(), keyed ? ask_flags::keyed : std::uint8_t{0}, std::move(write));
-    detail::unless_waited give_up{*waiting};
     waiting->send(op, true);
-    detail::wait_within(waiting, options, id(), what);
-    give_up.waited();
+    detail::wait_or_give_up(waiting, options, id(), what);
     return waiting->take();
   }
 
   std::optional<T> try_get(ask_op op) const {
     auto waiting = std::make_shared<detail::taking<T>>(link(), ask_flags::at_once, nullptr);
-    detail::unless_waited give_up{*waiting};
     waiting->send(op, true);
-    waiting->wait();
-    give_up.waited();
+    detail::wait_or_give_up(waiting, {}, id(), "try_take");
     if (!waiting->here())
       return std::nullopt;
     return waiting->take();

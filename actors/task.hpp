@@ -54,15 +54,6 @@ inline constexpr bool is_future = false;
 template <class T>
 inline constexpr bool is_future<future<T>> = true;
 
-template <class T>
-struct without_future {
-  using type = T;
-};
-template <class T>
-struct without_future<future<T>> {
-  using type = T;
-};
-
 template <auto F>
 std::string label_of_function() {
   return function_label(__PRETTY_FUNCTION__);

@@ -9,17 +9,6 @@ namespace troupe {
 
 namespace {
 
-// All controls of the process. The lock is taken before any control's own.
-struct control_list {
-  std::mutex mutex;
-  task_control* first = nullptr;
-};
-
-control_list& all_controls() {
-  static auto list = new control_list; // threads may end after the static objects have
-  return *list;
-}
-
 constinit thread_local task_control* current_control = nullptr;
 
 task_control& of_this_thread() {
@@ -31,23 +20,11 @@ task_control& of_this_thread() {
 
 task_control::task_control()
   : holder_(executor::holder::of_this_thread()), waiter_(waiter::of_this_thread().shared_from_this()) {
-  auto& all = all_controls();
-  std::lock_guard guard{all.mutex};
-  next_ = all.first;
-  if (next_ != nullptr)
-    next_->previous_ = this;
-  all.first = this;
+  process_list<task_control>::of_process().add(*this);
 }
 
 task_control::~task_control() {
-  auto& all = all_controls();
-  std::lock_guard guard{all.mutex};
-  if (previous_ != nullptr)
-    previous_->next_ = next_;
-  else
-    all.first = next_;
-  if (next_ != nullptr)
-    next_->previous_ = previous_;
+  process_list<task_control>::of_process().remove(*this);
 }
 
 task_control* task_control::current() {
@@ -114,10 +91,10 @@ std::optional<task_control::run> task_control::tell(const error_info& why) {
 
 std::vector<task_control::run> task_control::tell_all(const error_info& why) {
   std::vector<run> out;
-  auto& all = all_controls();
-  std::lock_guard list_guard{all.mutex};
-  for (auto c = all.first; c != nullptr; c = c->next_)
-    if (auto told = c->tell(why))
+  auto& list = process_list<task_control>::of_process();
+  std::lock_guard list_guard{list.mutex};
+  for (auto& c : list.all)
+    if (auto told = c.tell(why))
       out.push_back(std::move(*told));
   return out;
 }

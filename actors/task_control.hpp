@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/executor.hpp"
+#include "troupe/actors/process_list.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/proc_id.hpp"
 #include "troupe/transport/reference.hpp"
@@ -23,7 +24,7 @@ class waiter;
 ///
 /// Locking: a task begins and ends without a lock, by changing `run_`. Who tells it something holds `mutex_`; a task that was told something
 /// takes that at its end, too, so that it doesn't end while somebody is at it. A waiter's and an executor's lock are taken under it.
-class task_control : public std::enable_shared_from_this<task_control> {
+class task_control : public std::enable_shared_from_this<task_control>, public process_list_member {
 public:
   /// Whom a task works for.
   struct client {
@@ -135,8 +136,6 @@ private:
   std::mutex mutex_; // guards the next ones; what was told stays as it is until the task ends
   std::optional<error_info> why_;
   bool answered_ = false;
-  task_control* previous_ = nullptr; // in the list of all
-  task_control* next_ = nullptr;
 };
 
 } // namespace troupe

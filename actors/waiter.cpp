@@ -12,17 +12,6 @@ namespace troupe {
 
 namespace {
 
-// All waiters of the process. The lock is taken before any waiter's own.
-struct waiter_list {
-  std::mutex mutex;
-  waiter* first = nullptr;
-};
-
-waiter_list& all_waiters() {
-  static auto list = new waiter_list; // threads may end after the static objects have
-  return *list;
-}
-
 thread_local const char* blocking_forbidden = nullptr;
 
 // When what the loop has to do now is done. Guarded by the right to drive it.
@@ -39,23 +28,11 @@ waiter& waiter::of_this_thread() {
 }
 
 waiter::waiter() {
-  auto& all = all_waiters();
-  std::lock_guard guard{all.mutex};
-  next_ = all.first;
-  if (next_ != nullptr)
-    next_->previous_ = this;
-  all.first = this;
+  process_list<waiter>::of_process().add(*this);
 }
 
 waiter::~waiter() {
-  auto& all = all_waiters();
-  std::lock_guard guard{all.mutex};
-  if (previous_ != nullptr)
-    previous_->next_ = next_;
-  else
-    all.first = next_;
-  if (next_ != nullptr)
-    next_->previous_ = previous_;
+  process_list<waiter>::of_process().remove(*this);
 }
 
 void waiter::notify() {
@@ -144,14 +121,14 @@ void waiter::check_may_block() {
 }
 
 bool waiter::interrupt_all() {
-  auto& all = all_waiters();
-  std::lock_guard list_guard{all.mutex};
+  auto& list = process_list<waiter>::of_process();
+  std::lock_guard list_guard{list.mutex};
   bool any = false;
-  for (auto w = all.first; w != nullptr; w = w->next_) {
-    std::lock_guard guard{w->mutex_};
-    w->interrupted_ = true;
-    any = any || w->waiting_;
-    w->wake();
+  for (auto& w : list.all) {
+    std::lock_guard guard{w.mutex_};
+    w.interrupted_ = true;
+    any = any || w.waiting_;
+    w.wake();
   }
   return any;
 }

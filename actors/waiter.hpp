@@ -1,5 +1,6 @@
 #pragma once
 
+#include "troupe/actors/process_list.hpp"
 #include "troupe/transport/patience.hpp"
 
 #include <atomic>
@@ -16,7 +17,7 @@ class driving;
 
 /// What a thread sleeps on, one for each thread. Any number of things can be waited for with it: who completes one calls
 /// `notify`, and the thread looks again. While it sleeps, its turn is another's (executor::waiting).
-class waiter : public std::enable_shared_from_this<waiter> {
+class waiter : public std::enable_shared_from_this<waiter>, public process_list_member {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
@@ -91,8 +92,6 @@ private:
   bool waiting_ = false;
   driving* driving_ = nullptr; // while the thread waits in it; guarded by mutex_
   patience patience_;
-  waiter* previous_ = nullptr; // in the list of all
-  waiter* next_ = nullptr;
 };
 
 } // namespace troupe
