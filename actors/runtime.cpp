@@ -11,6 +11,7 @@
 #include "troupe/actors/this_task.hpp"
 #include "troupe/actors/waiter.hpp"
 #include "troupe/transport/middleman.hpp"
+#include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
 
@@ -320,7 +321,7 @@ void runtime::report(const task_control::client& c, const error_info& why) {
   }
   if ((c.flags & detail::call_no_reply) == 0)
     return send_error(c.from, c.number, why);
-  std::fprintf(stderr, "troupe: a call that nobody waits for failed: %s\n", error{why}.what());
+  status_line::print(stderr, std::string{"troupe: a call that nobody waits for failed: "} + error{why}.what() + '\n');
   send_nothing(c.from, c.number);
 }
 

@@ -4,6 +4,7 @@
 #include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
+#include "troupe/transport/status_line.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -167,6 +168,7 @@ void master::print(proc_id id, std::string_view line) {
   }
   if (handler && id != 0) {
     try {
+      const status_line::hidden meanwhile; // it may print
       return handler(id, line);
     } catch (const std::exception& e) {
       process::warn(std::string{"the handler given to on_output threw: "} + e.what());
@@ -176,7 +178,7 @@ void master::print(proc_id id, std::string_view line) {
   }
   auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : rank_keeper::text_of(id);
   text.append(line).push_back('\n');
-  if ((std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) && !output_lost_) {
+  if (!status_line::print(stdout, text) && !output_lost_) {
     output_lost_ = true;
     process::warn(std::string{"what workers write can't be shown on the standard output: "} + std::strerror(errno));
   }
@@ -689,6 +691,7 @@ void master::end_now(int status) {
   for (auto& weak : own_managers_)
     if (auto manager = weak.lock())
       manager->kill_all();
+  status_line::abandon();
   ::_exit(status);
 }
 

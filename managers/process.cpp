@@ -2,6 +2,7 @@
 
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
 
@@ -207,7 +208,7 @@ char process::state_of(proc_id id) const {
 }
 
 void process::warn(const std::string& text) {
-  std::fprintf(stderr, "troupe: %s\n", text.c_str());
+  status_line::print(stderr, "troupe: " + text + '\n');
 }
 
 } // namespace troupe

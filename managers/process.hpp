@@ -83,7 +83,7 @@ public:
   /// that is elsewhere or that nothing is known of. Any thread.
   char state_of(proc_id id) const;
 
-  /// For the user, on stderr: one line.
+  /// For the user, on stderr: one line, above what shows progress. Any thread.
   static void warn(const std::string& text);
 
 private:

@@ -5,6 +5,8 @@
 
 #include "troupe/actors/future.hpp"
 #include "troupe/actors/named.hpp"
+#include "troupe/actors/progress.hpp"
+#include "troupe/actors/retry.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/this_task.hpp"
 #include "troupe/managers/app.hpp"

@@ -1,6 +1,7 @@
 #include "troupe/transport/actor_hub.hpp"
 
 #include "troupe/transport/received_message.hpp"
+#include "troupe/transport/status_line.hpp"
 
 #include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
@@ -23,7 +24,7 @@ void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf:
 }
 
 void log_dropped(const std::string& what, const std::string& why) {
-  std::fprintf(stderr, "troupe: %s was dropped: %s\n", what.c_str(), why.c_str());
+  status_line::print(stderr, "troupe: " + what + " was dropped: " + why + '\n');
 }
 
 } // namespace
