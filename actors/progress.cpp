@@ -122,7 +122,7 @@ std::string detail::progress_text(std::string_view label, const progress_figures
   for (auto piece : {&speed, &amount, &time}) // what can be spared, first to last
     if (room() < 0)
       piece->clear();
-  const int bar = std::min(room() - 3, 40);
+  const int bar = std::min({room() - 3, columns / 3, 40}); // the same for as long as there is room: texts grow
   if (f.total == 0 || bar < 10)
     return status_line::fitting(head + "  " + joined(), columns);
   const auto full = static_cast<std::size_t>(part * bar);

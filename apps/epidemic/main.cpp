@@ -4,15 +4,14 @@
 #include "epidemic/chart.hpp"
 #include "epidemic/cluster_run.hpp"
 #include "epidemic/output.hpp"
-#include "epidemic/progress.hpp"
 
 #include <troupe/troupe.hpp>
 
 #include <chrono>
-#include <cstdio>
 #include <iomanip>
 #include <iostream>
 #include <stdexcept>
+#include <utility>
 
 namespace {
 
@@ -63,8 +62,9 @@ int simulate(troupe::cluster& c, const options& o) {
   epidemic::check(s);
   epidemic::require_folder(o.out); // before the work, not after it
   const auto run = [&] {
-    epidemic::progress_display progress{o.given.days, stderr};
-    return epidemic::run_on(c, s, [&](std::uint32_t day) { progress.show(day); });
+    troupe::progress bar{"days", o.given.days};
+    std::uint32_t shown = 0;
+    return epidemic::run_on(c, s, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
   }();
   epidemic::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
   epidemic::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));

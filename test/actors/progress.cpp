@@ -1,6 +1,8 @@
 #define BOOST_TEST_MODULE progress
 #include <boost/test/unit_test.hpp>
 
+#include "screen.hpp"
+
 #include "troupe/actors/progress.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/status_line.hpp"
@@ -22,6 +24,7 @@ using troupe::progress;
 using troupe::progress_style;
 using troupe::status_line;
 using troupe::detail::progress_text;
+using test::screen;
 using clock_type = std::chrono::steady_clock;
 using lines = std::vector<std::string>;
 
@@ -34,81 +37,6 @@ struct without_environment {
   }
 };
 BOOST_TEST_GLOBAL_FIXTURE(without_environment);
-
-// What a terminal shows for the bytes it gets, as far as they are ours: text, \r, \n, and the erasing of the rest of a line.
-class screen {
-public:
-  explicit screen(std::size_t columns) : columns_(columns) {
-  }
-
-  void take(std::string_view bytes) {
-    for (char c : bytes)
-      take(c);
-  }
-
-  const lines& shown() const {
-    return lines_;
-  }
-  // What stood in a line when it was drawn anew.
-  const lines& before() const {
-    return before_;
-  }
-  // How often a line was begun anew.
-  int redrawn() const {
-    return redrawn_;
-  }
-  bool wrapped() const {
-    return wrapped_;
-  }
-  bool strange() const {
-    return strange_;
-  }
-  std::size_t column() const {
-    return column_;
-  }
-
-private:
-  void take(char c) {
-    if (!escape_.empty()) {
-      escape_ += c;
-      if (escape_ == "\033[K") {
-        lines_.back().resize(std::min(lines_.back().size(), column_));
-        escape_.clear();
-      } else if (escape_.size() == 3) {
-        strange_ = true;
-        escape_.clear();
-      }
-    } else if (c == '\033') {
-      escape_ = c;
-    } else if (c == '\r') {
-      before_.push_back(lines_.back());
-      column_ = 0;
-    } else if (c == '\n') {
-      lines_.emplace_back();
-    } else {
-      if (column_ == 0)
-        ++redrawn_;
-      if (column_ == columns_) {
-        wrapped_ = true;
-        lines_.emplace_back();
-        column_ = 0;
-      }
-      auto& line = lines_.back();
-      if (line.size() <= column_)
-        line.resize(column_ + 1, ' ');
-      line[column_++] = c;
-    }
-  }
-
-  const std::size_t columns_;
-  lines lines_{""};
-  lines before_;
-  std::size_t column_ = 0;
-  std::string escape_;
-  int redrawn_ = 0;
-  bool wrapped_ = false;
-  bool strange_ = false;
-};
 
 // A terminal of so many columns; a thread reads what is written to it.
 class terminal {
@@ -223,8 +151,8 @@ BOOST_AUTO_TEST_CASE(the_text_tells_how_much_how_fast_how_long_and_what_failed) 
 }
 
 BOOST_AUTO_TEST_CASE(the_text_fits_its_columns_and_has_a_bar_where_there_is_room) {
-  const auto half = "cells [" + std::string(16, '#') + std::string(17, '.') + "]   50 %  50 of 100  5.0/s  10 s left";
-  BOOST_TEST(progress_text("cells", {50, 100, 0, 10, false}, static_cast<int>(half.size())) == half);
+  const auto third = "cells [" + std::string(13, '#') + std::string(13, '.') + "]   50 %  50 of 100  5.0/s  10 s left";
+  BOOST_TEST(progress_text("cells", {50, 100, 0, 10, false}, 80) == third);
   const auto room_for_all = "cells [" + std::string(20, '#') + std::string(20, '.') + "]   50 %  50 of 100  5.0/s  10 s left";
   BOOST_TEST(progress_text("cells", {50, 100, 0, 10, false}, 1000) == room_for_all);
   BOOST_TEST(progress_text("cells", {50, 100, 7, 10, false}, 30) == "cells   50 %  7 failed"); // that, before all else

@@ -6,7 +6,6 @@
 #include "epidemic/model.hpp"
 #include "epidemic/output.hpp"
 #include "epidemic/places.hpp"
-#include "epidemic/progress.hpp"
 
 #include <cmath>
 #include <cstdlib>
@@ -523,35 +522,4 @@ BOOST_AUTO_TEST_CASE(ticks_are_round) {
   BOOST_TEST(grouped(0) == "0");
   BOOST_TEST(grouped(-123) == "-123");
   BOOST_TEST(grouped(1'234'567) == "1 234 567");
-}
-
-BOOST_AUTO_TEST_CASE(progress_tells_rate_and_time_left) {
-  BOOST_TEST(progress_text(0, 365, 0) == "  0 %  day 0 of 365");
-  BOOST_TEST(progress_text(73, 365, 2) == " 20 %  day 73 of 365  36 days/s  8.0 s left");
-  BOOST_TEST(progress_text(365, 365, 100) == "100 %  day 365 of 365  3.6 days/s  1 min 40 s");
-  const std::string half = "[" + std::string(16, '#') + std::string(17, '.') + "] ";
-  BOOST_TEST(progress_text(50, 100, 10, 80) == half + " 50 %  day 50 of 100  5.0 days/s  10 s left");
-  for (int width = 1; width <= 120; ++width)
-    BOOST_TEST(progress_text(50, 100, 10, width).size() < static_cast<std::size_t>(width));
-}
-
-BOOST_AUTO_TEST_CASE(progress_elsewhere_than_on_a_terminal_is_a_line_each_tenth) {
-  std::FILE* out = std::tmpfile();
-  BOOST_REQUIRE(out != nullptr);
-  {
-    progress_display progress{1000, out};
-    for (std::uint32_t day = 1; day <= 1000; ++day)
-      progress.show(day);
-  }
-  std::rewind(out);
-  char line[200];
-  int lines = 0;
-  while (std::fgets(line, sizeof line, out)) {
-    ++lines;
-    const std::string text = line;
-    BOOST_TEST(text.find("day " + std::to_string(100 * lines) + " of 1000") != text.npos);
-    BOOST_TEST(text.find('\r') == text.npos);
-  }
-  std::fclose(out);
-  BOOST_TEST(lines == 10);
 }
