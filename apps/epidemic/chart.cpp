@@ -1,6 +1,7 @@
 #include "epidemic/chart.hpp"
 
 #include "epidemic/output.hpp"
+#include "files/files.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -207,17 +208,9 @@ private:
   }
 
   std::string png() {
-    std::string bytes;
-    const auto append = [](void* to, const unsigned char* data, unsigned n) {
-      static_cast<std::string*>(to)->append(reinterpret_cast<const char*>(data), n);
-      return CAIRO_STATUS_SUCCESS;
-    };
-    auto status = cairo_status(c());
-    if (status == CAIRO_STATUS_SUCCESS)
-      status = cairo_surface_write_to_png_stream(surface_.get(), append, &bytes);
-    if (status != CAIRO_STATUS_SUCCESS)
+    if (const auto status = cairo_status(c()); status != CAIRO_STATUS_SUCCESS)
       throw std::runtime_error(std::string{"cannot draw the chart: "} + cairo_status_to_string(status));
-    return bytes;
+    return files::png_of(surface_.get());
   }
 
   std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface_;

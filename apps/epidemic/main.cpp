@@ -4,6 +4,7 @@
 #include "epidemic/chart.hpp"
 #include "epidemic/cluster_run.hpp"
 #include "epidemic/output.hpp"
+#include "files/files.hpp"
 
 #include <troupe/troupe.hpp>
 
@@ -60,14 +61,14 @@ int simulate(troupe::cluster& c, const options& o) {
   const epidemic::scenario s{o.given,
                              o.places.empty() ? epidemic::default_places() : epidemic::read_places(o.places)};
   epidemic::check(s);
-  epidemic::require_folder(o.out); // before the work, not after it
+  files::require_folder(o.out); // before the work, not after it
   const auto run = [&] {
     troupe::progress bar{"days", o.given.days};
     std::uint32_t shown = 0;
     return epidemic::run_on(c, s, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
   }();
-  epidemic::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
-  epidemic::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));
+  files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
+  files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   print_summary(run, o, taken.count());
   return 0;

@@ -2,21 +2,10 @@
 
 #include "epidemic/model.hpp"
 
-#include <filesystem>
 #include <string>
 #include <string_view>
 
 namespace epidemic {
-
-/// Makes `content` the whole content of `file`. A reader finds the old content or the new one, never a part:
-/// it goes to a file beside it first, which is renamed, and which is gone when that fails. What is there but
-/// no regular file (/dev/stdout, a pipe) is written to directly. Throws std::system_error, with the name and
-/// the system's reason.
-void write_file(const std::filesystem::path& file, std::string_view content);
-
-/// Makes `folder` if there is none. Throws std::system_error when it can't be made or files can't be made in
-/// it.
-void require_folder(const std::filesystem::path& folder);
 
 /// The table of a run: day,place,S,E,I,R,new_cases, one line for each place, and one for `total`, on each day
 /// from 0. new_cases are those who became infectious on that day; on day 0, those it started with.

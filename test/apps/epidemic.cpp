@@ -6,6 +6,7 @@
 #include "epidemic/model.hpp"
 #include "epidemic/output.hpp"
 #include "epidemic/places.hpp"
+#include "files/files.hpp"
 
 #include <cmath>
 #include <cstdlib>
@@ -16,6 +17,8 @@
 #include <system_error>
 
 using namespace epidemic;
+using files::require_folder;
+using files::write_file;
 
 namespace {
 
