@@ -77,4 +77,8 @@ exponential_backoff::iterator exponential_backoff::begin() const {
   return iterator{*this};
 }
 
+delay_sequence::delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays) {
+  assign(std::vector(delays));
+}
+
 } // namespace troupe

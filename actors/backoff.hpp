@@ -118,9 +118,7 @@ public:
       assign<range>(std::forward<R>(delays));
   }
 
-  delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays) {
-    assign(std::vector(delays));
-  }
+  delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays);
 
   /// Starts from the first delay. Throws what the range's begin() throws.
   walk_function walk() const {

@@ -5,6 +5,8 @@
 #include "troupe/transport/frame.hpp"
 #include "troupe/transport/proc_id.hpp"
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -31,8 +33,9 @@ enum call_flags : std::uint8_t {
 class outgoing_call {
 public:
   /// Throws unknown_process or process_exited if there's no such process, usage_error outside of app::run.
-  /// `label` names the function in errors. The time of `options` runs from now on; null for none.
-  outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options = nullptr);
+  /// `label` names the function in errors. The time of `options` runs from `since`, or now, on; null for none.
+  outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options = nullptr,
+                std::optional<std::chrono::steady_clock::time_point> since = std::nullopt);
   /// The id of a call whose result is kept.
   const ref_id& id() const {
     return id_;
@@ -50,6 +53,9 @@ public:
       throw_not_serializable(e);
     }
   }
+
+  /// How large the frame is so far, in bytes.
+  std::size_t size();
 
   /// Sends it. `waiting` gets the answer, or the error when a limit of the options has been reached, perhaps before it was sent; null for none,
   /// if there are no options. `now`: the caller is about to wait; throws usage_error, and sends nothing, where that is not allowed.

@@ -75,10 +75,10 @@ error_info cancelled_error(const called& call) {
   return error_of(error_kind::cancelled, call, " was cancelled by its caller");
 }
 
-call_limits::call_limits(const call_options& options) {
+call_limits::call_limits(const call_options& options, std::chrono::steady_clock::time_point since) {
   if (options.deadline) {
     deadline_ = *options.deadline;
-    moment_ = moment_after(deadline_);
+    moment_ = moment_after(deadline_, since);
   }
   if (options.token)
     token_ = options.token->state();

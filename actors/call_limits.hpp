@@ -30,10 +30,11 @@ struct called {
 /// A call was cancelled by its caller.
 error_info cancelled_error(const called& call);
 
-/// What call_options mean for one call, whose time runs from when this is made.
+/// What call_options mean for one call.
 class call_limits {
 public:
-  explicit call_limits(const call_options& options);
+  /// Its time runs from `since` on.
+  call_limits(const call_options& options, std::chrono::steady_clock::time_point since);
 
   /// Why the call has ended already, if it has.
   std::optional<error_info> reached(const called& call) const;

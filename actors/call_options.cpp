@@ -41,3 +41,10 @@ std::size_t cancel_state::size() const {
 }
 
 } // namespace troupe::detail
+
+namespace troupe {
+
+cancel_token::cancel_token() : state_(std::make_shared<detail::cancel_state>()) {
+}
+
+} // namespace troupe

@@ -40,8 +40,7 @@ private:
 /// Ends the calls that were given it, from anywhere in this process. Copies mean the same. Any thread.
 class cancel_token {
 public:
-  cancel_token() : state_(std::make_shared<detail::cancel_state>()) {
-  }
+  cancel_token();
 
   /// For good; the second time nothing happens. Doesn't block.
   void cancel() const {

@@ -39,6 +39,13 @@ struct with_t {
     return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); },
                       values);
   }
+
+  template <class... Args>
+    requires std::is_invocable_v<const F&, const Vs&..., Args...>
+  decltype(auto) operator()(Args&&... args) const {
+    return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); },
+                      values);
+  }
 };
 
 /// Values that travel with a function, which gets them in front of its arguments: `with(grid, seed, f)`. They may be anything
@@ -65,6 +72,12 @@ struct bytes_t {
 
   template <class... Args>
   decltype(auto) operator()(Args&&... args) {
+    return std::invoke(f, std::forward<Args>(args)...);
+  }
+
+  template <class... Args>
+    requires std::is_invocable_v<const F&, Args...>
+  decltype(auto) operator()(Args&&... args) const {
     return std::invoke(f, std::forward<Args>(args)...);
   }
 };

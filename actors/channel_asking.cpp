@@ -31,7 +31,8 @@ void channel_link::settle(std::uint64_t lease, std::uint64_t used, bool ends) co
   });
 }
 
-void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what) {
+void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what,
+                 const char* kind) {
   if (!options.deadline && !options.token) {
     state->wait();
     return;
@@ -42,14 +43,17 @@ void wait_within(const std::shared_ptr<future_state>& state, const call_options&
   std::optional<future_state::time_point> limit;
   if (options.deadline)
     limit = moment_after(*options.deadline);
+  const auto failed = [&](error_kind how, const char* text) {
+    throw_error(make_error_info(how, std::string{what} + " on " + kind + ' ' + to_string(about) + text, about.where));
+  };
   while (!state->ready()) {
     const bool in_time = wait_for_any(any, limit);
     if (state->ready())
       return;
     if (options.token && options.token->cancelled())
-      throw_error(make_error_info(error_kind::cancelled, std::string{what} + " on channel " + to_string(about) + " was cancelled", about.where));
+      failed(error_kind::cancelled, " was cancelled");
     if (!in_time)
-      throw_error(make_error_info(error_kind::deadline_exceeded, std::string{what} + " on channel " + to_string(about) + " took longer than its deadline", about.where));
+      failed(error_kind::deadline_exceeded, " took longer than its deadline");
   }
 }
 

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-/// How a channel's handle asks the channel.
+/// How the handle of a channel, or of a pool, asks where that lives.
 namespace troupe::detail {
 
-/// A channel as a process knows it. Copies mean the same.
+/// A channel or pool as a process knows it. Copies mean the same.
 struct channel_link {
   std::shared_ptr<references> home;
   held_reference_ptr held;
@@ -37,14 +37,14 @@ struct channel_link {
   void settle(std::uint64_t lease, std::uint64_t used, bool ends) const;
 };
 
-/// Blocks until it is ready. Throws what `options` say, what the wait throws, and nothing that the state holds.
-void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what);
+/// Blocks until it is ready. Throws what `options` say, what the wait throws, and nothing that the state holds. `what` was asked of what `about` names.
+void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what, const char* kind = "channel");
 
 /// The same; gives up what is waited for if the wait ends by an exception.
 template <class State>
-void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& options, const ref_id& about, const char* what) {
+void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& options, const ref_id& about, const char* what, const char* kind = "channel") {
   try {
-    wait_within(state, options, about, what);
+    wait_within(state, options, about, what, kind);
   } catch (...) {
     state->give_up();
     throw;

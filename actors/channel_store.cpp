@@ -6,6 +6,11 @@
 
 namespace troupe::detail {
 
+store_runner::store_runner(const ref_id& id) : id_(id) {
+}
+
+store_runner::~store_runner() = default;
+
 // -- the owner's part ---------------------------------------------------------------------------------------------------------
 
 void owned_store::ask(reference_question& q, reference_work& out) {
@@ -160,7 +165,7 @@ bool store_runner::answer(store_question& s) {
   } catch (...) {
     auto why = describe_current_exception();
     why.pid = id_.where;
-    why.task = "the store of channel " + to_string(id_);
+    why.task = name();
     out.what = reference_answer::kind::error;
     out.why = std::make_shared<const error_info>(std::move(why));
   }

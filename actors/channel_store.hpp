@@ -26,29 +26,28 @@ class remote_channel;
 
 namespace detail {
 
-/// A question to a channel with a store of the user's own, which is answered in a task's turn. Its bytes are the question's from behind the flags on.
+/// A question to a channel with a store of the user's own, or to a pool of the user's own, which is answered in a task's turn. Its bytes are the question's from behind the flags on.
 struct store_question {
   reference_question q;
   kept_value arguments;
   std::uint32_t done = 0; // values of it that have been put
 };
 
-/// What runs the questions to a store of the user's own, one at a time, in turns like tasks, and has those wait that can't be done now. Any thread.
+/// What runs the questions to something of the user's own, one at a time, in turns like tasks, and has those wait that can't be done now. Any thread.
 /// Locking: `mutex_` guards what it holds but for the store, which belongs to the turn that is running.
 ///
 /// A loop over such a channel gets one value at a time, on lease: if it doesn't use it, it is put into the store again.
 class store_runner : public std::enable_shared_from_this<store_runner> {
 public:
-  explicit store_runner(const ref_id& id) : id_(id) {
-  }
-  virtual ~store_runner() = default;
+  explicit store_runner(const ref_id& id);
+  virtual ~store_runner();
   store_runner(const store_runner&) = delete;
   store_runner& operator=(const store_runner&) = delete;
 
   void submit(store_question s);
   /// Returns whether it waited. If it is just being tried, and can't be done, who asked is answered then.
   bool withdraw(proc_id from, std::uint64_t number);
-  void forget(proc_id gone);
+  virtual void forget(proc_id gone);
   /// The value of a lease was used, or not.
   void settle(proc_id from, std::uint64_t lease, bool used);
   void close(const error_info& why);
@@ -62,6 +61,10 @@ protected:
   virtual bool attempt(store_question& s, reference_answer& out) = 0;
   virtual std::size_t size() = 0;
   virtual void drop() = 0;
+  /// Names it in errors.
+  virtual std::string name() const {
+    return "the store of channel " + to_string(id_);
+  }
 
   const ref_id& id() const {
     return id_;

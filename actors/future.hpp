@@ -85,8 +85,11 @@ public:
 
   void encode(writer& out) override {
     std::lock_guard guard{mutex()};
-    if (value_)
-      return write(out, *value_);
+    if (value_) {
+      if constexpr (sendable<T>) // else nobody can read it elsewhere
+        write(out, *value_);
+      return;
+    }
     auto& encoded = payload().value;
     for (auto& r : encoded.references)
       out.carry(r);
@@ -96,11 +99,14 @@ public:
 private:
   void decode() {
     auto& encoded = payload();
+    if constexpr (!sendable<T>)
+      throw_not_decodable("a result", "values of its type don't travel");
     reader in{encoded.value.bytes, process_codec()};
     in.set_landed(encoded.landed.get());
     in.set_references(encoded.value.references);
     try {
-      value_.emplace(read<T>(in));
+      if constexpr (sendable<T>)
+        value_.emplace(read<T>(in));
       in.expect_end();
     } catch (const error&) {
       value_.reset();
@@ -414,6 +420,11 @@ public:
     if (!a.valid() || !b.valid() || a.state_.get() == b.state_.get())
       return a.state_.get() == b.state_.get();
     return a.id() == b.id();
+  }
+
+  /// Internal: what its copies share.
+  const std::shared_ptr<detail::typed_future_state<T>>& shared_state() const {
+    return state_.get();
   }
 
   /// Internal: has f called, on any thread, once value or error are here. It must neither block nor throw.

@@ -8,7 +8,10 @@
 
 namespace troupe::detail {
 
+future_state::future_state() = default;
+
 future_state::~future_state() {
+  about_to_be_ready();
   if (registered_)
     home_->remove_state(id_);
 }
@@ -27,6 +30,15 @@ future_state::callbacks future_state::complete(outcome o) {
   return o == outcome::elsewhere ? callbacks{} : std::exchange(callbacks_, {});
 }
 
+void future_state::hold_until_ready(std::unique_ptr<until_ready> what) {
+  until_ready_.store(what.release(), std::memory_order_release);
+}
+
+void future_state::about_to_be_ready() {
+  if (until_ready_.load(std::memory_order_relaxed) != nullptr)
+    delete until_ready_.exchange(nullptr, std::memory_order_acq_rel);
+}
+
 bool future_state::set_value(frame_view encoded) {
   return set({{encoded.payload, std::move(encoded.owner), std::move(encoded.references)}, std::move(encoded.landed)});
 }
@@ -36,6 +48,7 @@ bool future_state::set_kept(kept_value encoded) {
 }
 
 bool future_state::set(encoded value) {
+  about_to_be_ready();
   callbacks todo;
   bool unwanted;
   {
@@ -56,6 +69,7 @@ bool future_state::set(encoded value) {
 }
 
 bool future_state::set_error(error_info why) {
+  about_to_be_ready();
   callbacks todo;
   {
     std::lock_guard guard{mutex_};
@@ -70,6 +84,7 @@ bool future_state::set_error(error_info why) {
 }
 
 bool future_state::set_elsewhere() {
+  about_to_be_ready();
   bool wanted = false;
   {
     std::lock_guard guard{mutex_};
@@ -84,6 +99,7 @@ bool future_state::set_elsewhere() {
 }
 
 bool future_state::complete_here(const std::function<void()>& keep) {
+  about_to_be_ready();
   callbacks todo;
   {
     std::lock_guard guard{mutex_};

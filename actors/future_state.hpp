@@ -21,18 +21,27 @@ class waiter;
 
 namespace detail {
 
-/// The moment at which a wait of this length ends. What goes beyond the clock's range is the end of its time.
+/// The moment at which a wait of this length, which begins now unless told otherwise, ends. What goes beyond the clock's range is the end of its time.
 template <class Rep, class Period>
-std::chrono::steady_clock::time_point moment_after(std::chrono::duration<Rep, Period> wait) {
+std::chrono::steady_clock::time_point moment_after(std::chrono::duration<Rep, Period> wait,
+                                                   std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now()) {
   using clock = std::chrono::steady_clock;
   using seconds = std::chrono::duration<double>;
-  auto now = clock::now();
   if (wait <= wait.zero())
     return now;
   if (seconds{wait} >= seconds{clock::time_point::max() - now - std::chrono::hours{1}})
     return clock::time_point::max();
   return now + std::chrono::duration_cast<clock::duration>(wait);
 }
+
+/// What ends when a future_state is ready, see hold_until_ready. Its destructor must neither block nor throw, and may run in any thread.
+class until_ready {
+public:
+  until_ready() = default;
+  virtual ~until_ready() = default;
+  until_ready(const until_ready&) = delete;
+  until_ready& operator=(const until_ready&) = delete;
+};
 
 /// What the copies of a future on one process, and the reply that it waits for, share: empty, then once and for ever a value in encoded form, or an error. In between it
 /// may be known that there is a value elsewhere, which can be brought here.
@@ -42,7 +51,7 @@ class future_state : public std::enable_shared_from_this<future_state> {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  future_state() = default;
+  future_state();
   virtual ~future_state();
   future_state(const future_state&) = delete;
   future_state& operator=(const future_state&) = delete;
@@ -99,6 +108,9 @@ public:
 
   /// Keeps something until it is ready: what would end the wait otherwise. Once.
   void keep_until_ready(std::shared_ptr<void> what);
+
+  /// Keeps something that ends just before anybody can see that it is ready, here or elsewhere; at the latest with the state. Once, before others know the state.
+  void hold_until_ready(std::unique_ptr<until_ready> what);
 
   /// Reads the beginning of a value, so that the reader may find a landing in it.
   virtual void seek_landing(reader&) const {
@@ -158,7 +170,16 @@ public:
     shares_.fetch_add(1, std::memory_order_relaxed);
   }
   void unshare() {
-    if (shares_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    if (shares_.fetch_sub(1) == 1 && watchers_.load() == 0)
+      dropped();
+  }
+
+  /// Somebody waits for its end without a future of it: until `unwatch`, it is as if there were one, but one who has the last may move the value out.
+  void watch() {
+    watchers_.fetch_add(1);
+  }
+  void unwatch() {
+    if (watchers_.fetch_sub(1) == 1 && shares_.load() == 0)
       dropped();
   }
   /// Unless nobody shares it any more. Needs references' mutex.
@@ -206,6 +227,7 @@ private:
 
   using callbacks = std::vector<std::function<void()>>;
   callbacks complete(outcome o);
+  void about_to_be_ready();
   bool set(encoded value);
   bool wait_until(outcome least, std::optional<time_point> limit);
   void request(ask_op op, bool now);
@@ -224,6 +246,7 @@ private:
   bool registered_ = false; // its id leads to it
   std::atomic<bool> settled_{false};
   std::atomic<int> shares_{0};
+  std::atomic<int> watchers_{0}; // with shares_ sequentially consistent: of two who end the last of each, one at least sees both gone
   encoded value_;
   std::unique_ptr<error_info> error_;
   std::vector<waiter*> waiters_;
@@ -234,10 +257,11 @@ private:
   callbacks callbacks_;
   call call_;
   std::shared_ptr<void> kept_;
+  std::atomic<until_ready*> until_ready_{nullptr}; // owned
 };
 
 /// What waits for the answer to a question about a reference.
-class reference_answer_state final : public future_state {
+class reference_answer_state : public future_state {
 public:
   /// Block until it is there, and throw the error that it may be.
   void confirm();

@@ -2,7 +2,13 @@
 
 #include "troupe/actors/type_tag.hpp"
 
+#include <iterator>
+
 namespace troupe {
+
+void reference_work::drop(std::vector<kept_value>& values) {
+  garbage.insert(garbage.end(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+}
 
 void owned_reference::answer_error(reference_work& out, const reference_question& q, error_info why) {
   if (q.number == 0)

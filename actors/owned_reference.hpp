@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -44,9 +43,7 @@ struct reference_work {
   std::vector<std::function<void()>> jobs;
 
   /// The values end later.
-  void drop(std::vector<kept_value>& values) {
-    garbage.insert(garbage.end(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
-  }
+  void drop(std::vector<kept_value>& values);
 };
 
 /// What is asked about a reference, by whom.
@@ -72,7 +69,7 @@ struct reference_question {
   }
 };
 
-/// What lives on this process and is referred to from others: a future or a channel. Its lock is its owner's.
+/// What lives on this process and is referred to from others: a future, a channel or a pool. Its lock is its owner's.
 class owned_reference {
 public:
   explicit owned_reference(const ref_id& id) : id_(id) {

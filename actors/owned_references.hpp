@@ -3,6 +3,7 @@
 #include "troupe/actors/holder_counts.hpp"
 #include "troupe/actors/owned_future.hpp"
 #include "troupe/actors/owned_reference.hpp"
+#include "troupe/actors/reference_info.hpp"
 #include "troupe/transport/brief_lock.hpp"
 
 #include <array>
@@ -15,18 +16,6 @@
 #include <vector>
 
 namespace troupe {
-
-/// A reference that lives on a process, as c.references tells.
-struct reference_info {
-  ref_id id;
-  /// The processes that hold copies, in ascending order.
-  std::vector<proc_id> holders;
-
-  template <class Inspector>
-  friend typename Inspector::result_type inspect(Inspector& f, reference_info& x) {
-    return f(x.id, x.holders);
-  }
-};
 
 /// What lives on this process and is referred to from anywhere. Each of it lives while somebody holds a copy of its reference: processes tell of copies that they hand on
 /// and give up (see holder_counts). It knows of references that it has not heard of from their maker yet, and lets who asks about one of these wait for a while.

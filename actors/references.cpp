@@ -31,6 +31,9 @@ void put(byte_buffer& out, const Ts&... xs) {
 
 } // namespace
 
+references::references(settings s) : settings_(std::move(s)) {
+}
+
 // Its claims are guarded by the mutex of its home.
 class references::held final : public held_reference {
 public:

@@ -23,7 +23,7 @@ namespace detail {
 class future_state;
 }
 
-/// What is asked of the owner of a future or channel. The numbers are the protocol's.
+/// What is asked of the owner of a future, channel or pool. The numbers are the protocol's.
 enum class ask_op : std::uint8_t {
   wait = 1,
   fetch = 2,
@@ -45,6 +45,12 @@ enum class ask_op : std::uint8_t {
   locate = 18,
   fetch_shared = 19,
   drop_shared = 20,
+  pool_take = 21,
+  pool_put = 22,
+  pool_push = 23,
+  pool_status = 24,
+  pool_wait = 25,
+  pool_view = 26,
 };
 
 /// Bits of an ask's flags.
@@ -77,8 +83,7 @@ public:
     actor_codec* actors = nullptr;
   };
 
-  explicit references(settings s) : settings_(std::move(s)) {
-  }
+  explicit references(settings s);
 
   /// The process's own. Null outside of app::run.
   static std::shared_ptr<references> of_process();

@@ -27,6 +27,7 @@ namespace {
 std::atomic<runtime*> the_runtime{nullptr};
 std::atomic<std::uint64_t> last_task_id{0};
 thread_local std::uint64_t current_task_id = 0;
+thread_local bool answers_at_once = false;
 
 constexpr std::size_t number_at = sizeof(frame_header); // where a call or a question has its number
 constexpr std::size_t reply_head = sizeof(frame_header) + sizeof(std::uint64_t) + sizeof(std::uint8_t); // what a reply has in front of a value
@@ -173,6 +174,8 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   held_->peer_lost(id);
   owned_.peer_lost(id, why);
   shared_.peer_lost(id);
+  functions_.peer_lost(id);
+  maps_.peer_lost(id);
   hub_->peer_lost(id, why);
 }
 
@@ -348,7 +351,7 @@ void runtime::send_error(proc_id to, std::uint64_t number, const error_info& why
 void runtime::send_reply(proc_id to, frame_builder& f) {
   if (to != id()) {
     // With more to do, the answer leaves with the next ones. Who has left in the meantime needs none.
-    send_waiting(to, f, executor_.backlog() ? urgency::batched : urgency::now, flow::none);
+    send_waiting(to, f, !std::exchange(answers_at_once, false) && executor_.backlog() ? urgency::batched : urgency::now, flow::none);
     return;
   }
   auto v = view_for_oneself(f, frame_kind::reply);
@@ -688,10 +691,11 @@ std::string runtime::shut_down(std::chrono::steady_clock::time_point limit) {
 
 namespace detail {
 
-outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options)
+outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options,
+                             std::optional<std::chrono::steady_clock::time_point> since)
   : to_(to), flags_(flags), label_(label) {
   if (options != nullptr)
-    limits_.emplace(*options);
+    limits_.emplace(*options, since.value_or(std::chrono::steady_clock::now()));
   auto& rt = runtime::get();
   check_process(to);
   frame_.emplace(&rt.hub());
@@ -710,6 +714,10 @@ outgoing_call::~outgoing_call() = default;
 void lent_memory::take_back() {
   if (auto rt = runtime::find())
     rt->net().take_back(to_, token_);
+}
+
+std::size_t outgoing_call::size() {
+  return (*frame_)->size();
 }
 
 writer& outgoing_call::out() {
@@ -760,6 +768,10 @@ void check_process(proc_id id) {
   if (id <= 0 || (rt.id() == master_id && !rt.net().knows(id) && id != master_id))
     throw_error(make_error_info(error_kind::unknown_process,
                                 "there is no process " + std::to_string(id) + " in this cluster", id));
+}
+
+void answer_at_once() {
+  answers_at_once = true;
 }
 
 caf::actor actor_of(reference_answer_state& answer) {

@@ -3,6 +3,8 @@
 #include "troupe/actors/alarms.hpp"
 #include "troupe/actors/call_limits.hpp"
 #include "troupe/actors/executor.hpp"
+#include "troupe/actors/function_cache.hpp"
+#include "troupe/actors/map_stops.hpp"
 #include "troupe/actors/named_values.hpp"
 #include "troupe/actors/node_actor.hpp"
 #include "troupe/actors/owned_references.hpp"
@@ -116,6 +118,14 @@ public:
   shared_sources& shared() {
     return shared_;
   }
+  /// What other processes have sent to be called here again and again.
+  function_cache& functions() {
+    return functions_;
+  }
+  /// Maps of other processes that have batches here.
+  map_stops& maps() {
+    return maps_;
+  }
   /// A thread that encodes and decodes shared values.
   side_thread& data() {
     return data_;
@@ -151,6 +161,9 @@ public:
     return *settings_.named;
   }
 
+  /// What the exception that is being handled, which left a function of the user's, is to its caller. Inside a catch block.
+  error_info describe_failure(const std::string& label);
+
   /// Ends all actors and waits for them and for the running tasks, no longer than until `limit`. Returns what is left as a
   /// phrase ("2 actors, 1 task"), empty if nothing is. After that, only the destructor and, if something is left, _exit.
   std::string shut_down(std::chrono::steady_clock::time_point limit);
@@ -183,7 +196,6 @@ private:
   void look_after(task_control::run told);
   error_info still_running_error(const task_control::client& c) const;
   std::string where() const;
-  error_info describe_failure(const std::string& label);
   void send_error(proc_id to, std::uint64_t number, const error_info& why);
   void send_nothing(proc_id to, std::uint64_t number);
   void send_reply(proc_id to, frame_builder& f);
@@ -210,6 +222,8 @@ private:
   std::mutex reference_actors_mutex_; // guards those that were asked for
   std::unordered_map<ref_id, caf::strong_actor_ptr> reference_actors_;
   shared_sources shared_;
+  function_cache functions_;
+  map_stops maps_;
   side_thread data_;
   side_thread apart_; // last: its thread uses the others
 };

@@ -13,6 +13,11 @@ constexpr std::size_t branches = 2;
 
 } // namespace
 
+shared_source::shared_source(const ref_id& id) : id_(id), here_(std::make_shared<detail::future_state>()) {
+}
+
+shared_source::~shared_source() = default;
+
 // -- on each process ----------------------------------------------------------------------------------------------------------
 
 void shared_source::bring() {

@@ -17,9 +17,8 @@ namespace troupe {
 /// changes once it is there.
 class shared_source : public std::enable_shared_from_this<shared_source> {
 public:
-  explicit shared_source(const ref_id& id) : id_(id) {
-  }
-  virtual ~shared_source() = default;
+  explicit shared_source(const ref_id& id);
+  virtual ~shared_source();
   shared_source(const shared_source&) = delete;
   shared_source& operator=(const shared_source&) = delete;
 
@@ -63,7 +62,7 @@ private:
   void send(const wish& to);
 
   const ref_id id_;
-  const std::shared_ptr<detail::future_state> here_ = std::make_shared<detail::future_state>();
+  const std::shared_ptr<detail::future_state> here_;
   std::mutex mutex_;
   bool asked_ = false;
   std::vector<wish> wishes_;

@@ -49,6 +49,9 @@ std::string function_label(const char* pretty);
 [[noreturn]] void throw_arguments_not_decodable(const std::string& label, const std::exception& e);
 [[noreturn]] void throw_result_not_serializable(const std::string& label, const std::exception& e);
 
+/// The answer of the task that the calling thread runs leaves as soon as it is there, though others follow: it has taken long. Inside of a task.
+void answer_at_once();
+
 template <class T>
 inline constexpr bool is_future = false;
 template <class T>

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/executor.hpp"
 #include "troupe/actors/process_list.hpp"
+#include "troupe/actors/sync.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/proc_id.hpp"
 #include "troupe/transport/reference.hpp"
@@ -77,6 +78,7 @@ public:
 
   private:
     task_control* const outer_;
+    detail::sync_scope::hidden calls_;
   };
 
   task_control();

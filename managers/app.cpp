@@ -461,7 +461,8 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
     job.abort(with == 0 ? 1 : with);
   };
   const auto leave = [&](int with) {
-    if (job.running()) {
+    job.stop_exchange();
+    if (job.running() && !job.wait_for_run(run_end_time)) {
       std::fprintf(stderr, "%s: a function of mpi_do is in an MPI call that can't be ended, or computes: aborting the MPI job\n", name.c_str());
       job.abort(with == 0 ? 1 : with);
     }
@@ -539,6 +540,7 @@ int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
   w.leaving = [&](bool apart) {
     if (apart)
       job.end_apart();
+    job.stop_exchange();
     job.stop_runs(std::numeric_limits<std::uint64_t>::max(), "this process leaves the cluster");
   };
   return run_worker(std::move(w), [this](const option_values& values) { apply(values); });

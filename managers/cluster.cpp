@@ -134,14 +134,14 @@ namespace {
 
 // What every worker answers, in the order of their ids. Those that are gone, or don't answer in time, are left out.
 template <class F>
-auto ask_workers(cluster& self, const std::vector<proc_id>& all, F f) {
+auto ask_workers(const std::vector<proc_id>& all, F f) {
   using answer = decltype(f());
   std::vector<future<answer>> open;
   for (auto id : all) {
     if (id == master_id)
       continue;
     try {
-      open.push_back(self.remotecall(id, direct(f)));
+      open.push_back(detail::begin_call(id, {.flags = detail::call_kept}, direct(f)));
     } catch (const error&) {
       // it has just gone
     }
@@ -184,7 +184,7 @@ std::vector<link_info> cluster::links() const {
   std::set<std::pair<proc_id, proc_id>> seen;
   for (auto& l : out)
     seen.emplace(l.a, l.b);
-  for (auto& links : ask_workers(const_cast<cluster&>(*this), process_.members().procs(), [] { return here().links(); }))
+  for (auto& links : ask_workers(process_.members().procs(), [] { return here().links(); }))
     for (auto& l : links)
       if (seen.emplace(l.a, l.b).second)
         out.push_back(l);
@@ -195,13 +195,19 @@ std::vector<process_statistics> cluster::statistics() const {
   std::vector<process_statistics> out{own_statistics(process_)};
   if (master_ == nullptr)
     return out;
-  for (auto& s : ask_workers(const_cast<cluster&>(*this), process_.members().procs(), [] { return here().statistics(); }))
+  for (auto& s : ask_workers(process_.members().procs(), [] { return here().statistics(); }))
     out.push_back(std::move(s.front()));
   return out;
 }
 
 std::vector<reference_info> cluster::references(proc_id id) const {
-  return const_cast<cluster&>(*this).remotecall_fetch(id, direct([] { return runtime::get().owned().list(); }));
+  return const_cast<cluster&>(*this).remotecall_fetch(id, direct([] {
+    auto& rt = runtime::get();
+    auto all = rt.owned().list();
+    for (auto& f : rt.functions().list())
+      all.push_back({f, {rt.id()}});
+    return all;
+  }));
 }
 
 std::string cluster::cookie() const {
@@ -214,8 +220,28 @@ void cluster::cookie(const std::string& value) {
 
 // -- calls --------------------------------------------------------------------------------------------------------------------------
 
-proc_id cluster::resolve(target where) const {
-  return where.is_any() ? process_.members().next_worker() : where.id();
+cluster::place cluster::resolve(const target& where, const call_options* options) const {
+  const auto pool = where.pool();
+  if (pool == nullptr)
+    return place{where.is_any() ? process_.members().next_worker() : where.id()};
+  const auto since = std::chrono::steady_clock::now();
+  const auto id = pool->take_alive(options == nullptr ? call_options{} : *options, since);
+  return {id, std::make_unique<detail::pool_turn>(*pool, id), since, detail::function_store_of(*pool)};
+}
+
+std::vector<proc_id> cluster::loop_workers(const loop_options& options) const {
+  return options.workers.empty() ? workers() : options.workers;
+}
+
+// One for each share; with smaller shares, for whoever is free, one for each worker.
+std::vector<proc_id> cluster::loop_workers_in_turn(const loop_options& options, std::uint64_t shares) const {
+  if (!options.workers.empty())
+    return options.workers;
+  std::vector<proc_id> out;
+  const auto n = options.chunk == 0 ? shares : workers().size();
+  for (std::uint64_t k = 0; k < std::max<std::uint64_t>(n, 1); ++k)
+    out.push_back(process_.members().next_worker());
+  return out;
 }
 
 void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {
@@ -234,6 +260,21 @@ void cluster::throw_composite(const std::vector<std::exception_ptr>& failed) {
   }
   if (!all.parts.empty())
     throw_error(std::move(all));
+}
+
+// -- pools --------------------------------------------------------------------------------------------------------------------------
+
+worker_pool cluster::default_worker_pool() const {
+  if (master_ != nullptr)
+    return master_->pool().get();
+  return const_cast<cluster&>(*this).remotecall_fetch(master_id, direct([] { return here().default_worker_pool(); }));
+}
+
+void cluster::default_worker_pool(const worker_pool& pool) {
+  static_cast<void>(pool.id()); // or it is an empty one
+  if (master_ != nullptr)
+    return master_->pool().set(pool);
+  remotecall_fetch(master_id, direct([](const worker_pool& p) { here().default_worker_pool(p); }), pool);
 }
 
 // -- data on every process ------------------------------------------------------------------------------------------------------------
@@ -301,11 +342,11 @@ void interrupt_tasks_here() {
 }
 
 // In parallel. Of a process that exits, the tasks have ended, too.
-void interrupt_those(cluster& self, const std::vector<proc_id>& ids) {
+void interrupt_those(const std::vector<proc_id>& ids) {
   std::vector<future<void>> told;
   for (auto id : ids) {
     try {
-      told.push_back(self.remotecall(id, direct(fn<interrupt_tasks_here>)));
+      told.push_back(detail::begin_call(id, {.flags = detail::call_kept}, direct(fn<interrupt_tasks_here>)));
     } catch (const process_exited&) {
     }
   }
@@ -326,12 +367,12 @@ void cluster::interrupt(const std::vector<proc_id>& ids) {
       throw_error(*gone);
     info(id); // or it is unknown
   }
-  interrupt_those(*this, ids);
+  interrupt_those(ids);
 }
 
 void cluster::interrupt() {
   require_master("interrupt");
-  interrupt_those(*this, workers());
+  interrupt_those(workers());
 }
 
 // -- MPI ----------------------------------------------------------------------------------------------------------------------------
@@ -342,6 +383,11 @@ mpi_manager cluster::mpi() const {
     throw usage_error{"this cluster has no MPI job: start the program with --mpi N, or by mpirun with --mpi-transport or --tcp-transport; or "
                       "add ranks with an mpi_manager"};
   return mpi_manager{job};
+}
+
+// Of ranks only the master knows.
+std::optional<rank_group> cluster::ranks_of(const std::vector<proc_id>& ids) const {
+  return master_ == nullptr ? std::nullopt : master_->ranks_of(ids);
 }
 
 // -- actors -------------------------------------------------------------------------------------------------------------------------

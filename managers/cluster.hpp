@@ -1,13 +1,22 @@
 #pragma once
 
+#include "troupe/actors/begin_call.hpp"
+#include "troupe/actors/cached_call.hpp"
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/call_options.hpp"
+#include "troupe/actors/collectives.hpp"
+#include "troupe/actors/rank_collectives.hpp"
 #include "troupe/actors/future.hpp"
-#include "troupe/actors/owned_references.hpp"
+#include "troupe/actors/local_task.hpp"
+#include "troupe/actors/pmap.hpp"
+#include "troupe/actors/reference_info.hpp"
 #include "troupe/actors/remote_channel.hpp"
 #include "troupe/actors/shared.hpp"
+#include "troupe/actors/loops.hpp"
 #include "troupe/actors/named.hpp"
+#include "troupe/actors/sync.hpp"
 #include "troupe/actors/task.hpp"
+#include "troupe/actors/worker_pool.hpp"
 #include "troupe/managers/cluster_manager.hpp"
 #include "troupe/managers/options.hpp"
 #include "troupe/managers/process_info.hpp"
@@ -40,19 +49,26 @@ struct any_t {};
 /// As the place of a call: the workers in turn, whatever they are busy with; the master if there are none.
 inline constexpr any_t any{};
 
-/// Where a call goes: to a process, or to any worker.
+/// Where a call goes: to a process, to any worker, or to a member of a pool, which it takes when the call is made, and for which it may block.
 class target {
 public:
   target(proc_id id) : id_(id) { // NOLINT: implicit
   }
   target(any_t) : any_(true) { // NOLINT: implicit
   }
+  target(const worker_pool& pool) : in_pool_(true), pool_(pool) { // NOLINT: implicit
+  }
 
   bool is_any() const {
     return any_;
   }
 
-  /// Means nothing if it is any.
+  /// Null if it isn't a pool.
+  const worker_pool* pool() const {
+    return in_pool_ ? &pool_ : nullptr;
+  }
+
+  /// Means nothing if it is any, or a pool.
   proc_id id() const {
     return id_;
   }
@@ -60,6 +76,8 @@ public:
 private:
   proc_id id_ = 0;
   bool any_ = false;
+  bool in_pool_ = false;
+  worker_pool pool_;
 };
 
 /// The cluster as seen from one of its processes. All functions may be called from any thread but the event loop's; those that block
@@ -71,7 +89,8 @@ private:
 class cluster {
   template <class F>
   static constexpr bool callable_everywhere = !std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>
-                                              && !std::same_as<std::remove_cvref_t<F>, call_options>;
+                                              && !std::same_as<std::remove_cvref_t<F>, call_options>
+                                              && !std::derived_from<std::remove_cvref_t<F>, worker_pool>;
 
 public:
   cluster(const cluster&) = delete;
@@ -123,7 +142,7 @@ public:
   /// The direct links: on the master all of the cluster, each once (asks every worker and blocks, 5 s at most); on a worker its own.
   std::vector<link_info> links() const;
 
-  /// What lives on a process and is referred to from anywhere, futures and channels, and who holds them. Asks it, and blocks.
+  /// What lives on a process and is referred to from anywhere, futures, channels, pools, and who holds them. Asks it, and blocks.
   std::vector<reference_info> references(proc_id id) const;
 
   /// What each process has sent, received and run, and who waits for whom, in the order of their ids: on the master of the whole
@@ -143,6 +162,9 @@ public:
   // All take call_options in front of their arguments, a deadline or a token or both: past the deadline the call ends with
   // deadline_exceeded, when the token is cancelled with `cancelled`, wherever it is: on its way, queued, or running, where its task is told. A future
   // becomes ready with that error; what blocks, and remote_do while it sends, throws it.
+  //
+  // All take a worker_pool as the place: they take one of its members, for which they block as worker_pool::take does, within the call's deadline, and give it back when the
+  // call has ended, whichever way and whether anybody waits for that or not; remote_do does as soon as the call is sent. A call that was given up by its caller has ended then.
 
   /// Calls F on a process and returns at once.
   template <class F, class... Args>
@@ -277,6 +299,58 @@ public:
   /// All workers.
   void interrupt();
 
+  // -- maps -------------------------------------------------------------------------------------------------------------------------
+
+  /// Calls F with each element of a range, or with those of several that stand at the same place, up to the end of the shortest, on the workers of a pool, and blocks for the results:
+  /// std::vector<R> in the order of the elements, nothing if F returns nothing; an F that returns future<T> gives T. Options may follow the ranges, see pmap_options; call_options stand in front.
+  ///
+  ///     auto ys = c.pmap(F, xs);        auto zs = c.pmap(F, xs, ys, pmap_options<R>{.retry_delays = exponential_backoff{3}});
+  ///
+  /// A range is anything that can be walked once; one that is random-access isn't copied, and must stay as it is until the map ends. Workers get elements in batches of about a
+  /// millisecond, and the next before the last is done. F travels once to each worker, with its captures and values; there it is called as const, or, if it can't be, a copy of it for each batch.
+  ///
+  /// The first error that on_error and retries don't handle stops the rest: what has begun is waited for, and then it is thrown, with the position of its element, item(); pmap_results tells
+  /// what was done. A worker that dies costs time only: see resubmit. Throws no_workers if there is none, or none is left; usage_error for a range that changes its size. Workers
+  /// that join the pool meanwhile take part. Past a deadline, or when its token is cancelled, or the thread interrupted, it throws at once, and tasks that run are told.
+  /// Any process, any thread; nests.
+  template <class F, class... Xs>
+    requires(sizeof...(Xs) > 0 && !std::same_as<std::remove_cvref_t<F>, call_options>)
+  auto pmap(F&& f, Xs&&... xs) {
+    return map(nullptr, f, xs...);
+  }
+  template <class F, class... Xs>
+  auto pmap(const call_options& options, F&& f, Xs&&... xs) {
+    return map(&options, f, xs...);
+  }
+  template <auto F, class... Xs>
+  auto pmap(Xs&&... xs) {
+    return map(nullptr, fn<F>, xs...);
+  }
+
+  /// The same, but results are handed over, by the calling thread: c.pmap_each(F, xs, sink[, options]). A sink that takes a result gets them in the order of the elements, and no more than 64 MiB
+  /// of results, or a few for each worker, wait for one before them; one that takes position and result gets them as they come. Of an F without results, it takes the position. What it throws ends the map.
+  template <class F, class... Xs>
+    requires(sizeof...(Xs) > 1 && !std::same_as<std::remove_cvref_t<F>, call_options>)
+  void pmap_each(F&& f, Xs&&... xs) {
+    map_each(nullptr, f, xs...);
+  }
+  template <class F, class... Xs>
+  void pmap_each(const call_options& options, F&& f, Xs&&... xs) {
+    map_each(&options, f, xs...);
+  }
+  template <auto F, class... Xs>
+  void pmap_each(Xs&&... xs) {
+    map_each(nullptr, fn<F>, xs...);
+  }
+
+  // -- pools ----------------------------------------------------------------------------------------------------------------------
+
+  /// The pool that work is spread over unless another is given, the same for all processes: all workers, those too that join later; while there are none it stands for the master, which can be
+  /// taken any number of times. Lives on the master. Elsewhere it is asked for, and that blocks.
+  worker_pool default_worker_pool() const;
+  /// Puts another pool in its place, for all processes; one that was the default before can be set again. Blocks until the master has it. Throws usage_error for an empty one.
+  void default_worker_pool(const worker_pool& pool);
+
   // -- data on every process ------------------------------------------------------------------------------------------------------
 
   /// A value that any process can use, without change: see shared. It is copied, or moved, and stays here until it is used elsewhere. Doesn't block.
@@ -325,7 +399,7 @@ public:
   /// addprocs throws launch_error (reason `refused`), whose text says which function threw what. Doesn't block. Master only. Throws not_serializable.
   template <class F>
   void on_join(F&& f) {
-    using how = form<std::decay_t<F>>;
+    using how = detail::call_form<std::decay_t<F>>;
     using task = detail::task_of<typename how::function>;
     require_master("on_join");
     byte_buffer bytes;
@@ -340,6 +414,136 @@ public:
   template <auto F>
   void on_join() {
     on_join(fn<F>);
+  }
+
+  // -- loops --------------------------------------------------------------------------------------------------------------------------
+  //
+  // All take loop_options in front of their arguments: they may be given to the workers in smaller shares, and survive the death of some. Workers run each share as
+  // one task, in which F is inlined; F and the operator travel once with each share. Loops may be nested, and run from tasks. With no workers the master does all.
+
+  /// Calls F(i) for the integers from `first` on, without `last`, on the workers: contiguous shares, as many as there are workers, which get them in turn as with `any`.
+  /// Returns at once. The ends are of any integer types; throws usage_error if one has no place in their common type. When F throws, its share ends; the future
+  /// fails with composite_error, the errors of all shares that failed in the order of the range, as soon as the last has ended; at a limit with deadline_exceeded or
+  /// `cancelled`. If the last copy of the future goes and nobody has seen its error, that is printed on stderr here. Cancelling the future stops all
+  /// shares. With options.chunk, no share begins after one has failed.
+  template <detail::index_type A, detail::index_type B, class F>
+  future<void> distributed_for(A first, B last, F&& f) {
+    return for_each_in({}, detail::range_of(first, last), std::forward<F>(f));
+  }
+  template <detail::index_type A, detail::index_type B, class F>
+  future<void> distributed_for(const loop_options& options, A first, B last, F&& f) {
+    return for_each_in(options, detail::range_of(first, last), std::forward<F>(f));
+  }
+  /// The same with F(x) for the elements of any input range, which is walked once, before this returns. They are copied to the workers in shares; F gets each as const.
+  template <detail::loop_range Xs, class F>
+  future<void> distributed_for(Xs&& xs, F&& f) {
+    return for_each_in({}, detail::range_of(std::forward<Xs>(xs), true), std::forward<F>(f));
+  }
+  template <detail::loop_range Xs, class F>
+  future<void> distributed_for(const loop_options& options, Xs&& xs, F&& f) {
+    return for_each_in(options, detail::range_of(std::forward<Xs>(xs), !detail::sends_later(options)), std::forward<F>(f));
+  }
+
+  /// F(first) op F(first + 1) op …, without `last`, from left to right: `op` needs only be associative, and is applied once less than there are values. Share k is folded by
+  /// the k-th worker in the order of ids, what that gives is folded here; if it is large (over 16 KiB), on the workers, down a tree, and only the result comes here. Blocks. A
+  /// value behind the operator is put in front of all, once, and is the result of an empty range; without one, that throws empty_range. What F or `op` throws is
+  /// thrown as remote_error: that of the first share that failed, when those in front of it have ended; the others are told to stop. Throws
+  /// process_exited if a worker dies, unless options.resubmit has another one do its share.
+  template <detail::index_type A, detail::index_type B, class F, class Op, class... Init>
+  auto distributed_reduce(A first, B last, F&& f, const Op& op, Init&&... init) {
+    return distributed_reduce(loop_options{}, first, last, std::forward<F>(f), op, std::forward<Init>(init)...);
+  }
+  template <detail::index_type A, detail::index_type B, class F, class Op, class... Init>
+  auto distributed_reduce(const loop_options& options, A first, B last, F&& f, const Op& op, Init&&... init) {
+    return detail::reduce_range(options, loop_workers(options), detail::range_of(first, last), std::forward<F>(f), op, std::forward<Init>(init)...);
+  }
+  /// The same with F(x) for the elements of any input range.
+  template <detail::loop_range Xs, class F, class Op, class... Init>
+  auto distributed_reduce(Xs&& xs, F&& f, const Op& op, Init&&... init) {
+    return distributed_reduce(loop_options{}, std::forward<Xs>(xs), std::forward<F>(f), op, std::forward<Init>(init)...);
+  }
+  template <detail::loop_range Xs, class F, class Op, class... Init>
+  auto distributed_reduce(const loop_options& options, Xs&& xs, F&& f, const Op& op, Init&&... init) {
+    return detail::reduce_range(options, loop_workers(options), detail::range_of(std::forward<Xs>(xs), true), std::forward<F>(f), op, std::forward<Init>(init)...);
+  }
+
+  // -- collectives --------------------------------------------------------------------------------------------------------------------
+  //
+  // One process asks others, any of them and in any order, to do something together, and blocks until all have done their part; each runs its own as a task. One that is listed
+  // twice does it twice. Values and partial results go from process to process, down and up a tree. What F or an operator throws is thrown as remote_error, of several
+  // that of the first process in the list; throws process_exited if one of them dies, and then others may not have been asked; unknown_process. Take call_options in front.
+  // If the master asks ranks of one MPI job, vectors and strings go from rank to rank by MPI (see docs/loops.md).
+
+  /// Folds the results of F() from `ids`, in that order: `op` needs only be associative. Throws empty_range if there are none.
+  template <class F, class Op>
+  auto reduce(const std::vector<proc_id>& ids, F&& f, const Op& op) {
+    return reduce_with(nullptr, ids, std::forward<F>(f), op);
+  }
+  template <class F, class Op>
+  auto reduce(const call_options& options, const std::vector<proc_id>& ids, F&& f, const Op& op) {
+    return reduce_with(&options, ids, std::forward<F>(f), op);
+  }
+
+  /// The same, and then calls use(result), if it is given, on each of them.
+  template <class F, class Op, class... Use>
+  auto allreduce(const std::vector<proc_id>& ids, F&& f, const Op& op, Use&&... use) {
+    return reduce_with(nullptr, ids, std::forward<F>(f), op, std::forward<Use>(use)...);
+  }
+  template <class F, class Op, class... Use>
+  auto allreduce(const call_options& options, const std::vector<proc_id>& ids, F&& f, const Op& op, Use&&... use) {
+    return reduce_with(&options, ids, std::forward<F>(f), op, std::forward<Use>(use)...);
+  }
+
+  /// Calls F(v) on each of them; v leaves this process once.
+  template <class V, class F>
+  void broadcast(const std::vector<proc_id>& ids, const V& v, F&& f) {
+    broadcast_with(nullptr, ids, v, std::forward<F>(f));
+  }
+  template <class V, class F>
+  void broadcast(const call_options& options, const std::vector<proc_id>& ids, const V& v, F&& f) {
+    broadcast_with(&options, ids, v, std::forward<F>(f));
+  }
+
+  /// The results of F() from each of them, in their order; nothing if F returns nothing. They come here directly.
+  template <class F>
+  auto gather(const std::vector<proc_id>& ids, F&& f) {
+    return detail::gather_over(nullptr, ids, f);
+  }
+  template <class F>
+  auto gather(const call_options& options, const std::vector<proc_id>& ids, F&& f) {
+    return detail::gather_over(&options, ids, f);
+  }
+
+  /// Blocks until each of them has begun all that this process gave it before.
+  void barrier(const std::vector<proc_id>& ids) {
+    detail::barrier_over(nullptr, ids);
+  }
+  void barrier(const call_options& options, const std::vector<proc_id>& ids) {
+    detail::barrier_over(&options, ids);
+  }
+
+  // -- what is waited for together --------------------------------------------------------------------------------------------------
+
+  /// Runs `block` here and now, and then blocks until every call has ended that this thread began in it with remotecall, spawnat, async or
+  /// distributed_for; not those that tasks began elsewhere, and not remote_do. Returns what the block returns. Blocks in blocks wait each for their
+  /// own calls. Throws composite_error with the errors of those that failed, in the order of the calls, also of those whose error the block has
+  /// seen. When the block throws, that is thrown, after the calls have ended; `interrupted` at once. What the caller's task is told, and
+  /// Ctrl-C, end the wait; the calls go on.
+  template <class Block>
+  decltype(auto) sync(Block&& block) {
+    return detail::run_sync(std::forward<Block>(block));
+  }
+
+  /// Runs F, which takes no arguments, as a task on this process, and returns at once. F and its result stay here: it may be any function object, and refer to
+  /// what lives as long as the task does; if F returns a future, the result is that one's. Otherwise as remotecall: an exception becomes remote_error, the future can be
+  /// cancelled. An F whose task never begins is destroyed.
+  template <class F>
+  auto async(F&& f) {
+    return collected(detail::begin_local_task(nullptr, std::forward<F>(f)));
+  }
+  template <class F>
+  auto async(const call_options& options, F&& f) {
+    return collected(detail::begin_local_task(&options, std::forward<F>(f)));
   }
 
   // -- MPI (include <troupe/mpi.hpp>) ----------------------------------------------------------------------------------------------
@@ -397,72 +601,85 @@ public:
   void undefine_on(const std::vector<std::string>& names, const std::optional<std::vector<proc_id>>& ids);
 
 private:
-  template <class F>
-  struct form {
-    using function = F;
-    static constexpr std::uint8_t flags = 0;
-    static const F& get(const F& f) {
-      return f;
-    }
-  };
+  using manner = detail::call_manner;
 
-  template <class F>
-  struct form<direct_t<F>> {
-    using function = F;
-    static constexpr std::uint8_t flags = detail::call_direct;
-    static const F& get(const direct_t<F>& f) {
-      return f.f;
-    }
-  };
-
-  struct manner {
-    std::uint8_t flags = 0;
-    // The caller is going to wait, and lends what it passes.
-    detail::lent_memory* lent = nullptr;
-    const call_options* options = nullptr;
-  };
+  using place = detail::call_place;
 
   template <class F, class... Args>
-  auto begin(const manner& m, target where, const F& f, Args&&... args) {
-    // a function that is passed by its name comes as a pointer, and is told what to do by `callable`
-    using how = form<std::decay_t<F>>;
-    using task = detail::task_of<typename how::function, Args...>;
-    using result = typename task::result;
-    const bool now = m.lent != nullptr;
-    const bool waits_for_result = (m.flags & detail::call_no_reply) == 0;
-    const auto flags = m.flags | how::flags | (m.options != nullptr || (waits_for_result && !now) ? detail::call_stoppable : 0);
-    detail::outgoing_call call{resolve(where), task::id(), static_cast<std::uint8_t>(flags), &task::label, m.options};
-    call.encode([&](writer& out) {
-      task::write_call(out, m.lent, how::get(f), std::forward<Args>(args)...);
-    });
-    if (waits_for_result) {
-      auto state = std::make_shared<detail::typed_future_state<result>>();
-      if ((flags & detail::call_kept) != 0)
-        state->set_call(detail::references_of_process(), call.id());
-      call.send(state, now);
-      return future<result>{std::move(state)};
-    }
-    if (m.options == nullptr)
-      call.send(nullptr, now);
-    else
-      call.send_unheard();
-    return future<result>{};
+  auto begin(const manner& m, const target& where, const F& f, Args&&... args) {
+    return begin(m, resolve(where, m.options), f, std::forward<Args>(args)...);
   }
 
   template <class F, class... Args>
-  auto wait_for_call(const call_options* options, target where, F&& f, Args&&... args) {
-    const auto to = resolve(where);
-    detail::lent_memory lent{to};
-    auto out = begin({.flags = detail::call_kept, .lent = &lent, .options = options}, to, std::forward<F>(f), std::forward<Args>(args)...);
+  auto begin(const manner& m, place to, const F& f, Args&&... args) {
+    using how = detail::call_form<std::decay_t<F>>;
+    using function = typename how::function;
+    if constexpr (detail::may_be_kept<function> && how::flags == 0)
+      if (const auto store = std::exchange(to.functions, nullptr)) {
+        const auto id = to.id;
+        const auto sent = store->get(how::get(f));
+        auto out = begin(m, std::move(to), detail::kept_callable<function>{sent, id, nullptr}, std::forward<Args>(args)...);
+        sent->sent_with(id, out.valid() ? out.shared_state() : nullptr);
+        return out;
+      }
+    auto out = detail::begin_call(std::move(to), m, f, std::forward<Args>(args)...);
+    if ((m.flags & detail::call_kept) != 0 && m.lent == nullptr)
+      detail::sync_scope::add(out);
+    return out;
+  }
+
+  // `use`: see allreduce.
+  template <class F, class Op, class... Use>
+  auto reduce_with(const call_options* options, const std::vector<proc_id>& ids, F&& f, const Op& op, Use&&... use) {
+    static_assert(sizeof...(Use) <= 1, "allreduce: behind the operator comes at most one function that uses the result");
+    if (ids.empty())
+      detail::throw_empty_range("a reduction over processes");
+    if constexpr (detail::goes_by_rank<typename detail::reduce_segment<std::decay_t<F>, Op>::result>) {
+      if (const auto group = ranks_of(ids))
+        return detail::reduce_on_ranks<std::decay_t<F>, Op, std::decay_t<Use>...>(options, ids, *group, f, op, use...);
+    }
+    auto out = detail::reduce_over(options, ids, std::forward<F>(f), op);
+    (detail::broadcast_over(options, ids, out, std::forward<Use>(use)), ...);
+    return out;
+  }
+
+  template <class V, class F>
+  void broadcast_with(const call_options* options, const std::vector<proc_id>& ids, const V& v, F&& f) {
+    if constexpr (detail::goes_by_rank<std::remove_cvref_t<V>>) {
+      if (v.size() * sizeof(*v.data()) >= detail::least_by_rank)
+        if (const auto group = ranks_of(ids))
+          return detail::broadcast_on_ranks<V, std::decay_t<F>>(options, ids, *group, v, f);
+    }
+    detail::broadcast_over(options, ids, v, std::forward<F>(f));
+  }
+
+  template <class Range, class F>
+  future<void> for_each_in(const loop_options& options, Range xs, F&& f) {
+    const detail::loop_division division{xs.size, loop_workers(options).size(), options.chunk};
+    return collected(detail::begin_for(options, division, loop_workers_in_turn(options, division.count()), std::move(xs), std::forward<F>(f)));
+  }
+
+  // A future that a sync block around it waits for.
+  template <class T>
+  static future<T> collected(future<T> f) {
+    detail::sync_scope::add(f);
+    return f;
+  }
+
+  template <class F, class... Args>
+  auto wait_for_call(const call_options* options, const target& where, F&& f, Args&&... args) {
+    auto to = resolve(where, options);
+    detail::lent_memory lent{to.id};
+    auto out = begin({.flags = detail::call_kept, .lent = &lent, .options = options}, std::move(to), std::forward<F>(f), std::forward<Args>(args)...);
     out.wait();
     return out;
   }
 
   template <class F, class... Args>
-  auto fetch_call(const call_options* options, target where, F&& f, Args&&... args) {
-    const auto to = resolve(where);
-    detail::lent_memory lent{to};
-    return begin({.lent = &lent, .options = options}, to, std::forward<F>(f), std::forward<Args>(args)...).get();
+  auto fetch_call(const call_options* options, const target& where, F&& f, Args&&... args) {
+    auto to = resolve(where, options);
+    detail::lent_memory lent{to.id};
+    return begin({.lent = &lent, .options = options}, std::move(to), std::forward<F>(f), std::forward<Args>(args)...).get();
   }
 
   template <class F, class... Args>
@@ -492,7 +709,26 @@ private:
     throw_composite(failed);
   }
 
-  proc_id resolve(target where) const;
+  template <class F, class... Xs>
+  auto map(const call_options* limits, const F& f, Xs&... xs) {
+    return detail::with_options([&](const auto& options, auto&... ranges) { return detail::pmap(limits, options, [this] { return default_worker_pool(); }, f, ranges...); },
+                                xs...);
+  }
+
+  template <class F, class... Xs>
+  void map_each(const call_options* limits, const F& f, Xs&... xs) {
+    detail::with_options(
+      [&](const auto& options, auto&... ranges) {
+        detail::with_last([&](auto& sink, auto&... others) { detail::pmap_each(limits, options, [this] { return default_worker_pool(); }, sink, f, others...); },
+                          ranges...);
+      },
+      xs...);
+  }
+
+  place resolve(const target& where, const call_options* options) const;
+  std::optional<rank_group> ranks_of(const std::vector<proc_id>& ids) const;
+  std::vector<proc_id> loop_workers(const loop_options& options) const;
+  std::vector<proc_id> loop_workers_in_turn(const loop_options& options, std::uint64_t shares) const;
   void add_join_function(std::uint64_t task, std::uint8_t flags, std::string label, byte_buffer encoded);
   void remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit);
   static void throw_composite(const std::vector<std::exception_ptr>& failed);

@@ -27,6 +27,11 @@ constexpr auto link_time = 250ms;
 constexpr auto seen_time = 5s;
 constexpr auto leave_time = 5s;
 
+std::vector<proc_id> those_but_master(std::vector<proc_id> ids) {
+  std::erase(ids, master_id);
+  return ids;
+}
+
 std::uint64_t random_number() {
   std::random_device rd;
   std::uint64_t x = 0;
@@ -109,6 +114,7 @@ master::master(settings s)
               [this](proc_id id, const std::string& why) { link_down(id, why); },
               [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}},
              std::move(settings_.net)),
+    pool_([this] { return those_but_master(process_.members().procs()); }),
     names_(process_, [this] { return listeners(); }) {
   process_.make_runtime(settings_.threads);
   process_.members().add(process_.self());
@@ -197,6 +203,15 @@ void master::keep(const std::shared_ptr<own_manager>& manager) {
   std::lock_guard guard{own_managers_mutex_};
   std::erase_if(own_managers_, [](auto& weak) { return weak.expired(); });
   own_managers_.push_back(manager);
+}
+
+std::optional<rank_group> master::ranks_of(const std::vector<proc_id>& ids) {
+  std::lock_guard guard{own_managers_mutex_};
+  for (auto& weak : own_managers_)
+    if (const auto job = std::dynamic_pointer_cast<mpi_world>(weak.lock()))
+      if (auto group = job->group_of(ids))
+        return group;
+  return std::nullopt;
 }
 
 // Empty: at all addresses, of which the one is told that other hosts reach.
@@ -572,6 +587,12 @@ void master::broadcast(membership_change change) {
     write(f.out(), change);
     process_.net().send(id, f, urgency::now);
   }
+  // who is given a new worker by the pool has been told of it before
+  std::vector<proc_id> joined;
+  for (auto& m : change.joined)
+    joined.push_back(m.id);
+  if (!joined.empty())
+    pool_.joined(joined);
   check_seen();
 }
 

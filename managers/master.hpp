@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/default_pool.hpp"
 #include "troupe/managers/join.hpp"
 #include "troupe/managers/local_manager.hpp"
 #include "troupe/managers/mpi_world.hpp"
@@ -61,6 +62,9 @@ public:
     return settings_.job;
   }
 
+  /// These processes as a group of ranks, if they are all of one MPI job; see mpi_world::group_of.
+  std::optional<rank_group> ranks_of(const std::vector<proc_id>& ids);
+
   /// See cluster::rmprocs.
   void remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
 
@@ -73,6 +77,11 @@ public:
   /// See cluster::define.
   named_changes& names() {
     return names_;
+  }
+
+  /// See cluster::default_worker_pool.
+  default_pool& pool() {
+    return pool_;
   }
 
   /// Throws usage_error once there have been workers.
@@ -121,6 +130,7 @@ private:
   settings settings_;
   process process_;
   std::mutex changing_; // held by the one addition or removal that is done at a time
+  default_pool pool_;
   std::mutex cookie_mutex_;
   bool had_workers_ = false;
 

@@ -4,6 +4,7 @@
 #include "troupe/actors/task_control.hpp"
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/mpi_exchange.hpp"
 #include "troupe/managers/mpi_twins.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/transport/mpi.hpp"
@@ -150,11 +151,15 @@ mpi_job::mpi_job(MPI_Comm part, int level) : handles_(std::make_unique<handles>(
   MPI_Comm_dup(part, &h.of_runs);
   MPI_Comm_rank(h.comm, &rank_);
   MPI_Comm_size(h.comm, &size_);
+  if (level == MPI_THREAD_MULTIPLE)
+    exchange_ = std::make_unique<mpi_exchange>(h.comm);
+  rank_exchange::set_current(exchange_.get());
   the_job = this;
 }
 
 mpi_job::~mpi_job() {
   finish();
+  rank_exchange::set_current(nullptr);
   the_job = nullptr;
 }
 
@@ -379,8 +384,15 @@ void mpi_job::run(const mpi_run& which, const std::function<void(MPI_Comm)>& f) 
 }
 
 bool mpi_job::running() const {
+  if (exchange_ && exchange_->busy())
+    return true;
   std::lock_guard guard{handles_->mutex};
   return handles_->running != nullptr;
+}
+
+void mpi_job::stop_exchange() {
+  if (exchange_)
+    exchange_->stop();
 }
 
 void mpi_job::stop_runs(std::uint64_t up_to, const std::string& why) {

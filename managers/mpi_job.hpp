@@ -16,6 +16,8 @@
 
 namespace troupe {
 
+class mpi_exchange;
+
 /// The MPI job that this process is a rank of, or the part of it that is to be a cluster: from MPI_Init_thread to MPI_Finalize, or as long as a
 /// cluster's program runs if the user has initialized MPI. One for each process. What is collective is called by all ranks, in the same order;
 /// it blocks.
@@ -87,7 +89,7 @@ public:
   /// it. One run at a time.
   void run(const mpi_run& which, const std::function<void(MPI_Comm)>& f);
 
-  /// Whether a function is being run. Any thread.
+  /// Whether a function is being run, or a task waits for another rank's value. Any thread.
   bool running() const;
 
   /// Returns whether none is being run within the limit.
@@ -95,6 +97,9 @@ public:
 
   /// Ends the runs up to this number. Any thread.
   void stop_runs(std::uint64_t up_to, const std::string& why);
+
+  /// Ends what tasks wait for of other ranks, now and from now on. Any thread.
+  void stop_exchange();
 
   /// This process's, or null.
   static mpi_job* current();
@@ -115,6 +120,7 @@ private:
   std::atomic<bool> tied_{false};
   struct handles;
   std::unique_ptr<handles> handles_;
+  std::unique_ptr<mpi_exchange> exchange_; // null if only one thread may call MPI
 };
 
 } // namespace troupe

@@ -13,6 +13,7 @@
 namespace troupe {
 
 mpi_rank_manager::mpi_rank_manager(std::vector<mpi_job::rank_info> ranks) : ranks_(std::move(ranks)) {
+  set_exchanging();
   add(0, master_id);
 }
 

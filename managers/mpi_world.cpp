@@ -31,6 +31,24 @@ std::optional<mpi_world::turn> mpi_world::begin(std::optional<detail::future_sta
   return t;
 }
 
+std::optional<rank_group> mpi_world::group_of(const std::vector<proc_id>& procs) {
+  if (!exchanging_ || survivable_ || procs.size() < 2)
+    return std::nullopt;
+  std::lock_guard guard{mutex_};
+  std::map<proc_id, int> free;
+  for (auto& [rank, id] : ranks_)
+    free.emplace(id, rank);
+  rank_group out;
+  for (auto id : procs) {
+    const auto found = free.extract(id);
+    if (found.empty())
+      return std::nullopt;
+    out.ranks.push_back(found.mapped());
+  }
+  out.number = ++last_group_;
+  return out;
+}
+
 void mpi_world::in_disorder() {
   std::lock_guard guard{mutex_};
   ++communicator_;

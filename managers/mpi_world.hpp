@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/future_state.hpp"
+#include "troupe/actors/rank_exchange.hpp"
 #include "troupe/managers/own_manager.hpp"
 
 #include <atomic>
@@ -49,6 +50,15 @@ public:
   /// `interrupted`.
   std::optional<turn> begin(std::optional<detail::future_state::time_point> limit, const std::shared_ptr<detail::future_state>& cancelled);
 
+  /// These processes as a group, for something new that they do; nothing if there are fewer than two, one of them is no rank, or is there twice, or if the ranks can't
+  /// hand each other values (see set_exchanging). Nor where ranks die alone: UCX, which MPICH is built on, aborts a rank that reads from one that dies.
+  std::optional<rank_group> group_of(const std::vector<proc_id>& procs);
+
+  /// All its ranks have a rank_exchange: several threads may call MPI. Before it has ranks.
+  void set_exchanging() {
+    exchanging_ = true;
+  }
+
   /// A function has failed, and may have left others in the middle of something.
   void in_disorder();
 
@@ -74,7 +84,9 @@ private:
   std::map<int, proc_id> ranks_;
   std::uint64_t last_run_ = 0;
   std::uint64_t communicator_ = 1;
+  std::uint64_t last_group_ = 0;
   std::atomic<bool> survivable_{false};
+  std::atomic<bool> exchanging_{false};
 };
 
 } // namespace troupe

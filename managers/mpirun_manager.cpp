@@ -20,6 +20,8 @@
 #include <thread>
 #include <unistd.h>
 
+#include <mpi.h>
+
 namespace troupe {
 
 namespace {
@@ -157,6 +159,8 @@ mpirun_manager::mpirun_manager(mpi_options options) : options_(std::move(options
     options_.np = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   if (options_.mpi_cmd.find(mpi_survival_flag) != std::string::npos)
     set_survivable();
+  if (options_.thread_level < 0 || options_.thread_level == MPI_THREAD_MULTIPLE)
+    set_exchanging();
   if (CLI::detail::split_up(options_.mpi_cmd).empty())
     throw usage_error{"mpi_options::mpi_cmd is the launcher with its arguments, it is empty"};
 }

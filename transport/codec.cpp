@@ -27,4 +27,38 @@ void throw_pointer_in_value(const found_pointer& found, std::string_view what) {
 
 } // namespace detail
 
+writer::element::element(writer& w) : writer_(w), at_(w.out_.size()), outside_(w.outside_ == nullptr ? 0 : w.outside_->size()) {
+  w.first_reference_ = w.references_ == nullptr ? 0 : w.references_->size();
+  w.put(std::uint64_t{0});
+  w.put(std::uint32_t{0});
+}
+
+writer::element::~element() {
+  std::uint64_t size = writer_.out_.size() - at_ - header;
+  if (writer_.outside_ != nullptr)
+    for (auto i = outside_; i < writer_.outside_->size(); ++i)
+      size += (*writer_.outside_)[i].bytes.size();
+  const auto count = static_cast<std::uint32_t>(writer_.references_ == nullptr ? 0 : writer_.references_->size() - writer_.first_reference_);
+  std::memcpy(writer_.out_.data() + at_, &size, sizeof size);
+  std::memcpy(writer_.out_.data() + at_ + sizeof size, &count, sizeof count);
+  writer_.first_reference_ = 0;
+}
+
+void writer::carry(held_reference_ptr to) {
+  if (references_ == nullptr)
+    held_reference::throw_outside();
+  references_->push_back(std::move(to));
+}
+
+void writer::refer(held_reference_ptr to) {
+  if (references_ == nullptr)
+    held_reference::throw_outside();
+  put(static_cast<std::uint32_t>(references_->size() - first_reference_));
+  references_->push_back(std::move(to));
+}
+
+void writer::leave_outside(const void* data, std::size_t size) {
+  outside_->push_back({out_.size(), {static_cast<const std::byte*>(data), size}, keeper_});
+}
+
 } // namespace troupe

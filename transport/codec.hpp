@@ -113,12 +113,7 @@ public:
   public:
     static constexpr std::size_t header = sizeof(std::uint64_t) + sizeof(std::uint32_t);
 
-    explicit element(writer& w)
-      : writer_(w), at_(w.out_.size()), outside_(w.outside_ == nullptr ? 0 : w.outside_->size()) {
-      w.first_reference_ = w.references_ == nullptr ? 0 : w.references_->size();
-      w.put(std::uint64_t{0});
-      w.put(std::uint32_t{0});
-    }
+    explicit element(writer& w);
     ~element();
     element(const element&) = delete;
     element& operator=(const element&) = delete;
@@ -130,19 +125,10 @@ public:
   };
 
   /// Notes a reference of bytes that are written as they are.
-  void carry(held_reference_ptr to) {
-    if (references_ == nullptr)
-      held_reference::throw_outside();
-    references_->push_back(std::move(to));
-  }
+  void carry(held_reference_ptr to);
 
   /// Notes a reference that goes with the frame, and writes its place among them. Throws codec_error if this is no frame's writer.
-  void refer(held_reference_ptr to) {
-    if (references_ == nullptr)
-      held_reference::throw_outside();
-    put(static_cast<std::uint32_t>(references_->size() - first_reference_));
-    references_->push_back(std::move(to));
-  }
+  void refer(held_reference_ptr to);
 
   /// While it lives, large blocks are referred to where they lie; `keeper` must keep them as they are.
   class referring {
@@ -167,7 +153,7 @@ public:
   /// The same as raw, for what may be large.
   void block(const void* data, std::size_t size) {
     if (keeper_ != nullptr && outside_ != nullptr && size >= landing::least)
-      outside_->push_back({out_.size(), {static_cast<const std::byte*>(data), size}, keeper_});
+      leave_outside(data, size);
     else
       raw(data, size);
   }
@@ -198,6 +184,8 @@ public:
   }
 
 private:
+  void leave_outside(const void* data, std::size_t size);
+
   byte_buffer& out_;
   actor_codec* actors_;
   std::vector<outside_block>* outside_ = nullptr;
@@ -205,17 +193,6 @@ private:
   std::vector<held_reference_ptr>* references_ = nullptr;
   std::size_t first_reference_ = 0;
 };
-
-inline writer::element::~element() {
-  std::uint64_t size = writer_.out_.size() - at_ - header;
-  if (writer_.outside_ != nullptr)
-    for (auto i = outside_; i < writer_.outside_->size(); ++i)
-      size += (*writer_.outside_)[i].bytes.size();
-  const auto count = static_cast<std::uint32_t>(writer_.references_ == nullptr ? 0 : writer_.references_->size() - writer_.first_reference_);
-  std::memcpy(writer_.out_.data() + at_, &size, sizeof size);
-  std::memcpy(writer_.out_.data() + at_ + sizeof size, &count, sizeof count);
-  writer_.first_reference_ = 0;
-}
 
 /// Takes values from bytes. Nothing is allocated for a length that the bytes that are left can't fill.
 class reader {

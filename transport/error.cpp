@@ -89,14 +89,12 @@ std::string describe_composite(const error_info& x) {
 }
 
 std::string describe(const error_info& x) {
-  switch (x.kind) {
-    case error_kind::remote:
-      return describe_remote(x);
-    case error_kind::composite:
-      return describe_composite(x);
-    default:
-      return x.message;
-  }
+  auto out = x.kind == error_kind::remote      ? describe_remote(x)
+             : x.kind == error_kind::composite ? describe_composite(x)
+                                               : x.message;
+  if (x.item != error_info::no_item)
+    out += "\nat element " + std::to_string(x.item) + " of a map";
+  return out;
 }
 
 // The innermost error of a chain of hops: what was thrown first.
@@ -202,6 +200,12 @@ const std::string& error::message() const noexcept {
 const std::vector<stack_frame>& error::stack() const noexcept {
   auto& first = origin(info());
   return first.stack.empty() ? info().stack : first.stack;
+}
+
+std::size_t error::item() const {
+  if (info().item == error_info::no_item)
+    throw usage_error{"this error isn't about an element of a map: " + std::string{what()}};
+  return static_cast<std::size_t>(info().item);
 }
 
 std::exception_ptr remote_error::nested() const {

@@ -3,6 +3,7 @@
 #include "troupe/transport/proc_id.hpp"
 #include "troupe/transport/stack_frame.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -108,10 +109,16 @@ struct error_info {
   std::vector<error_info> parts;
   /// For `launch`: who didn't come.
   std::vector<launch_failure> failures;
+  /// The element of a map that it is about, by its position from 0; no_item: none.
+  std::uint64_t item = no_item;
+  /// What goes with it on this process, and doesn't travel: see pmap_results.
+  std::shared_ptr<const void> attached{};
+
+  static constexpr std::uint64_t no_item = ~std::uint64_t{0};
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, error_info& x) {
-    return f(x.kind, x.pid, x.pids, x.message, x.host, x.task, x.type_name, x.stack, x.cause, x.parts, x.failures);
+    return f(x.kind, x.pid, x.pids, x.message, x.host, x.task, x.type_name, x.stack, x.cause, x.parts, x.failures, x.item);
   }
 };
 
@@ -142,6 +149,9 @@ public:
 
   /// Where it was thrown, innermost frame first; empty if it wasn't thrown by a function that was called.
   const std::vector<stack_frame>& stack() const noexcept;
+
+  /// Of the input of a map: the position, from 0, of the element that failed. Throws usage_error if it isn't about one.
+  std::size_t item() const;
 
   /// All of it, as it travels.
   const error_info& info() const noexcept {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -149,8 +150,8 @@ BOOST_AUTO_TEST_CASE(setting_and_waiting_never_miss_each_other) { // FU-12
     state s;
     std::atomic<bool> go{false};
     std::thread setter{[&] {
-      while (!go) {
-      }
+      while (!go)
+        std::this_thread::yield();
       s.set_value(value("x"));
     }};
     go = true;
@@ -236,4 +237,67 @@ BOOST_AUTO_TEST_CASE(jobs_that_wait_for_each_others_results_share_one_turn) { //
     });
   BOOST_TEST(states[0].wait(in(60s)));
   BOOST_TEST(failed == 0);
+}
+
+namespace {
+
+// Says when it ends, and whether its state was ready then.
+struct ending final : troupe::detail::until_ready {
+  ending(state* of, std::vector<bool>& seen) : of_(of), seen_(seen) {
+  }
+  ~ending() override {
+    seen_.push_back(of_ != nullptr && of_->ready());
+  }
+
+private:
+  state* of_;
+  std::vector<bool>& seen_;
+};
+
+} // namespace
+
+// WP-06
+BOOST_AUTO_TEST_CASE(what_is_held_until_it_is_ready_ends_before_anybody_can_see_that_it_is) {
+  const std::vector<std::function<void(state&)>> ways{[](state& s) { s.set_value(value("x")); }, [](state& s) { s.set_error(failure("x")); },
+                                                     [](state& s) { s.set_elsewhere(); }, [](state& s) { s.set_kept({}); }};
+  for (auto& way : ways) {
+    std::vector<bool> ends;
+    state s;
+    s.hold_until_ready(std::make_unique<ending>(&s, ends));
+    BOOST_TEST(ends.empty());
+    way(s);
+    BOOST_TEST(s.ready());
+    BOOST_TEST((ends == std::vector<bool>{false}));
+    s.set_value(value("y"));
+    BOOST_TEST(ends.size() == 1u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_held_until_it_is_ready_ends_with_a_state_that_never_is) {
+  std::vector<bool> ends;
+  {
+    state s;
+    s.hold_until_ready(std::make_unique<ending>(nullptr, ends));
+  }
+  BOOST_TEST(ends.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_held_until_it_is_ready_ends_once_however_many_set_the_state) {
+  for (int i = 0; i < 200; ++i) {
+    std::vector<bool> ends;
+    state s;
+    s.hold_until_ready(std::make_unique<ending>(nullptr, ends));
+    std::atomic<bool> go{false};
+    const auto set = [&](const auto& f) {
+      while (!go)
+        std::this_thread::yield();
+      f();
+    };
+    std::jthread a{[&] { set([&] { s.set_value(value("x")); }); }};
+    std::jthread b{[&] { set([&] { s.set_error(failure("x")); }); }};
+    go = true;
+    a.join();
+    b.join();
+    BOOST_REQUIRE(ends.size() == 1u);
+  }
 }

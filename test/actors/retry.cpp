@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(what_is_negative_or_not_a_number_is_refused_when_it_is_walk
                                                                                         {{.max = seconds{nan}}, "max"},
                                                                                         {{.factor = nan}, "factor is nan"},
                                                                                         {{.jitter = nan}, "jitter is nan"}}) {
-    const auto says = [&](const troupe::usage_error& e) { return std::string{e.what()}.find(named) != std::string::npos; };
+    const auto says = [named = named](const troupe::usage_error& e) { return std::string{e.what()}.find(named) != std::string::npos; };
     BOOST_CHECK_EXCEPTION(wrong.begin(), troupe::usage_error, says);
     fails f{0};
     BOOST_CHECK_EXCEPTION(retry(f, wrong), troupe::usage_error, says);

