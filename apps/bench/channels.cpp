@@ -1,6 +1,7 @@
 // Channels: values there and back, one way, in batches, large ones; and what futures and channels cost their owner.
 
 #include "bench/metrics.hpp"
+#include "bench/rate.hpp"
 
 #include <malloc.h>
 
@@ -17,19 +18,6 @@ constexpr int pairs_at_once = 500;
 constexpr int puts_at_once = 2000;
 constexpr int batch = 1000;
 constexpr std::size_t megabyte_of_doubles = (std::size_t{1} << 20) / sizeof(double);
-
-template <class Round>
-figure rate_of(const char* name, const options& o, double count, const char* unit, Round round) {
-  samples rates;
-  round(); // warms up
-  const auto end = after(seconds{o.time});
-  do
-    rates.add(count / seconds_of(round));
-  while (clock::now() < end);
-  figure f{name, rates.median(), unit, {}};
-  f.with("min", rates.min()).with("max", rates.max()).with("p10", rates.percentile(10)).with("p90", rates.percentile(90));
-  return f.with("n", rates.size());
-}
 
 // Takes until the channel is closed. Returns how many values came.
 template <class T>

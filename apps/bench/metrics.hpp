@@ -100,6 +100,14 @@ figure measure_channel_batch_rate(troupe::cluster& c, const options& o);
 figure measure_channel_bandwidth(troupe::cluster& c, const options& o);
 figure measure_reference_memory(troupe::cluster& c, const options& o);
 
+// maps.cpp: per second, % of the CPUs, bytes
+figure measure_pmap_rate(troupe::cluster& c, const options& o);
+figure measure_pmap_rate_batched(troupe::cluster& c, const options& o);
+figure measure_pmap_rate_default(troupe::cluster& c, const options& o);
+figure measure_pmap_efficiency(troupe::cluster& c, const options& o);
+figure measure_reduce_rate(troupe::cluster& c, const options& o);
+figure measure_with_copies(troupe::cluster& c, const options& o);
+
 // startup.cpp: s
 figure measure_startup_4(troupe::cluster& c, const options& o);
 figure measure_startup_16(troupe::cluster& c, const options& o);
