@@ -43,8 +43,8 @@ function_cache::function function_cache::get_or_add(const ref_id& id, std::uint6
   }
   auto made = make();
   std::lock_guard guard{mutex_};
-  if (std::find(forgotten_.begin(), forgotten_.end(), id) != forgotten_.end())
-    return made;
+  if (gone_.contains(id.whence) || std::find(forgotten_.begin(), forgotten_.end(), id) != forgotten_.end())
+    return made; // a call that was behind that
   return checked(id, all_.try_emplace(id, entry{type, std::move(made)}).first->second, type); // another task may have been first
 }
 
@@ -67,6 +67,7 @@ void function_cache::peer_lost(proc_id id) {
   std::vector<function> last;
   {
     std::lock_guard guard{mutex_};
+    gone_.insert(id);
     std::erase_if(all_, [&](auto& x) {
       if (x.first.whence != id)
         return false;

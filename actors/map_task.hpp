@@ -219,8 +219,10 @@ private:
         for (; i < n && !guard.stopped(); ++i)
           one(i);
       } catch (...) {
-        if (batch_guard::told_to_stop())
-          throw; // that isn't this element's
+        if (batch_guard::told_to_stop()) { // that isn't this element's
+          static_cast<void>(guard.stopped());
+          throw;
+        }
         bad(i, describe_item_failure(label()));
         ++i;
       }
