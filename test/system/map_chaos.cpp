@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE map_chaos
 // Maps at random while workers die, leave and join. TROUPE_CHAOS_SEED repeats a run, as far as threads let it; TROUPE_CHAOS_SECONDS says how long it goes on.
 #include "system/harness.hpp"
+#include "system/walked_numbers.hpp"
 
 #include "troupe/actors/runtime.hpp"
 
@@ -96,49 +97,6 @@ public:
 private:
   std::set<proc_id> members_;
   std::set<proc_id> idle_;
-};
-
-// Walks once.
-class counting {
-public:
-  class iterator {
-  public:
-    using value_type = int;
-    using difference_type = std::ptrdiff_t;
-    explicit iterator(counting* of = nullptr) : of_(of) {
-    }
-    int operator*() const {
-      return of_->at_;
-    }
-    iterator& operator++() {
-      ++of_->at_;
-      return *this;
-    }
-    void operator++(int) {
-      ++*this;
-    }
-    friend bool operator==(const iterator& i, std::default_sentinel_t) {
-      return i.at_end();
-    }
-    bool at_end() const {
-      return of_->at_ >= of_->end_;
-    }
-
-  private:
-    counting* of_;
-  };
-  explicit counting(int end) : end_(end) {
-  }
-  iterator begin() {
-    return iterator{this};
-  }
-  static std::default_sentinel_t end() {
-    return {};
-  }
-
-private:
-  int at_ = 0;
-  int end_;
 };
 
 bool is_left_alone(proc_id id) {
@@ -318,7 +276,7 @@ static const scenario interrupted_map{"interrupted_map", [](troupe::cluster& c) 
                                         }};
                                         int status = 1;
                                         try {
-                                          counting endless{1 << 30};
+                                          walked_numbers endless{1 << 30};
                                           c.pmap_each([](int x) { return x; }, endless, [](int) {}, pmap_options<>{.batch_size = 1});
                                         } catch (const troupe::interrupted&) {
                                           status = 7;
@@ -388,7 +346,7 @@ std::string map_by(const plan& p, const worker_pool* pool) {
   });
   std::vector<std::int64_t> ys;
   if (p.walked) {
-    counting xs{p.n};
+    walked_numbers xs{p.n};
     ys = here().pmap(limits, f, xs, o);
   } else {
     ys = here().pmap(limits, f, range(p.n), o);

@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE pmap
 #include "system/harness.hpp"
+#include "system/walked_numbers.hpp"
 
 #include <atomic>
 #include <forward_list>
@@ -75,54 +76,6 @@ std::string fresh_path(const char* name) {
   std::filesystem::remove(path);
   return path;
 }
-
-// Walks once, tells how far it was drawn.
-class numbers {
-public:
-  class iterator {
-  public:
-    using value_type = int;
-    using difference_type = std::ptrdiff_t;
-
-    explicit iterator(numbers* of = nullptr) : of_(of) {
-    }
-    int operator*() const {
-      return of_->at_;
-    }
-    iterator& operator++() {
-      ++of_->at_;
-      return *this;
-    }
-    void operator++(int) {
-      ++*this;
-    }
-    friend bool operator==(const iterator& i, std::default_sentinel_t) {
-      return i.at_end();
-    }
-    bool at_end() const {
-      return of_->at_ >= of_->end_;
-    }
-
-  private:
-    numbers* of_;
-  };
-
-  explicit numbers(int end) : end_(end) {
-  }
-  iterator begin() {
-    return iterator{this};
-  }
-  static std::default_sentinel_t end() {
-    return {};
-  }
-  int drawn() const {
-    return at_;
-  }
-
-private:
-  int at_ = 0;
-  int end_;
-};
 
 // Counts on each process how often it is written and read.
 struct heavy {
@@ -232,7 +185,7 @@ BOOST_AUTO_TEST_CASE(ranges_are_walked_together_up_to_the_end_of_the_shortest) {
   BOOST_TEST(here().pmap<count_call>(std::forward_list<int>{}).empty());
   BOOST_TEST(calls_on(w.ids()) == 0);
   BOOST_TEST(here().pmap<plus_one>(ints{41}) == ints{42}, boost::test_tools::per_element());
-  numbers once{100};
+  walked_numbers once{100};
   BOOST_TEST(here().pmap<plus_one>(once) == range(1, 100), boost::test_tools::per_element());
   std::string upper;
   for (char c : here().pmap([](char c) { return static_cast<char>(c - 'a' + 'A'); }, std::string{"abc"}))
@@ -620,7 +573,7 @@ BOOST_AUTO_TEST_CASE(workers_that_join_take_part) {
 // PF-34
 BOOST_AUTO_TEST_CASE(no_more_is_drawn_than_is_needed) {
   workers w{4};
-  numbers endless{1 << 30};
+  walked_numbers endless{1 << 30};
   BOOST_CHECK_THROW(here().pmap(
                       [](int x) {
                         if (x == 10)
@@ -631,7 +584,7 @@ BOOST_AUTO_TEST_CASE(no_more_is_drawn_than_is_needed) {
                       endless, pmap_options<>{.batch_size = 1, .ahead = 0}),
                     troupe::remote_error);
   BOOST_TEST(endless.drawn() <= 20);
-  numbers blocked{1 << 30};
+  walked_numbers blocked{1 << 30};
   const auto gate = troupe::remote_channel<int>::on(here(), 1, 1);
   std::thread map{[&] {
     try {
@@ -649,7 +602,7 @@ BOOST_AUTO_TEST_CASE(no_more_is_drawn_than_is_needed) {
 BOOST_AUTO_TEST_CASE(results_are_handed_over_as_they_come) {
   workers w{2};
   constexpr int n = 1 << 20;
-  numbers input{n};
+  walked_numbers input{n};
   int drawn_at_first = 0;
   ints got;
   here().pmap_each<plus_one>(input, [&](int y) {
@@ -671,7 +624,7 @@ BOOST_AUTO_TEST_CASE(results_are_handed_over_as_they_come) {
 // what waits for an element before it is bounded
 BOOST_AUTO_TEST_CASE(a_slow_first_element_doesnt_make_all_others_wait_in_memory) {
   workers w{2};
-  numbers input{1 << 20};
+  walked_numbers input{1 << 20};
   bool first = true;
   int drawn = 0;
   BOOST_CHECK_THROW(here().pmap_each(
