@@ -159,6 +159,8 @@ struct map_task<F, parameters<Ps...>> {
       std::vector<std::pair<std::uint32_t, error_info>> errors;
       for (std::uint32_t i = 0; i < report.failed; ++i) {
         const auto place = in.get<std::uint32_t>();
+        if (place >= report.tried || (i > 0 && place <= errors.back().first))
+          throw codec_error{"an error of element " + std::to_string(place) + " of " + std::to_string(report.tried) + ", out of order"};
         errors.emplace_back(place, troupe::read<error_info>(in));
       }
       [[maybe_unused]] std::span<const std::byte> bytes;
