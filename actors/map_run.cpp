@@ -166,7 +166,6 @@ private:
   void take_view(const pool_view& view);
   void take_custom();
   void fill_all();
-  void fill(member& m);
   bool give(member& m);
   bool may_draw() const;
   std::optional<share> next_share(const member& m);

@@ -95,11 +95,6 @@ void sent_function::forget(proc_id gone) {
   known_.erase(gone);
 }
 
-std::vector<proc_id> sent_function::holders() const {
-  std::lock_guard guard{mutex_};
-  return {sent_.begin(), sent_.end()};
-}
-
 std::shared_ptr<const void> kept_function(const ref_id& id, std::uint64_t type) {
   return runtime::get().functions().get(id, type);
 }

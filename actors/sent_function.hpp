@@ -54,8 +54,6 @@ public:
   const ref_id& id() const {
     return id_;
   }
-  /// The processes that have it, or get it with what is on its way.
-  std::vector<proc_id> holders() const;
 
 protected:
   /// Takes a number, unless it is plain.
@@ -68,7 +66,7 @@ private:
 
   const function_form form_;
   ref_id id_;
-  mutable std::mutex mutex_; // guards the next ones
+  std::mutex mutex_; // guards the next ones
   std::set<proc_id> sent_;
   std::set<proc_id> called_; // with calls of which nobody here waits for the end
   std::set<proc_id> known_;
