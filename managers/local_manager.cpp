@@ -144,7 +144,7 @@ void local_manager::give_up_silent(const launch_options& options, gathering& g) 
   g.sink = nullptr;
 }
 
-local_manager::child_ptr local_manager::start(const launch_options& options, int, const std::shared_ptr<gathering>& g) {
+local_manager::child_ptr local_manager::start(const launch_options& options, int index, const std::shared_ptr<gathering>& g) {
   child_options o;
   o.program = options.exename.empty() ? own_program() : options.exename;
   o.args = options.exeflags;
@@ -155,7 +155,7 @@ local_manager::child_ptr local_manager::start(const launch_options& options, int
                                "--launch-timeout=" + std::to_string(options.launch_timeout.count() / 1000.0)});
   o.args.push_back("--threads=" + std::to_string(options.threads < 1 ? 1 : options.threads));
   o.dir = options.dir;
-  o.env = options.env;
+  o.env = env_of(options.env, index);
   add_thread_limits(o.env);
   o.env_removed_prefixes = launcher_variables();
   auto c = std::make_shared<child>(o);

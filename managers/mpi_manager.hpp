@@ -31,7 +31,8 @@ struct mpi_options {
   std::string exename{};
   std::vector<std::string> exeflags{};
   std::string dir{};
-  std::vector<std::pair<std::string, std::string>> env{};
+  /// The same for all ranks: values that are functions are asked for worker 0's.
+  env_list env{};
   int threads = 0;
 
   operator launch_options() const;

@@ -277,7 +277,7 @@ void mpirun_manager::start(const launch_options& options, const mpi_job_orders& 
                                "--launch-timeout=" + std::to_string(options.launch_timeout.count() / 1000.0),
                                "--threads=" + std::to_string(std::max(1, options.threads))});
   o.dir = options.dir;
-  o.env = options.env;
+  o.env = env_of(options.env, 0);
   add_thread_limits(o.env);
   o.env_removed_prefixes = launcher_variables();
   auto j = std::make_shared<job>(o);

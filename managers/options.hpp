@@ -2,12 +2,122 @@
 
 #include <array>
 #include <chrono>
+#include <concepts>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace troupe {
+
+/// Which processes of a cluster have links, and may call each other. A process may always call itself, and the master and each worker each other.
+enum class topology {
+  /// Every pair.
+  all_to_all,
+  /// Master and workers, no two workers.
+  master_worker,
+  /// Besides, those pairs of workers that their manager names: see worker_config::connect_idents.
+  custom,
+};
+
+/// The shell that runs commands on a host that is reached by ssh.
+enum class shell { posix, csh, wincmd };
+
+/// "all-to-all", "posix", …
+std::string_view to_string(topology t);
+std::string_view to_string(shell s);
+
+/// A topology, or its word ("master-worker", also "master_worker"): throws usage_error for any other. Made from nothing, it is that of the cluster,
+/// all-to-all at first.
+class topology_choice {
+public:
+  topology_choice() = default;
+  topology_choice(topology t) : value_(t) { // NOLINT: implicit
+  }
+  topology_choice(const char* word) : topology_choice(std::string{word}) { // NOLINT: implicit
+  }
+  topology_choice(const std::string& word); // NOLINT: implicit
+
+  operator topology() const {
+    return value_.value_or(topology::all_to_all);
+  }
+  /// Whether it was made from something.
+  bool given() const {
+    return value_.has_value();
+  }
+
+private:
+  std::optional<topology> value_;
+};
+
+/// Whether links between workers open on first use. Made from nothing, it is what holds in the cluster, yes at first.
+class lazy_choice {
+public:
+  lazy_choice() = default;
+  lazy_choice(std::same_as<bool> auto lazy) : value_(lazy) { // NOLINT: implicit
+  }
+
+  operator bool() const {
+    return value_.value_or(true);
+  }
+  /// Whether it was made from something.
+  bool given() const {
+    return value_.has_value();
+  }
+
+private:
+  std::optional<bool> value_;
+};
+
+/// A shell, or its word: throws usage_error for any other.
+class shell_choice {
+public:
+  shell_choice() = default;
+  shell_choice(shell s) : value_(s) { // NOLINT: implicit
+  }
+  shell_choice(const char* word) : shell_choice(std::string{word}) { // NOLINT: implicit
+  }
+  shell_choice(const std::string& word); // NOLINT: implicit
+
+  operator shell() const {
+    return value_;
+  }
+
+private:
+  shell value_ = shell::posix;
+};
+
+/// The value of a variable of a worker's environment: a text, or a function from the worker's number on its host, from 0 on, to one, such as which GPU
+/// it is to use. The function is called on the master, by the thread that adds the worker.
+class env_value {
+public:
+  env_value() = default;
+  env_value(const char* text) : text_(text) { // NOLINT: implicit
+  }
+  env_value(std::string text) : text_(std::move(text)) { // NOLINT: implicit
+  }
+  template <class F>
+    requires std::convertible_to<std::invoke_result_t<const F&, int>, std::string>
+  env_value(F of_index) : of_index_(std::move(of_index)) { // NOLINT: implicit
+  }
+
+  std::string at(int index) const {
+    return of_index_ ? of_index_(index) : text_;
+  }
+
+private:
+  std::string text_;
+  std::function<std::string(int)> of_index_;
+};
+
+/// Variables by their names.
+using env_list = std::vector<std::pair<std::string, env_value>>;
+
+/// The variables of the worker with this number on its host.
+std::vector<std::pair<std::string, std::string>> env_of(const env_list& env, int index);
 
 /// What every way of starting workers understands.
 struct launch_options {
@@ -18,13 +128,19 @@ struct launch_options {
   /// Its working directory; empty: this process's.
   std::string dir{};
   /// Variables that are added to its environment.
-  std::vector<std::pair<std::string, std::string>> env{};
+  env_list env{};
+  /// The whole cluster's. It can't be changed while there are workers.
+  topology_choice topology{};
+  /// The whole cluster's, which can't be changed while there are workers. Only all-to-all can be lazy: other topologies open their links when workers join.
+  lazy_choice lazy{};
   /// Where workers listen, a numeric address, with ":port" behind it if the port matters. Empty: loopback for local workers.
   std::string bind_addr{};
   /// How long a worker may take from its start until it has joined. Positive.
   std::chrono::milliseconds launch_timeout{60000};
   /// Tasks that a worker runs at a time; 0: what this program was given by --threads.
   int threads = 0;
+  /// How many times a worker that is lost is replaced by a new one, with a new id, and that one in its turn. Not one that is removed.
+  int respawn = 0;
   /// Whether addprocs returns those who came when some failed; otherwise it throws, and those who came stay.
   bool partial = false;
   /// For managers of one's own. Those of troupe throw usage_error on keys they don't know.
@@ -36,15 +152,51 @@ struct local_options {
   std::string exename{};
   std::vector<std::string> exeflags{};
   std::string dir{};
-  std::vector<std::pair<std::string, std::string>> env{};
+  env_list env{};
+  topology_choice topology{};
+  lazy_choice lazy{};
   std::string bind_addr{};
   std::chrono::milliseconds launch_timeout{60000};
   int threads = 0;
+  int respawn = 0;
   /// Whether workers listen on 127.0.0.1 only, where no other host reaches them. Ignored if `bind_addr` is given.
   bool restrict_loopback = true;
   /// How long a worker that was asked to leave may take before it gets SIGUSR1, then SIGQUIT, then SIGKILL.
   std::array<std::chrono::milliseconds, 3> kill_after{std::chrono::seconds{15}, std::chrono::seconds{6},
                                                       std::chrono::seconds{15}};
+  bool partial = false;
+  std::map<std::string, std::string> extra{};
+
+  operator launch_options() const;
+};
+
+/// For workers on hosts that are reached by ssh; what it shares with launch_options means the same, on those hosts.
+struct ssh_options {
+  std::string exename{};
+  std::vector<std::string> exeflags{};
+  std::string dir{};
+  env_list env{};
+  topology_choice topology{};
+  lazy_choice lazy{};
+  std::string bind_addr{};
+  std::chrono::milliseconds launch_timeout{60000};
+  int threads = 0;
+  int respawn = 0;
+  /// The client, which is used for all that is done by ssh: a name in PATH or a file.
+  std::string ssh = "ssh";
+  /// Its arguments, one each, behind those that are always given.
+  std::vector<std::string> sshflags{};
+  /// Whether workers listen on their host's loopback only. The master reaches them through the ssh client (-L), and so they do each other, by way of
+  /// the master, unless they are on one host.
+  bool tunnel = false;
+  /// Whether there is one connection for each host that all ssh clients use (a ControlMaster); it is closed with the host's last worker.
+  bool multiplex = false;
+  /// How many connections may be in the making at a time, over all hosts, and tunnels for each host. sshd refuses some when there are more than ten.
+  int max_parallel = 10;
+  /// What runs commands there.
+  shell_choice shell{};
+  /// Whether the cookie stands on the worker's command line, where everyone on that host can read it, rather than go through standard input.
+  bool cmdline_cookie = false;
   bool partial = false;
   std::map<std::string, std::string> extra{};
 
