@@ -152,10 +152,36 @@ struct callable<broadcast_segment<F, V>> {
 /// Throws an error that has come up a tree of functions of this name as if its process had been called directly.
 [[noreturn]] void throw_without_hops(const error_info& why);
 
+/// Whether every process may call every other: see topology.
+bool all_may_call();
+
+/// Calls the processes of a tree one by one, from here, and blocks until all have ended.
+template <class Segment, class... Args>
+auto run_without_tree(const call_options* options, const std::vector<proc_id>& ids, const Segment& segment, const Args&... args) {
+  using result = decltype(std::declval<Segment&>()(ids, args...));
+  collective_calls<result> all;
+  for (auto id : ids)
+    all.begin([&] { return begin_call(id, {.options = options}, segment, std::vector<proc_id>{id}, args...); });
+  try {
+    all.wait();
+  } catch (const remote_error& e) {
+    throw_without_hops(e.info());
+  }
+  if constexpr (!std::is_void_v<result>) {
+    auto op = segment.op;
+    auto out = std::move(all.calls().front()).get();
+    for (std::size_t i = 1; i < ids.size(); ++i)
+      out = std::invoke(op, std::move(out), std::move(all.calls()[i]).get());
+    return out;
+  }
+}
+
 /// Calls the first process of a tree, and blocks until all have ended.
 template <class Segment, class... Args>
 auto run_tree(const call_options* options, const std::vector<proc_id>& ids, const Segment& segment, const Args&... args) {
   using result = decltype(std::declval<Segment&>()(ids, args...));
+  if (!all_may_call())
+    return run_without_tree(options, ids, segment, args...);
   collective_calls<result> root;
   root.begin([&] { return begin_call(ids.front(), {.options = options}, segment, ids, args...); });
   try {

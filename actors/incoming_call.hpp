@@ -17,6 +17,14 @@ struct runtime::incoming_call : stoppable_calls::entry {
   }
   ~incoming_call() {
     forget();
+    if (counted)
+      self->call_ended();
+  }
+
+  /// It is work of this process until this ends.
+  void count() {
+    counted = true;
+    self->open_calls_.fetch_add(1, std::memory_order_relaxed);
   }
 
   /// Takes it out of the table of calls that may be stopped.
@@ -27,6 +35,7 @@ struct runtime::incoming_call : stoppable_calls::entry {
 
   runtime* self;
   bool listed = false;
+  bool counted = false;
   detail::task_entry task;
   frame_view frame;
   std::size_t arguments_at = 0;

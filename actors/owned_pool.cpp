@@ -9,6 +9,8 @@ namespace {
 
 // Of so many members that have gone, an error says how.
 constexpr std::size_t most_told = 8;
+// So many of them can be replaced.
+constexpr std::size_t most_replaceable = 1024;
 
 } // namespace
 
@@ -196,15 +198,37 @@ bool owned_pool::withdraw(proc_id from, std::uint64_t number, reference_work&) {
 void owned_pool::forget(proc_id gone, const error_info& why, reference_work& out) {
   waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), [&](auto& q) { return q.from == gone; }), waiting_.end());
   std::erase_if(viewers_, [&](auto& v) { return v.q.from == gone; });
-  if (members_.erase(gone) > 0) {
-    std::erase(idle_, gone);
-    ++version_;
-    note_gone(gone, why);
-  }
+  remove(gone, why);
   for (auto& [id, m] : members_)
     for (std::size_t i = m.takers.size(); i-- > 0;)
       if (m.takers[i] == gone)
         give_back(id, m, i);
+  serve(out);
+}
+
+void owned_pool::remove(proc_id id, const error_info& why) {
+  const auto found = members_.find(id);
+  if (found == members_.end())
+    return;
+  slots_of_gone_[id] = found->second.slots;
+  if (slots_of_gone_.size() > most_replaceable)
+    slots_of_gone_.erase(slots_of_gone_.begin());
+  members_.erase(found);
+  std::erase(idle_, id);
+  ++version_;
+  note_gone(id, why);
+}
+
+void owned_pool::retire(proc_id id, const error_info& why, reference_work& out) {
+  remove(id, why);
+  serve(out);
+}
+
+void owned_pool::replace(proc_id lost, proc_id by, reference_work& out) {
+  const auto slots = slots_of_gone_.extract(lost);
+  if (!slots || members_.contains(by))
+    return;
+  add({by, slots.mapped(), 0});
   serve(out);
 }
 

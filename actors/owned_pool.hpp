@@ -32,6 +32,8 @@ public:
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
+  void retire(proc_id id, const error_info& why, reference_work& out) override;
+  void replace(proc_id lost, proc_id by, reference_work& out) override;
   void end(const reason& why, reference_work& out) override;
 
 private:
@@ -51,6 +53,7 @@ private:
   void ask_put(reference_question& q, reference_work& out);
   void ask_push(reference_question& q, reference_work& out);
   void add(const pool_member& m);
+  void remove(proc_id id, const error_info& why);
   void note_gone(proc_id id, const error_info& why);
   void serve(reference_work& out);
   bool serve(const reference_question& q, reference_work& out);
@@ -68,6 +71,7 @@ private:
   std::uint64_t version_ = 1;
   std::vector<proc_id> ended_; // the last members that have gone
   std::string how_ended_;
+  std::map<proc_id, std::int32_t> slots_of_gone_; // the last ones; for those that come in their places
 };
 
 } // namespace troupe

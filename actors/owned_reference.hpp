@@ -91,6 +91,14 @@ public:
   /// A process has gone: those there who wait are forgotten, and so is what was promised by it.
   virtual void forget(proc_id gone, const error_info& why, reference_work& out) = 0;
 
+  /// A process gets no new work from now on, for the reason given.
+  virtual void retire(proc_id, const error_info&, reference_work&) {
+  }
+
+  /// A process has come in the place of one that was lost.
+  virtual void replace(proc_id, proc_id, reference_work&) {
+  }
+
   using reason = std::function<error_info()>;
 
   /// Nobody holds it any more: whoever waits gets the error, which is made for them.

@@ -123,6 +123,26 @@ error_info owned_references::unknown(const ref_id& id) const {
                            + ": its last copy is gone, or there never was one", settings_.id);
 }
 
+template <class F>
+void owned_references::for_each(F f) {
+  reference_work work;
+  for (auto& s : shards_) {
+    std::lock_guard guard{s.mutex};
+    for (auto& [ref, e] : s.all)
+      if (const auto what = made_in(e))
+        f(*what, work);
+  }
+  do_work(work);
+}
+
+void owned_references::retire(proc_id id, const error_info& why) {
+  for_each([&](owned_reference& what, reference_work& work) { what.retire(id, why, work); });
+}
+
+void owned_references::replaced(proc_id lost, proc_id by) {
+  for_each([&](owned_reference& what, reference_work& work) { what.replace(lost, by, work); });
+}
+
 void owned_references::peer_lost(proc_id id, const error_info& why) {
   reference_work work;
   std::map<proc_id, byte_buffer> recounts;

@@ -69,6 +69,11 @@ public:
   /// A process has ended.
   void peer_lost(proc_id id, const error_info& why);
 
+  /// A process gets no new work any more.
+  void retire(proc_id id, const error_info& why);
+  /// A process has come in the place of one that was lost.
+  void replaced(proc_id lost, proc_id by);
+
   /// Sends an answer that comes later.
   void send(reference_answer& a) {
     settings_.answer(a);
@@ -81,6 +86,9 @@ public:
   std::size_t size() const;
 
 private:
+  template <class F>
+  void for_each(F f);
+
   struct parked {
     proc_id from;
     frame_view frame;

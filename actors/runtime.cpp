@@ -179,6 +179,28 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   hub_->peer_lost(id, why);
 }
 
+void runtime::peer_retires(proc_id id, const error_info& why) {
+  owned_.retire(id, why);
+}
+
+void runtime::peer_replaced(proc_id lost, proc_id by) {
+  owned_.replaced(lost, by);
+}
+
+void runtime::take_no_more_work(error_info why, std::function<void()> done) {
+  if (refuses_work_)
+    return;
+  why_refused_ = std::move(why);
+  work_done_ = std::move(done);
+  refuses_work_ = true;
+  call_ended();
+}
+
+void runtime::call_ended() {
+  if (open_calls_.fetch_sub(1, std::memory_order_acq_rel) == 1 && refuses_work_)
+    loop_.post([this] { work_done_(); });
+}
+
 void runtime::peer_unreachable(proc_id id, const error_info& why) {
   replies_.fail_all(id, why);
   hub_->peer_unreachable(id, why);
@@ -201,10 +223,15 @@ void runtime::take_call(proc_id from, frame_view& f) {
   if (task == nullptr)
     return report(client, unknown_task_error(from));
   client.label = task->label;
+  const bool counts = (client.flags & detail::call_direct) == 0;
+  if (counts && refuses_work_ && from != this->id())
+    return report(client, why_refused_);
   auto c = std::make_unique<incoming_call>(this, client);
   c->arguments_at = f.payload.size() - in.left();
   c->task = *task;
   c->frame = std::move(f);
+  if (counts)
+    c->count();
   if ((client.flags & detail::call_direct) != 0) {
     waiter::no_blocking guard{"a direct function must not block: it runs where its call is received"};
     return execute(*c);
@@ -535,7 +562,11 @@ std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_p
     take_question(to, v);
     return number;
   }
-  auto gone = send_at_once(to, f, now ? urgency::now : urgency::batched);
+  auto gone = waiting ? mesh_.barred(to) : std::nullopt;
+  if (gone && gone->kind != error_kind::not_connected)
+    gone.reset(); // what lives on a process that gets no new work is still there
+  if (!gone)
+    gone = send_at_once(to, f, now ? urgency::now : urgency::batched);
   if (gone && waiting && replies_.take(number))
     waiting->set_error(*gone);
   return number;
@@ -698,6 +729,8 @@ outgoing_call::outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags,
     limits_.emplace(*options, since.value_or(std::chrono::steady_clock::now()));
   auto& rt = runtime::get();
   check_process(to);
+  if (const auto why = rt.net().barred(to); why && ((flags & call_direct) == 0 || why->kind == error_kind::not_connected))
+    throw_error(*why);
   frame_.emplace(&rt.hub());
   auto& out = (*frame_)->start(frame_kind::call).out();
   out.put(std::uint64_t{0}); // the number comes when it is sent
@@ -768,6 +801,10 @@ void check_process(proc_id id) {
   if (id <= 0 || (rt.id() == master_id && !rt.net().knows(id) && id != master_id))
     throw_error(make_error_info(error_kind::unknown_process,
                                 "there is no process " + std::to_string(id) + " in this cluster", id));
+}
+
+bool all_may_call() {
+  return !runtime::get().net().restricted();
 }
 
 void answer_at_once() {

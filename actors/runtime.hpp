@@ -22,6 +22,7 @@
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -66,6 +67,13 @@ public:
   void peer_lost(proc_id id, const error_info& why);
   /// A process can't be reached: calls and requests that wait for it end with `why`.
   void peer_unreachable(proc_id id, const error_info& why);
+  /// A process gets no new work: pools do without it.
+  void peer_retires(proc_id id, const error_info& why);
+  /// A process has come in the place of one that was lost: pools take it in its place.
+  void peer_replaced(proc_id lost, proc_id by);
+  /// Calls of other processes to this one end with `why` from now on, but for direct ones; `done` is called once those that have come before have been answered, on
+  /// the loop's thread.
+  void take_no_more_work(error_info why, std::function<void()> done);
 
   // -- for calls ----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +200,7 @@ private:
   void run(incoming_call& c, task_control::task* task);
   void answer(const task_control::client& c, frame_builder& result);
   void report(const task_control::client& c, const error_info& why);
+  void call_ended();
   void stop_here(proc_id from, std::uint64_t number, const error_info& why);
   void look_after(task_control::run told);
   error_info still_running_error(const task_control::client& c) const;
@@ -206,6 +215,10 @@ private:
   loop& loop_;
   mesh& mesh_;
   settings settings_;
+  std::atomic<std::int64_t> open_calls_{1}; // of other processes and of this one, not direct; and one for this process, until it takes no more work
+  std::atomic<bool> refuses_work_{false};
+  error_info why_refused_;          // written before refuses_work_
+  std::function<void()> work_done_; // the same
   executor executor_;
   reply_table replies_;
   stoppable_calls stoppable_;

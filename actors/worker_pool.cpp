@@ -79,7 +79,10 @@ std::optional<error_info> why_no_member(proc_id id) {
   auto& rt = runtime::get();
   if (rt.id() == master_id && id != master_id && !rt.net().knows(id))
     return make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id);
-  return how_gone(id);
+  if (auto why = how_gone(id))
+    return why;
+  auto why = rt.net().barred(id);
+  return why && why->kind == error_kind::process_exited ? why : std::nullopt; // it gets no new work
 }
 
 void check_slots(int slots) {

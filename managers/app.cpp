@@ -7,6 +7,7 @@
 #include "troupe/managers/mpi_rank_manager.hpp"
 #include "troupe/managers/mpirun_manager.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/start_line.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
 
@@ -24,6 +25,7 @@
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <netdb.h>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -48,6 +50,10 @@ struct standard_options {
   std::string bind_addr;
   std::string cookie_file;
   double launch_timeout = 60;
+  std::string topology;
+  bool lazy = true;
+  std::string listen;
+  std::string join;
   int mpi = 0;
   std::string mpi_cmd = mpi_options{}.mpi_cmd;
   bool mpi_transport = false;
@@ -64,6 +70,7 @@ constexpr variable variables[] = {
   {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
   {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
+  {"--topology", "TROUPE_TOPOLOGY"}, {"--lazy", "TROUPE_LAZY"},
   {"--mpi", "TROUPE_MPI"}, {"--mpi-cmd", "TROUPE_MPI_CMD"},
   {"--mpi-transport", "TROUPE_MPI_TRANSPORT"}, {"--tcp-transport", "TROUPE_TCP_TRANSPORT"},
 };
@@ -114,9 +121,12 @@ std::string with_opposite(const std::string& names) {
   return names + ",!--no-" + names.substr(at + 2, end - at - 2);
 }
 
-std::string cookie_from(const std::string& file) {
+// `shared`: workers that come by themselves need the same one.
+std::string cookie_from(const std::string& file, bool shared) {
   try {
-    return read_cookie_file(file);
+    if (!shared)
+      return file.empty() ? make_cookie() : read_cookie_file(file);
+    return read_or_make_cookie_file(file.empty() ? default_cookie_file().string() : file);
   } catch (const std::exception& e) {
     throw CLI::ValidationError("--cookie-file", e.what());
   }
@@ -183,6 +193,8 @@ struct app::state {
   int run_alone_or_in_job(int argc, char** argv, const void* part, const body_function& body);
   /// `leave`: ends the job when something of the program can't be ended. May be empty, if there's no job.
   int run_master(int argc, char** argv, const body_function& body, const job_start& in_job = nullptr, const std::function<void(int status)>& leave = nullptr);
+  int run_guest();
+  void tell_guests(const endpoint& where, const std::string& program) const;
   int run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keeper, bool over_mpi);
   int run_launched_rank(int argc, char** argv);
   int run_launched_rank(worker_settings settings, mpi_job& job, rank_keeper& keeper);
@@ -236,6 +248,21 @@ void app::state::add_standard_options() {
     ->check(check_positive)->capture_default_str();
   add("--mpi", standard.mpi, "workers that mpirun starts, the ranks of one MPI job", "(number)")->check(check_positive);
   add("--mpi-cmd", standard.mpi_cmd, "how they are started; {np} is their number", "(command)")->capture_default_str();
+  add("--topology", standard.topology, "which workers may call each other; default: all-to-all", "(all-to-all or master-worker)")
+    ->check([](const std::string& word) -> std::string {
+      try {
+        if (topology_choice{word} != topology::custom)
+          return {};
+        return "'custom' needs a manager that says which workers are to be connected";
+      } catch (const usage_error& e) {
+        return e.what();
+      }
+    });
+  cli.add_flag("--lazy,!--no-lazy", standard.lazy, "whether links between workers open on first use; default: yes")->group("Cluster")->check(check_flag);
+  const auto listen = add("--listen", standard.listen, "let workers in that come by themselves, with --join; default: at all addresses", "(address)")->expected(0, 1);
+  const auto join = add("--join", standard.join, "run as a worker of the program that listens there", "(host:port)")->excludes(listen);
+  for (auto other : {"--procs", "--mpi"})
+    join->excludes(cli.get_option(other));
   auto over_mpi = cli.add_flag("--mpi-transport", standard.mpi_transport, "under mpirun: the ranks are the cluster, and their messages travel by MPI")
                     ->group("Cluster");
   cli.add_flag("--tcp-transport", standard.tcp_transport, "under mpirun: the ranks are the cluster, and their messages travel by TCP")
@@ -370,6 +397,36 @@ int app::run_body_on(int argc, char** argv, const void* part, const std::functio
 }
 
 namespace {
+
+// HOST:PORT, [ADDRESS]:PORT
+endpoint parse_host_and_port(const std::string& text) {
+  endpoint out;
+  try {
+    out = parse_bind_address(text);
+  } catch (const usage_error&) {
+    out.port = 0;
+  }
+  if (out.address.empty() || out.port == 0)
+    throw CLI::ValidationError("--join", "'" + text + "' is not HOST:PORT");
+  return out;
+}
+
+// All that a name stands for.
+std::vector<std::string> addresses_of(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* all = nullptr;
+  if (const auto problem = ::getaddrinfo(host.c_str(), nullptr, &hints, &all); problem != 0)
+    throw CLI::ValidationError("--join", "the host '" + host + "' can't be found: " + ::gai_strerror(problem));
+  std::vector<std::string> out;
+  for (auto i = all; i != nullptr; i = i->ai_next) {
+    char text[NI_MAXHOST] = {};
+    if (::getnameinfo(i->ai_addr, i->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
+      out.emplace_back(text);
+  }
+  ::freeaddrinfo(all);
+  return out;
+}
 
 // A flag of all ranks, which only rank 0 parses with the rest: on the command line or in the environment.
 bool is_asked_for(int argc, char** argv, const char* flag, const char* name) {
@@ -599,11 +656,34 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
   w.settings = std::move(settings);
   w.cookie = orders->cookie;
   w.announce = [](const endpoint&) {};
-  w.master = master_address{orders->master, orders->secret + "-" + std::to_string(job.rank())};
+  w.master = {{orders->master, orders->secret + "-" + std::to_string(job.rank())}};
   if (orders->master_host == host_name())
-    w.master->where.address = "127.0.0.1";
+    w.master.front().where.address = "127.0.0.1";
   std::signal(SIGINT, SIG_IGN);
   return serve(std::move(w), job, keeper);
+}
+
+// What the user types elsewhere.
+void app::state::tell_guests(const endpoint& where, const std::string& program) const {
+  const auto file = standard.cookie_file.empty() ? default_cookie_file().string() : standard.cookie_file;
+  process::warn("workers may come: " + program + " --join " + where.to_text() + " --cookie-file " + file);
+}
+
+// As a worker that comes by itself.
+int app::state::run_guest() {
+  const auto to = parse_host_and_port(standard.join);
+  const auto file = standard.cookie_file.empty() ? default_cookie_file().string() : standard.cookie_file;
+  prepared_worker w;
+  w.cookie = cookie_from(file, false);
+  w.settings.bind_addr = standard.bind_addr.empty() ? choose_bind_address() : standard.bind_addr;
+  w.settings.launch_timeout = standard.launch_timeout;
+  w.settings.threads = standard.threads;
+  w.announce = [](const endpoint&) {};
+  w.tells_why_not = true;
+  for (auto& address : addresses_of(to.address))
+    w.master.push_back({{address, to.port}, guest_claim});
+  w.joined = [this](proc_id id) { process::warn("this is worker " + std::to_string(id) + " of the cluster at " + standard.join); };
+  return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
 }
 
 int app::state::run_master(int argc, char** argv, const body_function& body, const job_start& in_job,
@@ -618,13 +698,19 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     if (std::find(before.begin(), before.end(), option) == before.end() || option == s.cli.get_help_ptr())
       s.not_sent.push_back(option);
   s.cli.parse(arguments(argc, argv, s.cli));
+  if (!s.standard.join.empty())
+    return run_guest();
   auto np = parse_procs(s.standard.procs);
-  auto cookie = s.standard.cookie_file.empty() ? make_cookie() : cookie_from(s.standard.cookie_file);
+  const bool listens = s.cli.get_option("--listen")->count() > 0;
+  auto cookie = cookie_from(s.standard.cookie_file, listens);
 
   master::settings settings;
   settings.cookie = std::move(cookie);
   settings.threads = s.standard.threads;
   settings.bind_addr = s.standard.bind_addr;
+  if (!s.standard.topology.empty())
+    settings.topology = s.standard.topology;
+  settings.lazy = s.standard.lazy;
   const std::chrono::milliseconds launch_timeout{static_cast<std::int64_t>(s.standard.launch_timeout * 1000)};
   settings.launch_timeout = launch_timeout;
   std::shared_ptr<mpi_world> ranks;
@@ -662,6 +748,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     cluster c{m.self(), &m};
     m.set_options(s.collect());
     try {
+      if (listens)
+        s.tell_guests(m.let_guests_in(s.standard.listen), file_name(argv[0]));
       if (ranks)
         c.addprocs(ranks, of_ranks);
       if (launched)

@@ -99,6 +99,38 @@ std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager,
   return require_master("addprocs").add(manager, std::move(options));
 }
 
+future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
+  return async([&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
+}
+
+future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager) {
+  auto options = manager ? manager->default_options() : launch_options{};
+  return addprocs_async(std::move(manager), std::move(options));
+}
+
+future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager, launch_options options) {
+  return async([&m = require_master("addprocs_async"), manager = std::move(manager), options = std::move(options)] { return m.add(manager, options); });
+}
+
+future<void> cluster::rmprocs_async(const std::vector<proc_id>& ids) {
+  return async(require_master("rmprocs_async").begin_removing(ids));
+}
+
+void cluster::drain(const std::vector<proc_id>& ids) {
+  require_master("drain").drain(ids, std::nullopt);
+}
+
+void cluster::drain_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit) {
+  const auto busy = require_master("drain").drain(ids, limit);
+  if (busy.empty())
+    return;
+  auto info = make_error_info(error_kind::timeout, "drain: after " + std::to_string(limit.count()) + " ms these workers still have something to do:", 0);
+  info.pids = busy;
+  for (auto id : busy)
+    info.message += " " + std::to_string(id);
+  throw_error(std::move(info));
+}
+
 void cluster::rmprocs(const std::vector<proc_id>& ids) {
   require_master("rmprocs").remove(ids, std::nullopt);
 }
@@ -220,10 +252,14 @@ void cluster::cookie(const std::string& value) {
 
 // -- calls --------------------------------------------------------------------------------------------------------------------------
 
+proc_id cluster::next_worker() const {
+  return process_.members().next_worker([&net = process_.net()](proc_id id) { return !net.barred(id); });
+}
+
 cluster::place cluster::resolve(const target& where, const call_options* options) const {
   const auto pool = where.pool();
   if (pool == nullptr)
-    return place{where.is_any() ? process_.members().next_worker() : where.id()};
+    return place{where.is_any() ? next_worker() : where.id()};
   const auto since = std::chrono::steady_clock::now();
   const auto id = pool->take_alive(options == nullptr ? call_options{} : *options, since);
   return {id, std::make_unique<detail::pool_turn>(*pool, id), since, detail::function_store_of(*pool)};
@@ -240,7 +276,7 @@ std::vector<proc_id> cluster::loop_workers_in_turn(const loop_options& options, 
   std::vector<proc_id> out;
   const auto n = options.chunk == 0 ? shares : workers().size();
   for (std::uint64_t k = 0; k < std::max<std::uint64_t>(n, 1); ++k)
-    out.push_back(process_.members().next_worker());
+    out.push_back(next_worker());
   return out;
 }
 

@@ -46,7 +46,7 @@ class process;
 /// See `any`.
 struct any_t {};
 
-/// As the place of a call: the workers in turn, whatever they are busy with; the master if there are none.
+/// As the place of a call: the workers that may be called from here, in turn, whatever they are busy with; the master if there are none.
 inline constexpr any_t any{};
 
 /// Where a call goes: to a process, to any worker, or to a member of a pool, which it takes when the call is made, and for which it may block.
@@ -120,6 +120,11 @@ public:
   std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager);
   std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager, launch_options options);
 
+  /// The same in the background: the future has their ids, or the error. When it is cancelled, those that haven't joined yet are given up. Master only.
+  future<std::vector<proc_id>> addprocs_async(int np, local_options options = {});
+  future<std::vector<proc_id>> addprocs_async(std::shared_ptr<cluster_manager> manager);
+  future<std::vector<proc_id>> addprocs_async(std::shared_ptr<cluster_manager> manager, launch_options options);
+
   /// Asks workers to leave, and blocks until their processes are gone. They no longer count from the start, and what they were working
   /// on ends with process_exited. The master and ids that aren't workers' are warned about on stderr and skipped. Master only.
   void rmprocs(const std::vector<proc_id>& ids);
@@ -130,6 +135,22 @@ public:
   template <class Rep, class Period>
   void rmprocs(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
     remove_within(ids, std::chrono::ceil<std::chrono::milliseconds>(limit));
+  }
+
+  /// Asks workers to leave: when this returns, they no longer count. The future is ready when their processes are gone. Master only.
+  future<void> rmprocs_async(const std::vector<proc_id>& ids);
+
+  /// Gives workers no new work: they are none of `workers` any more, pools do without them, and calls to them throw process_exited, but for direct functions; what lives
+  /// there can still be used. Blocks until all that they had before has been done, or they are gone. Usually rmprocs comes next. The master and ids that aren't workers'
+  /// are warned about on stderr and skipped. Master only.
+  void drain(const std::vector<proc_id>& ids);
+  void drain(proc_id id) {
+    drain(std::vector<proc_id>{id});
+  }
+  /// Throws timeout_error, with the ids that still have something to do, after `limit`; they go on with it, and get nothing new.
+  template <class Rep, class Period>
+  void drain(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
+    drain_within(ids, std::chrono::ceil<std::chrono::milliseconds>(limit));
   }
 
   /// Has `handler` called with each line that a worker writes to stdout or stderr, without its end, instead of having it printed. On a
@@ -725,11 +746,13 @@ private:
       xs...);
   }
 
+  proc_id next_worker() const;
   place resolve(const target& where, const call_options* options) const;
   std::optional<rank_group> ranks_of(const std::vector<proc_id>& ids) const;
   std::vector<proc_id> loop_workers(const loop_options& options) const;
   std::vector<proc_id> loop_workers_in_turn(const loop_options& options, std::uint64_t shares) const;
   void add_join_function(std::uint64_t task, std::uint8_t flags, std::string label, byte_buffer encoded);
+  void drain_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit);
   void remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit);
   static void throw_composite(const std::vector<std::exception_ptr>& failed);
   troupe::master& require_master(const char* what) const;

@@ -23,12 +23,16 @@ struct worker_config {
   std::vector<std::string> exeflags;
   /// 0: unknown.
   std::int64_t os_pid = 0;
+  /// In a custom topology: the number that stands for it, and the numbers of those workers that it is to have links to. A pair has a link if one of
+  /// the two names the other.
   int ident = 0;
   std::vector<int> connect_idents;
   /// The manager's own: found again in every call about this worker.
   std::any userdata;
   /// Not empty: the worker dials the master, instead of the other way round, and says this, which must be a secret.
   std::string claim;
+  /// Whether host and port lead to it from the master only. Other workers reach it by way of the master, unless they can dial it where it listens.
+  bool through_master = false;
 };
 
 /// What happens to a worker, for its manager.
@@ -63,6 +67,9 @@ public:
   /// Starts workers and reports each to the sink. Runs on the thread that called addprocs and may block, no longer than
   /// options.launch_timeout. addprocs throws what it throws.
   virtual void launch(const launch_options& options, launch_sink& sink) = 0;
+
+  /// Starts one worker in the place of one that was lost, as `launch` does: see launch_options::respawn. By default it throws usage_error.
+  virtual void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink);
 
   /// Called for each of its workers, on no particular thread; must not block.
   virtual void manage(proc_id, const worker_config&, manage_op) {

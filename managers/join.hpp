@@ -10,6 +10,9 @@
 
 namespace troupe {
 
+/// What a worker says when it dials a master that lets workers in which come by themselves; see hello::claim.
+inline constexpr auto guest_claim = "guest";
+
 /// An option of the program with its values, as the master resolved them.
 using option_values = std::vector<std::pair<std::string, std::vector<std::string>>>;
 
@@ -32,6 +35,8 @@ void run_join_function(proc_id here, const join_function& f);
 
 /// What the master tells a worker that it has adopted.
 struct join_request {
+  cluster_form form;
+  place_in_topology place;
   std::vector<member> members;
   option_values options;
   /// The named values that come beside this, with their numbers.
@@ -41,7 +46,7 @@ struct join_request {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, join_request& x) {
-    return f(x.members, x.options, x.values, x.functions);
+    return f(x.form, x.place, x.members, x.options, x.values, x.functions);
   }
 };
 

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <numeric>
 #include <optional>
 #include <sys/epoll.h>
 #include <system_error>
@@ -44,6 +45,7 @@ struct local_manager::child {
   }
 
   child_process process;
+  int index = 0; // on this host
   unique_fd input;
   std::array<std::chrono::milliseconds, 3> kill_after{};
   output_pump::id out = 0;
@@ -99,13 +101,24 @@ local_manager::child_ptr local_manager::child_of(const worker_config& config) {
 }
 
 void local_manager::launch(const launch_options& options, launch_sink& sink) {
+  std::vector<int> all(static_cast<std::size_t>(count_));
+  std::iota(all.begin(), all.end(), 0);
+  launch(options, sink, all);
+}
+
+void local_manager::relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) {
+  const auto c = child_of(lost);
+  launch(options, sink, {c ? c->index : 0});
+}
+
+void local_manager::launch(const launch_options& options, launch_sink& sink, const std::vector<int>& indices) {
   if (!options.extra.empty())
     throw usage_error{"local workers have no option '" + options.extra.begin()->first + "'"};
   if (options.launch_timeout <= 0ms)
     throw usage_error{"launch_timeout must be positive, it is " + std::to_string(options.launch_timeout.count()) + " ms"};
   auto g = std::make_shared<gathering>();
   g->sink = &sink;
-  for (int i = 0; i < count_; ++i) {
+  for (auto i : indices) {
     try {
       start(options, i, g);
     } catch (const std::invalid_argument& e) {
@@ -159,6 +172,7 @@ local_manager::child_ptr local_manager::start(const launch_options& options, int
   add_thread_limits(o.env);
   o.env_removed_prefixes = launcher_variables();
   auto c = std::make_shared<child>(o);
+  c->index = index;
   {
     std::lock_guard guard{children_mutex_};
     children_.push_back(c);

@@ -21,6 +21,7 @@ public:
   ~local_manager() override;
 
   void launch(const launch_options& options, launch_sink& sink) override;
+  void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) override;
   void manage(proc_id id, const worker_config& config, manage_op op) override;
   void kill(proc_id id, const worker_config& config) override;
   void lost(proc_id id, const worker_config& config) override;
@@ -34,6 +35,7 @@ private:
   using child_ptr = std::shared_ptr<child>;
   struct gathering;
 
+  void launch(const launch_options& options, launch_sink& sink, const std::vector<int>& indices);
   child_ptr start(const launch_options& options, int index, const std::shared_ptr<gathering>& g);
   void take_line(const child_ptr& c, std::string_view line, bool is_stderr, const std::shared_ptr<gathering>& g);
   void watch_end(const child_ptr& c, const std::shared_ptr<gathering>& g);

@@ -48,6 +48,9 @@ struct master::batch {
   int pending = 0;
   std::vector<proc_id> joined;
   std::vector<launch_failure> failures;
+  launch_options options;
+  proc_id replaces = 0; // the worker that was lost
+  place_in_topology place; // of that one
   detail::future_state done;
 
   void check() {
@@ -62,13 +65,15 @@ struct master::worker {
   proc_id id;
   worker_config config;
   std::shared_ptr<cluster_manager> manager;
-  std::chrono::milliseconds launch_timeout;
+  launch_options options;
+  proc_id replaces = 0;
   stage at = stage::joining;
   std::shared_ptr<batch> waiting; // for it to join, or to leave
   loop::timer_id timer = 0;
   std::optional<std::string> link_end;
   std::optional<exit_cause> cause;
   bool watched = false;
+  bool drained = false;
   bool told = false; // has been sent the members, and hears of all changes from then on
   std::uint64_t seen = 0;
 };
@@ -76,8 +81,8 @@ struct master::worker {
 // What managers report to. Hands everything to the loop's thread.
 class master::sink final : public launch_sink {
 public:
-  sink(master& m, std::shared_ptr<batch> b, std::shared_ptr<cluster_manager> manager, std::chrono::milliseconds timeout)
-    : master_(m), batch_(std::move(b)), manager_(std::move(manager)), timeout_(timeout) {
+  sink(master& m, std::shared_ptr<batch> b, std::shared_ptr<cluster_manager> manager)
+    : master_(m), batch_(std::move(b)), manager_(std::move(manager)) {
   }
 
   void launched(worker_config config) override {
@@ -88,7 +93,12 @@ public:
     }
     w->config = std::move(config);
     w->manager = manager_;
-    w->launch_timeout = timeout_;
+    w->options = batch_->options;
+    w->replaces = batch_->replaces;
+    if (w->replaces != 0) {
+      w->config.ident = batch_->place.ident;
+      w->config.connect_idents = batch_->place.connect_idents;
+    }
     w->waiting = batch_;
     master_.process_.events().post([&m = master_, w] {
       ++w->waiting->pending;
@@ -104,15 +114,26 @@ private:
   master& master_;
   std::shared_ptr<batch> batch_;
   std::shared_ptr<cluster_manager> manager_;
-  std::chrono::milliseconds timeout_;
 };
+
+namespace {
+
+// Of workers that come by themselves.
+class guest_manager final : public cluster_manager {
+public:
+  void launch(const launch_options&, launch_sink&) override {
+  }
+};
+
+} // namespace
 
 master::master(settings s)
   : settings_(std::move(s)),
     process_(settings_.cookie, master_id, random_number(),
              {[this](proc_id from, frame_view& f) { control(from, f); },
               [this](proc_id id, const std::string& why) { link_down(id, why); },
-              [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}},
+              [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}, nullptr,
+              [this](const hello& h) { return take_guest(h); }},
              std::move(settings_.net)),
     pool_([this] { return those_but_master(process_.members().procs()); }),
     names_(process_, [this] { return listeners(); }) {
@@ -242,26 +263,103 @@ endpoint master::let_dial(const std::string& address) {
   return out;
 }
 
+// The cluster's form is settled while there are workers, or some are being added.
+std::shared_ptr<master::batch> master::begin_adding(const launch_options& options) {
+  auto b = std::make_shared<batch>();
+  b->options = options;
+  std::string wrong;
+  process_.run_in_loop([&] {
+    const bool settled = adding_ > 0 || std::any_of(workers_.begin(), workers_.end(), [](auto& w) {
+                           return w.second->at == worker::stage::joining || w.second->at == worker::stage::member;
+                         });
+    auto form = settled ? process_.form() : cluster_form{settings_.topology, settings_.lazy};
+    if (settled && options.topology.given() && options.topology != form.which) {
+      wrong = "the cluster's topology is " + std::string{to_string(form.which)} + ", and can't become " + std::string{to_string(options.topology)}
+              + " while it has workers";
+    } else if (settled && options.lazy.given() && options.lazy != form.lazy && form.which == topology::all_to_all) {
+      wrong = std::string{"the cluster's links "} + (form.lazy ? "open on first use (lazy)" : "open when workers join (not lazy)")
+              + ", which can't be changed while it has workers";
+    } else {
+      if (options.topology.given())
+        form.which = options.topology;
+      if (options.lazy.given())
+        form.lazy = options.lazy;
+      process_.set_form(form);
+      process_.net().set_restricted(form.which != topology::all_to_all);
+      ++adding_;
+    }
+  });
+  if (!wrong.empty())
+    throw usage_error{"addprocs: " + wrong};
+  return b;
+}
+
+// Blocks until all that were launched have joined, or failed, and everyone knows.
+void master::finish_adding(const std::shared_ptr<batch>& b, const launch_options& options) {
+  bool custom = false;
+  bool lazy = true;
+  process_.run_in_loop([&] {
+    b->launching = false;
+    b->check();
+    custom = process_.form().which == topology::custom;
+    lazy = process_.form().lazy && process_.form().which == topology::all_to_all;
+  });
+  try {
+    b->done.wait();
+  } catch (const interrupted&) {
+    give_up_joining(b);
+    throw;
+  }
+  const auto limit = lazy ? std::chrono::milliseconds{seen_time} : options.launch_timeout;
+  if (custom && !wait_until([this, b] { return !missing_peer(*b); }, limit))
+    process_.run_in_loop([&] {
+      if (const auto who = missing_peer(*b))
+        b->failures.push_back({process_.host(), launch_reason::silent, -1, *who + " within " + std::to_string(limit.count()) + " ms"});
+    });
+  wait_until_seen(limit);
+}
+
+// In a custom topology: that one of these workers is to have a link to one that there isn't. Loop thread.
+std::optional<std::string> master::missing_peer(const batch& b) const {
+  for (auto id : b.joined) {
+    const auto w = find(id);
+    if (!w || w->at != worker::stage::member)
+      continue;
+    for (auto ident : w->config.connect_idents) {
+      const auto there = std::any_of(workers_.begin(), workers_.end(), [&](auto& other) {
+        return other.second->config.ident == ident && other.second->at == worker::stage::member;
+      });
+      if (!there)
+        return "worker " + std::to_string(id) + " (ident " + std::to_string(w->config.ident) + ") is to be connected to ident " + std::to_string(ident)
+               + ", and no worker with that ident has joined";
+    }
+  }
+  return std::nullopt;
+}
+
 std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager, launch_options options) {
   if (!manager)
     throw usage_error{"addprocs: there is no manager"};
+  if (options.respawn < 0)
+    throw usage_error{"addprocs: respawn is " + std::to_string(options.respawn) + ", and can't be negative"};
   if (options.threads == 0)
     options.threads = settings_.threads;
   {
     std::lock_guard guard{cookie_mutex_};
     had_workers_ = true;
   }
-  std::unique_lock lock{changing_, std::defer_lock};
-  {
-    executor::waiting without_turn;
-    lock.lock();
-  }
   if (const auto own = std::dynamic_pointer_cast<own_manager>(manager)) {
     own->attach(context());
     keep(own);
   }
-  auto b = std::make_shared<batch>();
-  sink to{*this, b, manager, options.launch_timeout};
+  const auto b = begin_adding(options);
+  struct on_end {
+    master& self;
+    ~on_end() {
+      self.process_.run_in_loop([this] { --self.adding_; });
+    }
+  } ending{*this};
+  sink to{*this, b, manager};
   std::exception_ptr problem;
   try {
     manager->launch(options, to);
@@ -271,17 +369,7 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   } catch (...) {
     problem = std::current_exception();
   }
-  process_.run_in_loop([&] {
-    b->launching = false;
-    b->check();
-  });
-  try {
-    b->done.wait();
-  } catch (const interrupted&) {
-    give_up_joining(b);
-    throw;
-  }
-  wait_until_seen(seen_time);
+  finish_adding(b, options);
   if (problem)
     std::rethrow_exception(problem);
   auto joined = b->joined;
@@ -300,6 +388,89 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   throw_error(std::move(info));
 }
 
+// -- in the place of one that was lost ------------------------------------------------------------------------------------
+
+void cluster_manager::relaunch(const worker_config&, const launch_options&, launch_sink&) {
+  throw usage_error{"its manager can't start a worker in the place of another"};
+}
+
+// Loop thread. A manager may block while it launches.
+void master::replace(const worker_ptr& lost) {
+  if (ending_ || lost->options.respawn == 0)
+    return;
+  auto options = lost->options;
+  --options.respawn;
+  process_.runtime()->jobs().submit([this, manager = lost->manager, config = lost->config, options, id = lost->id] { relaunch(manager, config, options, id); });
+}
+
+void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const worker_config& lost, const launch_options& options, proc_id id) {
+  const auto who = "worker " + std::to_string(id);
+  try {
+    const auto b = begin_adding(options);
+    struct on_end {
+      master& self;
+      ~on_end() {
+        self.process_.run_in_loop([this] { --self.adding_; });
+      }
+    } ending{*this};
+    b->replaces = id;
+    b->place = {lost.ident, lost.connect_idents};
+    sink to{*this, b, manager};
+    manager->relaunch(lost, options, to);
+    finish_adding(b, options);
+    for (auto& f : b->failures)
+      process::warn(who + " is not replaced: " + f.text);
+    for (auto by : b->joined)
+      process::warn("worker " + std::to_string(by) + " has come in the place of " + who + (options.respawn > 0 ? "" : ", and won't be replaced if it is lost"));
+  } catch (const interrupted&) {
+    // the program ends
+  } catch (const std::exception& e) {
+    process::warn(who + " is not replaced: " + e.what());
+  }
+}
+
+// -- workers that come by themselves -------------------------------------------------------------------------------------------
+
+endpoint master::let_guests_in(const std::string& address) {
+  {
+    std::lock_guard guard{cookie_mutex_};
+    had_workers_ = true;
+  }
+  auto where = let_dial(address);
+  process_.run_in_loop([&] {
+    if (!guests_)
+      guests_ = std::make_shared<guest_manager>();
+  });
+  return where;
+}
+
+// Loop thread, while the guest is at the door.
+std::optional<mesh::guest> master::take_guest(const hello& h) {
+  if (!guests_ || ending_ || h.claim != guest_claim)
+    return std::nullopt;
+  auto w = std::make_shared<worker>();
+  {
+    std::lock_guard guard{ids_mutex_};
+    w->id = ++last_id_;
+  }
+  w->config.host = h.host;
+  w->config.claim = h.claim;
+  w->config.os_pid = h.os_pid;
+  w->manager = guests_;
+  w->options.launch_timeout = settings_.launch_timeout;
+  w->waiting = std::make_shared<batch>();
+  w->waiting->pending = 1;
+  workers_[w->id] = w;
+  w->timer = process_.events().call_after(w->options.launch_timeout, [this, w] {
+    process::warn("a worker on " + w->config.host + " that came by itself didn't finish joining in time");
+    fail_set_up(w, launch_reason::silent, "didn't finish joining in time");
+  });
+  return mesh::guest{w->id, [this, w] {
+                       if (w->at == worker::stage::joining)
+                         send_join(w);
+                     }};
+}
+
 // The user doesn't want to wait for those who haven't joined yet; those who have stay.
 void master::give_up_joining(const std::shared_ptr<batch>& b) {
   process_.run_in_loop([&] {
@@ -312,15 +483,15 @@ void master::give_up_joining(const std::shared_ptr<batch>& b) {
 // Loop thread.
 void master::set_up(const worker_ptr& w) {
   workers_[w->id] = w;
-  w->timer = process_.events().call_after(w->launch_timeout, [this, w] {
-    fail_set_up(w, launch_reason::silent, "didn't finish joining within " + std::to_string(w->launch_timeout.count()) + " ms");
+  w->timer = process_.events().call_after(w->options.launch_timeout, [this, w] {
+    fail_set_up(w, launch_reason::silent, "didn't finish joining within " + std::to_string(w->options.launch_timeout.count()) + " ms");
   });
   w->watched = w->manager->watch(w->id, w->config, [this, id = w->id](const exit_cause& cause) {
     process_.events().post([this, id, cause] { process_ended(id, cause); });
   });
   if (!w->config.claim.empty())
     return process_.net().expect(w->id, w->config.claim, [this, w] { send_join(w); });
-  process_.net().adopt(w->id, {w->config.host, w->config.port}, w->launch_timeout, [this, w](const std::string& why_not) {
+  process_.net().adopt(w->id, {w->config.host, w->config.port}, w->options.launch_timeout, [this, w](const std::string& why_not) {
     if (!why_not.empty())
       // its end, if it has ended, says more
       process_.events().call_after(link_time, [this, w, why_not] { fail_set_up(w, launch_reason::unreachable, "can't be reached: " + why_not); });
@@ -341,7 +512,7 @@ std::vector<named_changes::listener> master::listeners() const {
 void master::send_join(const worker_ptr& w) {
   frame_builder f;
   f.start(frame_kind::join);
-  write(f.out(), join_request{process_.members().all(), options_, names_.send_all(w->id), join_functions_});
+  write(f.out(), join_request{process_.form(), {w->config.ident, w->config.connect_idents}, process_.members().all(), options_, names_.send_all(w->id), join_functions_});
   w->told = true;
   process_.net().send(w->id, f, urgency::now);
 }
@@ -358,9 +529,11 @@ void master::take_answer(proc_id from, const frame_view& f) {
   process_.events().cancel(w->timer);
   w->at = worker::stage::member;
   answer.self.id = w->id;
-  if (w->config.claim.empty()) // which knows best how to be reached
+  if (w->config.claim.empty() && !w->config.through_master) // else it knows best how others reach it
     answer.self.where = {w->config.host, w->config.port};
   answer.self.info.address = answer.self.where.to_text();
+  answer.self.place = {w->config.ident, w->config.connect_idents};
+  answer.self.replaces = w->replaces;
   answer.self.info.started = std::chrono::system_clock::now();
   if (w->config.os_pid == 0)
     w->config.os_pid = answer.self.info.os_pid;
@@ -368,6 +541,8 @@ void master::take_answer(proc_id from, const frame_view& f) {
   membership_change change;
   change.joined.push_back(answer.self);
   broadcast(std::move(change));
+  if (w->manager == guests_)
+    process::warn("worker " + std::to_string(w->id) + " has joined from " + answer.self.info.host);
   auto b = std::move(w->waiting);
   b->joined.push_back(w->id);
   --b->pending;
@@ -476,17 +651,18 @@ void master::lose(const worker_ptr& w) {
   change.left.emplace_back(w->id, why);
   broadcast(std::move(change));
   names_.gone(w->id);
+  replace(w);
   retire(*w);
 }
 
-std::vector<proc_id> master::removable(const std::vector<proc_id>& ids) const {
+std::vector<proc_id> master::removable(const std::vector<proc_id>& ids, const std::string& what) const {
   std::set<proc_id> out;
   for (auto id : ids) {
     auto w = find(id);
     if (id == master_id)
-      process::warn("rmprocs: process 1 is the master and stays");
+      process::warn(what + ": process 1 is the master and stays");
     else if (!w)
-      process::warn("rmprocs: there is no process " + std::to_string(id));
+      process::warn(what + ": there is no process " + std::to_string(id));
     else if (w->at == worker::stage::member)
       out.insert(id);
   }
@@ -495,7 +671,7 @@ std::vector<proc_id> master::removable(const std::vector<proc_id>& ids) const {
 
 void master::begin_removal(const std::vector<proc_id>& ids, const std::shared_ptr<batch>& b) {
   membership_change change;
-  for (auto id : removable(ids)) {
+  for (auto id : removable(ids, "rmprocs")) {
     auto w = find(id);
     w->at = worker::stage::leaving;
     w->waiting = b;
@@ -539,29 +715,38 @@ void master::left(const worker_ptr& w) {
   retire(*w);
 }
 
-void master::remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
-  std::unique_lock lock{changing_, std::defer_lock};
-  {
-    executor::waiting without_turn;
-    lock.lock();
-  }
-  remove_workers(ids, limit);
+// Those that leave already are waited for, too.
+std::vector<std::shared_ptr<master::batch>> master::start_removal(const std::vector<proc_id>& ids) {
+  std::vector<std::shared_ptr<batch>> all{std::make_shared<batch>()};
+  process_.run_in_loop([&] {
+    for (auto id : ids)
+      if (const auto w = find(id); w && w->at == worker::stage::leaving && w->waiting)
+        all.push_back(w->waiting);
+    begin_removal(ids, all.front());
+  });
+  return all;
 }
 
-void master::remove_workers(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
-  auto b = std::make_shared<batch>();
+void master::remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
+  wait_for_removal(start_removal(ids), limit);
+}
+
+std::function<void()> master::begin_removing(const std::vector<proc_id>& ids) {
+  return [this, all = start_removal(ids)] { wait_for_removal(all, std::nullopt); };
+}
+
+void master::wait_for_removal(const std::vector<std::shared_ptr<batch>>& all, std::optional<std::chrono::milliseconds> limit) {
   std::optional<std::chrono::steady_clock::time_point> until;
   if (limit)
     until = std::chrono::steady_clock::now() + *limit;
-  process_.run_in_loop([&] { begin_removal(ids, b); });
-  if (b->done.wait(until)) {
+  if (std::all_of(all.begin(), all.end(), [&](auto& b) { return b->done.wait(until); })) {
     wait_until_seen(seen_time);
     return;
   }
   std::vector<proc_id> there;
   process_.run_in_loop([&] {
     for (auto& [id, w] : workers_)
-      if (w->at == worker::stage::leaving && w->waiting == b)
+      if (w->at == worker::stage::leaving && std::find(all.begin(), all.end(), w->waiting) != all.end())
         there.push_back(id);
   });
   if (there.empty())
@@ -572,6 +757,37 @@ void master::remove_workers(const std::vector<proc_id>& ids, std::optional<std::
   for (auto id : there)
     info.message += " " + std::to_string(id);
   throw_error(std::move(info));
+}
+
+// First everyone hears that they get no new work, then they are told: nobody is refused who couldn't know.
+std::vector<proc_id> master::drain(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit) {
+  std::vector<proc_id> those;
+  process_.run_in_loop([&] {
+    those = removable(ids, "drain");
+    membership_change change;
+    change.draining = those;
+    if (!those.empty())
+      broadcast(std::move(change));
+  });
+  wait_until_seen(seen_time);
+  process_.run_in_loop([&] {
+    for (auto id : those) {
+      frame_builder f;
+      f.start(frame_kind::drain);
+      process_.net().send(id, f, urgency::now);
+    }
+  });
+  const auto busy = [this, those] {
+    std::vector<proc_id> out;
+    for (auto id : those)
+      if (const auto w = find(id); w && w->at == worker::stage::member && !w->drained)
+        out.push_back(id);
+    return out;
+  };
+  if (wait_until([busy] { return busy().empty(); }, limit))
+    return {};
+  process_.run_in_loop([&] { those = busy(); });
+  return those;
 }
 
 // -- telling everyone -----------------------------------------------------------------------------------------------------------
@@ -593,33 +809,51 @@ void master::broadcast(membership_change change) {
     joined.push_back(m.id);
   if (!joined.empty())
     pool_.joined(joined);
-  check_seen();
+  look_again();
 }
 
 void master::take_seen(proc_id from, std::uint64_t version) {
   if (auto w = find(from))
     w->seen = std::max(w->seen, version);
-  check_seen();
+  look_again();
 }
 
-void master::check_seen() {
-  if (!seen_by_all_)
-    return;
-  for (auto& [id, w] : workers_)
-    if (w->at == worker::stage::member && w->seen < version_)
-      return;
-  seen_by_all_->set_value({});
-  seen_by_all_ = nullptr;
+void master::look_again() {
+  for (auto i = awaited_.begin(); i != awaited_.end();) {
+    if (!i->holds()) {
+      ++i;
+      continue;
+    }
+    i->done->set_value({});
+    i = awaited_.erase(i);
+  }
+}
+
+// Until something holds that is looked at whenever workers come, go or tell something; whether it does.
+bool master::wait_until(std::function<bool()> holds, std::optional<std::chrono::milliseconds> limit) {
+  const auto done = std::make_shared<detail::future_state>();
+  process_.run_in_loop([&] {
+    awaited_.push_back({std::move(holds), done});
+    look_again();
+  });
+  struct on_end {
+    master& self;
+    const std::shared_ptr<detail::future_state>& done;
+    ~on_end() {
+      if (!done->ready())
+        self.process_.run_in_loop([this] { self.awaited_.remove_if([this](auto& a) { return a.done == done; }); });
+    }
+  } forgetting{*this, done};
+  return done->wait(limit ? std::optional{std::chrono::steady_clock::now() + *limit} : std::nullopt);
 }
 
 // Until every worker knows what has changed. One that doesn't answer hears of it when it does.
 void master::wait_until_seen(std::chrono::milliseconds limit) {
-  auto seen = std::make_shared<detail::future_state>();
-  process_.run_in_loop([&] {
-    seen_by_all_ = seen;
-    check_seen();
-  });
-  seen->wait(std::chrono::steady_clock::now() + limit);
+  std::uint64_t version = 0;
+  process_.run_in_loop([&] { version = version_; });
+  wait_until([this, version] {
+    return std::all_of(workers_.begin(), workers_.end(), [&](auto& w) { return w.second->at != worker::stage::member || w.second->seen >= version; });
+  }, limit);
 }
 
 void master::control(proc_id from, frame_view& f) {
@@ -629,6 +863,11 @@ void master::control(proc_id from, frame_view& f) {
       return take_answer(from, f);
     case frame_kind::members_seen:
       return take_seen(from, read<std::uint64_t>(in));
+    case frame_kind::drained:
+      in.expect_end();
+      if (auto w = find(from))
+        w->drained = true;
+      return look_again();
     case frame_kind::named_seen:
       return names_.acknowledged(from, read<std::uint64_t>(in));
     case frame_kind::dial: {
@@ -680,11 +919,18 @@ bool master::wait_for_leaving(std::chrono::milliseconds limit) {
 std::string master::shut_down() {
   waiter::forget_interrupt();
   std::vector<proc_id> all;
+  bool adding = false;
   process_.run_in_loop([&] {
+    ending_ = true;
+    adding = adding_ > 0;
     for (auto& [id, w] : workers_)
       if (w->at == worker::stage::member)
         all.push_back(id);
   });
+  if (adding) { // by threads that nobody waits for any more
+    waiter::interrupt_all();
+    waiter::forget_interrupt();
+  }
   auto b = std::make_shared<batch>();
   process_.run_in_loop([&] { begin_removal(all, b); });
   if (!wait_for_leaving(leave_time)) {

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,7 +26,7 @@ namespace troupe {
 /// Process 1: it brings workers in, sees them go, and tells everyone.
 ///
 /// What is known of each worker belongs to the loop's thread. The public functions may be called from any other thread, and
-/// block; one addition or removal is done at a time.
+/// block; additions and removals may be under way at the same time.
 class master {
 public:
   using output_handler = std::function<void(proc_id, std::string_view)>;
@@ -35,6 +36,9 @@ public:
     int threads = 1;
     std::string bind_addr;
     std::chrono::milliseconds launch_timeout{60000};
+    /// What holds unless the first addition of workers says otherwise.
+    topology_choice topology;
+    lazy_choice lazy;
     /// TCP if null.
     std::shared_ptr<transport> net;
     /// See job.
@@ -57,6 +61,9 @@ public:
   std::vector<proc_id> add(const std::shared_ptr<cluster_manager>& manager, launch_options options);
   std::vector<proc_id> add_local(int count, local_options options);
 
+  /// Lets workers in that come by themselves and know the cookie, at this address (empty: at all of this host), from now on. Returns where they find it.
+  endpoint let_guests_in(const std::string& address);
+
   /// The MPI job that this process is a rank of, or that the command line has asked for; null if there's none.
   const std::shared_ptr<mpi_world>& job() const {
     return settings_.job;
@@ -67,6 +74,11 @@ public:
 
   /// See cluster::rmprocs.
   void remove(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
+  /// See cluster::rmprocs_async: what the result is called for blocks until they are gone.
+  std::function<void()> begin_removing(const std::vector<proc_id>& ids);
+
+  /// See cluster::drain. Returns those that still have something to do.
+  std::vector<proc_id> drain(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
 
   /// Called with each line that a worker writes, in place of printing it; null: printing again.
   void on_output(output_handler handler);
@@ -100,6 +112,12 @@ private:
   using worker_ptr = std::shared_ptr<worker>;
   class sink;
 
+  std::shared_ptr<batch> begin_adding(const launch_options& options);
+  void finish_adding(const std::shared_ptr<batch>& b, const launch_options& options);
+  void replace(const worker_ptr& lost);
+  void relaunch(const std::shared_ptr<cluster_manager>& manager, const worker_config& lost, const launch_options& options, proc_id id);
+  std::optional<mesh::guest> take_guest(const hello& h);
+  std::optional<std::string> missing_peer(const batch& b) const;
   void control(proc_id from, frame_view& f);
   void give_up_joining(const std::shared_ptr<batch>& b);
   std::vector<named_changes::listener> listeners() const;
@@ -117,11 +135,13 @@ private:
   void broadcast(membership_change change);
   void take_seen(proc_id from, std::uint64_t version);
   void wait_until_seen(std::chrono::milliseconds limit);
-  void check_seen();
+  bool wait_until(std::function<bool()> holds, std::optional<std::chrono::milliseconds> limit);
+  void look_again();
   void print(proc_id id, std::string_view line);
   worker_ptr find(proc_id id) const;
-  std::vector<proc_id> removable(const std::vector<proc_id>& ids) const;
-  void remove_workers(const std::vector<proc_id>& ids, std::optional<std::chrono::milliseconds> limit);
+  std::vector<proc_id> removable(const std::vector<proc_id>& ids, const std::string& what) const;
+  void wait_for_removal(const std::vector<std::shared_ptr<batch>>& all, std::optional<std::chrono::milliseconds> limit);
+  std::vector<std::shared_ptr<batch>> start_removal(const std::vector<proc_id>& ids);
   bool wait_for_leaving(std::chrono::milliseconds limit);
   void keep(const std::shared_ptr<own_manager>& manager);
   endpoint let_dial(const std::string& address);
@@ -129,7 +149,6 @@ private:
 
   settings settings_;
   process process_;
-  std::mutex changing_; // held by the one addition or removal that is done at a time
   default_pool pool_;
   std::mutex cookie_mutex_;
   bool had_workers_ = false;
@@ -150,7 +169,14 @@ private:
   std::vector<join_function> join_functions_;
   named_changes names_;
   std::uint64_t version_ = 0;
-  std::shared_ptr<detail::future_state> seen_by_all_;
+  struct awaited {
+    std::function<bool()> holds;
+    std::shared_ptr<detail::future_state> done;
+  };
+  std::list<awaited> awaited_; // what is looked at whenever something has changed
+  int adding_ = 0;             // additions under way
+  bool ending_ = false;
+  std::shared_ptr<cluster_manager> guests_; // null while none are let in
   struct listener {
     std::string at;
     endpoint where;

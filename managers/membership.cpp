@@ -1,6 +1,20 @@
 #include "troupe/managers/membership.hpp"
 
+#include <algorithm>
+
 namespace troupe {
+
+bool may_link(const cluster_form& form, const member& a, const member& b) {
+  if (a.id == master_id || b.id == master_id || form.which == topology::all_to_all)
+    return true;
+  if (form.which == topology::master_worker)
+    return false;
+  auto names = [](const member& one, const member& other) {
+    auto& all = one.place.connect_idents;
+    return std::find(all.begin(), all.end(), other.place.ident) != all.end();
+  };
+  return names(a, b) || names(b, a);
+}
 
 std::vector<proc_id> membership::procs() const {
   std::lock_guard guard{mutex_};
@@ -14,21 +28,23 @@ std::vector<proc_id> membership::workers() const {
   std::lock_guard guard{mutex_};
   std::vector<proc_id> out;
   for (auto& [id, m] : members_)
-    if (id != master_id)
+    if (id != master_id && !draining_.contains(id))
       out.push_back(id);
   if (out.empty())
     out.push_back(master_id);
   return out;
 }
 
-proc_id membership::next_worker() {
+proc_id membership::next_worker(const std::function<bool(proc_id)>& may) {
   std::lock_guard guard{mutex_};
   auto n = members_.size() - members_.count(master_id);
-  if (n == 0)
-    return master_id;
-  auto i = members_.upper_bound(master_id);
-  std::advance(i, static_cast<std::ptrdiff_t>(turn_++ % n));
-  return i->first;
+  for (std::size_t tries = 0; tries < n; ++tries) {
+    auto i = members_.upper_bound(master_id);
+    std::advance(i, static_cast<std::ptrdiff_t>(turn_++ % n));
+    if (!draining_.contains(i->first) && may(i->first))
+      return i->first;
+  }
+  return master_id;
 }
 
 std::optional<member> membership::find(proc_id id) const {
@@ -72,6 +88,12 @@ void membership::add(member m) {
   members_[id] = std::move(m);
 }
 
+void membership::set_draining(proc_id id) {
+  std::lock_guard guard{mutex_};
+  if (members_.contains(id))
+    draining_.insert(id);
+}
+
 void membership::set_terminating(proc_id id) {
   std::lock_guard guard{mutex_};
   if (auto i = members_.find(id); i != members_.end()) {
@@ -88,6 +110,7 @@ void membership::remove(proc_id id, exit_cause cause) {
   if (auto i = members_.find(id); i != members_.end()) {
     info = i->second.info;
     members_.erase(i);
+    draining_.erase(id);
   } else if (auto j = gone_.find(id); j != gone_.end()) {
     info = j->second;
   }

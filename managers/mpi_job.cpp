@@ -47,7 +47,7 @@ public:
     return mpi_.listen(l, at, std::move(on_accept));
   }
   void dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) override {
-    if (to.address.starts_with("mpi-"))
+    if (to.is_in_mpi_job())
       mpi_.dial(l, to, limit, std::move(done));
     else
       tcp_.dial(l, to, limit, std::move(done));

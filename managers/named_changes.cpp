@@ -157,7 +157,7 @@ void named_changes::begin(change& c) {
 void named_changes::begin_definition(change& c) {
   auto& v = *c.value;
   process_.named().put(std::make_shared<detail::named_version>(v.name, v.number, v.type, v.encoded));
-  const bool large = v.encoded.bytes.size() >= least_in_tree;
+  const bool large = v.encoded.bytes.size() >= least_in_tree && !process_.net().restricted();
   std::vector<proc_id> in_tree;
   for (auto& l : audience_()) {
     c.waiting.insert(l.id);

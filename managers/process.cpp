@@ -2,6 +2,7 @@
 
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/transport/names.hpp"
 #include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
@@ -31,6 +32,18 @@ std::string host_name() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
+std::uint64_t loopback_scope() {
+  std::ifstream boot{"/proc/sys/kernel/random/boot_id"};
+  std::string text;
+  std::getline(boot, text);
+  char space[64] = {};
+  if (::readlink("/proc/self/ns/net", space, sizeof space - 1) > 0)
+    text += space;
+  if (text.empty())
+    text = host_name();
+  return detail::hash_name(text);
+}
+
 std::vector<std::string> stat_fields(std::int64_t pid) {
   std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
   const std::string text{std::istreambuf_iterator<char>{in}, {}};
@@ -54,13 +67,20 @@ error_info gone_error(proc_id id, const exit_cause& cause) {
   return info;
 }
 
+error_info draining_error(proc_id id) {
+  exit_cause cause;
+  cause.reason = "takes no new work: it is being drained";
+  return gone_error(id, cause);
+}
+
 process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r, std::shared_ptr<transport> net)
-  : host_(host_name()), role_(std::move(r)) {
+  : host_(host_name()), role_(std::move(r)), scope_(loopback_scope()) {
   mesh::settings s;
   s.cookie = std::move(cookie);
   s.id = id;
   s.cluster = cluster;
   s.host = host_;
+  s.scope = scope_;
   s.build_id = detail::program_build_id();
   s.types = message_type_hashes();
   s.net = std::move(net);
@@ -77,7 +97,9 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r, 
   e.up = [this](proc_id peer, const hello& h) {
     if (runtime_)
       runtime_->peer_up(peer, h);
+    link_is_there(peer);
   };
+  e.guest_comes = role_.guest_comes;
   e.down = [this](proc_id peer, const std::string& why) { role_.down(peer, why); };
   e.lost = [this](proc_id peer, const std::string& why) { role_.lost(peer, why); };
   e.held = [this](proc_id peer) { return state_of(peer) == 't'; };
@@ -145,6 +167,8 @@ member process::self() const {
   member m;
   m.id = mesh_->id();
   m.where = where_;
+  m.scope = scope_;
+  m.place = place_;
   m.info.state = process_state::connected;
   m.info.host = host_;
   if (where_.port != 0)
@@ -158,17 +182,53 @@ member process::self() const {
 }
 
 void process::apply(const membership_change& change) {
-  for (auto& m : change.joined) {
-    if (m.id != mesh_->id())
-      mesh_->add(m.id, m.where);
-    members_.add(m);
+  for (auto& m : change.joined)
+    meet(m);
+  for (auto id : change.draining) {
+    members_.set_draining(id);
+    if (id != mesh_->id())
+      mesh_->bar(id, draining_error(id));
+    if (runtime_)
+      runtime_->peer_retires(id, draining_error(id));
   }
   for (auto& [id, why] : change.left) {
     members_.remove(id, why.cause);
     mesh_->mark_gone(id, why);
     if (runtime_)
       runtime_->peer_lost(id, why);
+    link_is_there(id);
   }
+}
+
+void process::meet(const member& m) {
+  const bool linked = may_link(form_, self(), m);
+  mesh_->add(m.id, m.where, m.scope, linked);
+  members_.add(m);
+  if (m.replaces != 0 && runtime_)
+    runtime_->peer_replaced(m.replaces, m.id);
+  if (m.id == mesh_->id() || m.id == master_id || mesh_->id() == master_id)
+    return;
+  if (!linked)
+    return mesh_->bar(m.id, topology_error(m.id));
+  const bool lazy = form_.lazy && form_.which == topology::all_to_all;
+  if (lazy || mesh_->connected(m.id) || !mesh_->can_link(m.id))
+    return;
+  awaited_links_.insert(m.id);
+  mesh_->connect_if_dialler(m.id);
+}
+
+void process::link_is_there(proc_id id) {
+  if (awaited_links_.erase(id) != 0 && all_linked() && role_.linked)
+    role_.linked();
+}
+
+error_info process::topology_error(proc_id to) const {
+  auto text = "process " + std::to_string(mesh_->id()) + " is not connected to process " + std::to_string(to) + ": the cluster's topology is "
+              + std::string{to_string(form_.which)}
+              + (form_.which == topology::master_worker ? ", in which workers are connected to the master alone" : ", and their manager has not asked for this pair");
+  auto info = make_error_info(error_kind::not_connected, text, to);
+  info.pids = {mesh_->id(), to};
+  return info;
 }
 
 void process::refused(const refusal& r) {
@@ -185,6 +245,7 @@ void process::tell_refusals() {
 }
 
 void process::link_missing(proc_id id, const error_info& why) {
+  link_is_there(id);
   auto fail = [this, id, why] {
     if (mesh_->gone(id))
       return;

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,6 +34,10 @@ public:
     std::function<void(const std::string& why)> dismissed;
     /// A worker has got its id.
     std::function<void(const hello&)> adopted;
+    /// See all_linked. May be empty.
+    std::function<void()> linked{};
+    /// See mesh::events. May be empty.
+    std::function<std::optional<mesh::guest>(const hello&)> guest_comes{};
   };
 
   /// `net`: TCP if null.
@@ -73,8 +79,22 @@ public:
     where_ = std::move(where);
   }
 
-  /// Takes a change of membership, on workers and on the master alike. Loop thread.
+  /// Before the first change of membership that has others in it. Loop thread.
+  void set_form(const cluster_form& form, place_in_topology place = {}) {
+    form_ = form;
+    place_ = std::move(place);
+  }
+  const cluster_form& form() const {
+    return form_;
+  }
+
+  /// Takes a change of membership, on workers and on the master alike. Opens the links to those who have joined unless they are lazy. Loop thread.
   void apply(const membership_change& change);
+
+  /// Whether the links that have to be open are, or can't be had: role::linked tells when that may have become so. Loop thread.
+  bool all_linked() const {
+    return awaited_links_.empty();
+  }
 
   /// Runs a function on the loop's thread and waits for it. Not from the loop's thread.
   void run_in_loop(const std::function<void()>& f);
@@ -87,6 +107,9 @@ public:
   static void warn(const std::string& text);
 
 private:
+  void meet(const member& m);
+  void link_is_there(proc_id id);
+  error_info topology_error(proc_id to) const;
   void refused(const refusal& r);
   void tell_refusals();
   void link_missing(proc_id id, const error_info& why);
@@ -94,6 +117,10 @@ private:
   std::string host_;
   role role_;
   endpoint where_;
+  std::uint64_t scope_;
+  cluster_form form_;                 // loop thread
+  place_in_topology place_;           // loop thread
+  std::set<proc_id> awaited_links_;   // loop thread
   loop loop_;
   std::unique_ptr<mesh> mesh_;
   refusal_log refusals_; // loop thread
@@ -107,10 +134,16 @@ private:
 /// This machine's name.
 std::string host_name();
 
+/// The same number on all processes, and on those only, that a loopback address of this process's leads to the same: a network namespace of a machine since it was started.
+std::uint64_t loopback_scope();
+
 /// What /proc/PID/stat has behind a process's name: its state, its parent's id, and so on, see proc(5); empty if there's no such process.
 std::vector<std::string> stat_fields(std::int64_t pid);
 
 /// The error that calls to a process get once it is gone.
 error_info gone_error(proc_id id, const exit_cause& cause);
+
+/// The error that new calls to a process get that is to finish what it has.
+error_info draining_error(proc_id id);
 
 } // namespace troupe

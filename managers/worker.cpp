@@ -29,6 +29,8 @@ constexpr auto end_time = 200ms;
 constexpr std::size_t max_setting_line = 512;
 // Between a worker's attempts to join its master.
 constexpr auto dial_again_time = 100ms;
+// Of several addresses of the master, one that says nothing is given up for the next after this time.
+constexpr auto address_time = 2000ms;
 
 [[noreturn]] void end_at_once(int status) {
   ::_exit(status);
@@ -42,7 +44,8 @@ public:
                              {[this](proc_id from, frame_view& f) { control(from, f); },
                               [](proc_id, const std::string&) {},
                               [this](proc_id id, const std::string& why) { lost(id, why); },
-                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {}},
+                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {},
+                              [this] { tell_seen(); }},
                              given_.net) {
     given_.net = nullptr; // the process's mesh has it, and ends it
   }
@@ -55,8 +58,8 @@ public:
       watch_input();
     process_.start();
     given_.announce(where);
-    if (given_.master)
-      dial_master(limit);
+    if (!given_.master.empty())
+      dial_master(limit, 0);
     if (!joining_.wait(limit)) {
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
@@ -72,14 +75,20 @@ public:
   }
 
 private:
-  void dial_master(clock::time_point limit) {
-    const auto time = std::max(1ms, std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()));
-    process_.events().post([this, limit, time] {
-      process_.net().join(given_.master->where, given_.master->claim, time, [this, limit](const std::string& why_not) {
+  void dial_master(clock::time_point limit, std::size_t turn) {
+    auto time = std::max(1ms, std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()));
+    if (given_.master.size() > 1)
+      time = std::min(time, address_time);
+    process_.events().post([this, limit, time, turn] {
+      const auto& to = given_.master[turn % given_.master.size()];
+      process_.net().join(to.where, to.claim, time, [this, limit, turn](const std::string& why_not) {
         if (why_not.empty() || joining_.ready())
           return;
+        if (turn + 1 == given_.master.size() && given_.tells_why_not)
+          process::warn("can't join yet, and goes on trying: " + why_not);
         if (clock::now() + dial_again_time < limit) { // a crowd at its door, perhaps
-          process_.events().call_after(dial_again_time, [this, limit] { dial_master(limit); });
+          const auto wait = (turn + 1) % given_.master.size() == 0 ? dial_again_time : 0ms;
+          process_.events().call_after(wait, [this, limit, turn] { dial_master(limit, turn + 1); });
           return;
         }
         process::warn("this worker can't join its master: " + why_not);
@@ -129,6 +138,8 @@ private:
 
   // Loop thread.
   void meet_others() {
+    process_.set_form(request_.form, request_.place);
+    process_.net().set_restricted(request_.form.which != topology::all_to_all);
     membership_change others;
     others.joined = request_.members;
     others.joined.push_back(process_.self());
@@ -198,6 +209,14 @@ private:
           process_.net().redial(to);
         return;
       }
+      case frame_kind::drain:
+        in.expect_end();
+        process_.runtime()->take_no_more_work(draining_error(process_.net().id()), [this] {
+          frame_builder done;
+          done.start(frame_kind::drained);
+          process_.net().send(master_id, done, urgency::now);
+        });
+        return;
       case frame_kind::leave:
         ends_apart_ = in.get<std::uint8_t>() != 0;
         in.expect_end();
@@ -211,9 +230,17 @@ private:
 
   void take_change(const membership_change& change) {
     process_.apply(change);
+    unseen_ = change.version;
+    tell_seen();
+  }
+
+  // The master goes on when the links are there that have to be.
+  void tell_seen() {
+    if (unseen_ == 0 || !process_.all_linked())
+      return;
     frame_builder f;
     f.start(frame_kind::members_seen);
-    write(f.out(), change.version);
+    write(f.out(), std::exchange(unseen_, 0));
     process_.net().send(master_id, f, urgency::now);
   }
 
@@ -269,6 +296,7 @@ private:
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set
   bool met_ = false;     // loop thread: knows the members, and takes news of them
+  std::uint64_t unseen_ = 0; // loop thread: the last change that the master hasn't heard of yet
   bool ends_apart_ = false; // written before leaving_ is set
   std::vector<membership_change> early_;
   process process_; // last: its thread calls the others

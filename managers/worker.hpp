@@ -48,8 +48,10 @@ struct prepared_worker {
   std::function<void(const endpoint&)> announce;
   /// Is called before the process ends while a task is still running. May be empty.
   std::function<void()> before_exit;
-  /// Whom to dial; nothing: the master dials.
-  std::optional<master_address> master;
+  /// Where to dial the master, one address after the other until one leads to it; empty: the master dials.
+  std::vector<master_address> master;
+  /// Whether the user is told when the first attempt has failed.
+  bool tells_why_not = false;
   /// Is called once, with the worker's id. May be empty.
   std::function<void(proc_id)> joined;
   /// Is called when the worker is to leave; with whether it is a rank of an MPI job that ends without the others. May be empty.

@@ -236,6 +236,9 @@ void actor_hub::note_request(remote_proxy& to, const caf::mailbox_element& what)
 void actor_hub::send_message(remote_proxy& to, caf::mailbox_element& what) {
   if (closed_)
     return refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, "this process leaves its cluster"));
+  if (!what.mid.is_response())
+    if (const auto why = mesh_.barred(to.where()); why && why->kind == error_kind::not_connected)
+      return refuse(what.sender, what.mid, make_caf_error(caf::sec::request_receiver_down, why->message));
   borrowed_builder f{this};
   try {
     encode(*f, to, what);

@@ -3,6 +3,7 @@
 #include "troupe/transport/unique_fd.hpp"
 
 #include <array>
+#include <cstdlib>
 #include <cerrno>
 #include <stdexcept>
 #include <system_error>
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +106,37 @@ std::string read_cookie_file(const std::filesystem::path& file) {
     refuse(file, e.what());
   }
   return cookie;
+}
+
+std::string read_or_make_cookie_file(const std::filesystem::path& file) {
+  if (std::filesystem::exists(file))
+    return read_cookie_file(file);
+  if (const auto folder = file.parent_path(); !folder.empty() && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    refuse_for_errno(folder);
+  // complete before it gets its name, so that nobody reads half of it
+  auto made = file.string() + ".XXXXXX";
+  const unique_fd fd{::mkostemp(made.data(), O_CLOEXEC)};
+  if (!fd)
+    refuse_for_errno(file);
+  const auto text = make_cookie() + '\n';
+  const bool written = ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const bool named = written && (::link(made.c_str(), file.c_str()) == 0 || errno == EEXIST);
+  const auto error = errno;
+  ::unlink(made.c_str());
+  errno = error;
+  if (!named)
+    refuse_for_errno(file);
+  return read_cookie_file(file);
+}
+
+std::filesystem::path default_cookie_file() {
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0')
+    if (const auto user = ::getpwuid(::geteuid()))
+      home = user->pw_dir;
+  if (home == nullptr || *home == '\0')
+    throw std::runtime_error{"troupe: this user has no home where the cookie could lie: name its file"};
+  return std::filesystem::path{home} / ".troupe" / "cookie";
 }
 
 } // namespace troupe

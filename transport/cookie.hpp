@@ -28,4 +28,10 @@ void check_cookie(std::string_view cookie);
 /// otherwise. Never blocks, not even on a FIFO.
 std::string read_cookie_file(const std::filesystem::path& file);
 
+/// The same; a file that isn't there is made first, with a new cookie, and so is its folder, both for this user alone. Two processes that do so at once get the same cookie.
+std::string read_or_make_cookie_file(const std::filesystem::path& file);
+
+/// The file that is used when none is named: ".troupe/cookie" in the user's home. Throws std::runtime_error for a user without one.
+std::filesystem::path default_cookie_file();
+
 } // namespace troupe

@@ -35,6 +35,8 @@ std::string to_string(frame_kind kind) {
       return "stalled";
     case frame_kind::named:
       return "named";
+    case frame_kind::drain:
+    case frame_kind::drained:
     case frame_kind::unnamed:
       return "unnamed";
     case frame_kind::named_seen:

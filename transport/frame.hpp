@@ -31,6 +31,8 @@ enum class frame_kind : std::uint8_t {
   named = 24,
   unnamed = 25,
   named_seen = 26,
+  drain = 27,
+  drained = 28,
 
   call = 32,
   reply = 33,

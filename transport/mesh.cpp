@@ -26,8 +26,9 @@ mesh::~mesh() {
 
 endpoint mesh::listen(const std::string& address, std::uint16_t port) {
   open_door();
-  return settings_.net->listen(loop_, {address, port},
-                               [this](std::unique_ptr<byte_stream> s) { door_->knock(std::move(s), settings_.cookie); });
+  own_where_ = settings_.net->listen(loop_, {address, port},
+                                     [this](std::unique_ptr<byte_stream> s) { door_->knock(std::move(s), settings_.cookie); });
+  return own_where_;
 }
 
 // -- the table --------------------------------------------------------------------------------------------------------
@@ -66,10 +67,16 @@ std::vector<mesh::peer_ptr> mesh::all() const {
   return out;
 }
 
-void mesh::add(proc_id id, const endpoint& where) {
+void mesh::add(proc_id id, const endpoint& where, std::uint64_t scope, bool linked) {
+  if (id == this->id()) {
+    own_where_ = where;
+    return;
+  }
   auto p = find_or_make(id);
   if (!p->worker_dials || where.port != 0) // the master doesn't say of itself where it listens
     p->where = where;
+  p->scope = scope;
+  p->linked = linked;
   p->known = true;
   if (p->wanted && !p->established) {
     loop_.cancel(p->limit);
@@ -151,6 +158,21 @@ std::optional<error_info> mesh::gone(proc_id id) const {
     return std::nullopt;
   std::lock_guard guard{p->mutex};
   return p->gone;
+}
+
+void mesh::bar(proc_id id, error_info why) {
+  auto p = find_or_make(id);
+  std::lock_guard guard{p->mutex};
+  p->barred = std::move(why);
+  p->is_barred = true;
+}
+
+std::optional<error_info> mesh::barred(proc_id id) const {
+  const auto p = find_peer(id);
+  if (p == nullptr || !p->is_barred)
+    return std::nullopt;
+  std::lock_guard guard{p->mutex};
+  return p->barred;
 }
 
 std::shared_ptr<const hello> mesh::greeting(proc_id id) const {

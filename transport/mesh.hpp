@@ -32,10 +32,10 @@ struct link_status {
 
 /// The processes that this one knows, a session with each that it has to do with, and the links that carry them. A frame for a process that
 /// has no link yet waits while one is opened: of two processes the one with the higher id dials, asked to by way of the
-/// master if need be, so that two never dial each other at once. The master dials every worker, which is how a worker
-/// gets its id.
+/// master if need be, so that two never dial each other at once; the other one does where only that one can. The master dials every
+/// worker, which is how a worker gets its id.
 ///
-/// A link that ends is opened again, and the session goes on. Between workers, where no direct link can be had, it goes on by way
+/// A link that ends is opened again, and the session goes on. Between workers, where no direct link can be had, or shall be, it goes on by way
 /// of the master, until there is one. A process that can't be reached for too long is reported as lost: that is for the
 /// master to decide.
 ///
@@ -49,6 +49,8 @@ public:
     proc_id id = 0;
     std::uint64_t cluster = 0;
     std::string host;
+    /// Stands for the host, or the part of it, whose loopback addresses mean the same: see `add`.
+    std::uint64_t scope = 0;
     std::string build_id;
     /// How long opening the first link to a process may take.
     std::chrono::milliseconds connect_limit{10000};
@@ -71,6 +73,12 @@ public:
     std::shared_ptr<transport> net;
   };
 
+  /// A worker that has come by itself.
+  struct guest {
+    proc_id id = 0;
+    std::function<void()> entered;
+  };
+
   /// What the mesh tells its owner, on the loop's thread. All must be set before the first link opens.
   struct events {
     std::function<void(proc_id from, frame_view&)> frame;
@@ -78,6 +86,9 @@ public:
     std::function<std::unique_ptr<landing>(const frame_header&, std::span<const std::byte> beginning, std::uint64_t total)> begins;
     /// The first link to a process is open.
     std::function<void(proc_id, const hello&)> up;
+    /// A worker that isn't expected has dialled the master and says this: whether it gets an id, and what is called once it is through. May be
+    /// empty: then nobody gets one.
+    std::function<std::optional<guest>(const hello&)> guest_comes;
     /// A link has ended. It is opened again if the process lives.
     std::function<void(proc_id, const std::string& why)> down;
     /// A process can't be reached any more. Its session is kept until it is marked as gone.
@@ -133,11 +144,24 @@ public:
   /// The link to a process isn't opened again from here once it ends. For a worker whose master lets it go.
   void let_go(proc_id id);
 
-  /// Makes a process known, so that it can be sent to. A port of 0: it can't be dialled.
-  void add(proc_id id, const endpoint& where);
+  /// Makes a process known, so that it can be sent to. A port of 0: it can't be dialled. Where it listens at a loopback address, that means something only to those of its
+  /// scope. `linked`: whether there may be a direct link to it. Of this process itself: where others reach it.
+  void add(proc_id id, const endpoint& where, std::uint64_t scope = 0, bool linked = true);
 
   /// Opens the link to a known process now. Does nothing if there is one.
   void connect(proc_id id);
+
+  /// The same, if it is this process that has to.
+  void connect_if_dialler(proc_id id);
+
+  /// Whether a direct link to a known process is possible and allowed, as far as can be known from where the two listen.
+  bool can_link(proc_id id) const;
+
+  /// From now on users' calls and messages to this process get this error: see `barred`. Any thread.
+  void bar(proc_id id, error_info why);
+
+  /// Why users' calls and messages to this process are refused, if they are. `send` doesn't look at it: the library's own go on. Any thread.
+  std::optional<error_info> barred(proc_id id) const;
 
   /// Another process says that it has no link to this one any more, and that this one is to dial.
   void redial(proc_id id);
@@ -162,6 +186,14 @@ public:
 
   /// Why a process is gone, if it is. Any thread.
   std::optional<error_info> gone(proc_id id) const;
+
+  /// Whether some pairs of workers may not call each other. Any thread.
+  bool restricted() const {
+    return restricted_.load(std::memory_order_relaxed);
+  }
+  void set_restricted(bool on) {
+    restricted_ = on;
+  }
 
   /// The message types that a process knows, by its own numbers; null before the first link. Any thread.
   std::shared_ptr<const hello> greeting(proc_id id) const;
@@ -189,14 +221,18 @@ private:
     const std::shared_ptr<session> talk;
     std::atomic<bool> known{false}; // belongs to the cluster, or did
     std::atomic<bool> is_gone{false};
+    std::atomic<bool> is_barred{false};
     std::atomic<bool> wanted{false};      // a link has been asked for
     std::atomic<bool> established{false}; // has had a link; changed by the loop's thread
     mutable std::mutex mutex;
     std::shared_ptr<const hello> greeting;
     std::optional<error_info> gone;
+    std::optional<error_info> barred;
 
     // loop thread
     endpoint where;
+    std::uint64_t scope = 0;
+    bool linked = true;
     std::optional<failure_detector> detector;
     std::optional<loop::clock::time_point> broken_since;
     loop::clock::time_point opened{}; // the present link
@@ -227,6 +263,10 @@ private:
   void open_door();
   void accept_relay(std::unique_ptr<byte_stream> stream);
   bool dials(const peer& p) const;
+  bool reachable(const peer& p) const;
+  bool reached_by(const peer& p) const;
+  bool must_be_dialled(proc_id who) const;
+  void reopen(const peer_ptr& p);
   bool relay_possible(const peer& p) const;
 
   void connect(const peer_ptr& p);
@@ -263,6 +303,7 @@ private:
   events events_;
   std::atomic<proc_id> id_;
   std::atomic<std::uint64_t> cluster_;
+  endpoint own_where_;
   std::unique_ptr<door> door_;
   struct expected {
     proc_id id = 0;
@@ -280,6 +321,7 @@ private:
   loop::clock::time_point last_beat_{};
   loop::timer_id circles_timer_ = 0;
   std::atomic<bool> watching_for_circles_{false};
+  std::atomic<bool> restricted_{false};
   bool closed_ = false;
 };
 

@@ -20,6 +20,13 @@ constexpr auto violations_time = 10min;
 constexpr auto longest_retry = 5000ms;
 constexpr auto refused_limit = 800ms;
 
+// Whether a process that listens at `from` can dial one that listens at `to`.
+bool can_dial(const endpoint& from, const endpoint& to, bool same_scope) {
+  if (to.is_in_mpi_job())
+    return from.address == to.address;
+  return to.can_be_dialled() && (same_scope || !to.is_loopback());
+}
+
 } // namespace
 
 hello mesh::introduce(proc_id to) const {
@@ -51,7 +58,7 @@ verdict mesh::check_dialler(const hello& h) {
     return {"this is process " + std::to_string(me) + ", not " + std::to_string(h.to)};
   if (auto why = gone(h.from))
     return {who + " has been declared lost: " + why->message, true};
-  if (h.from <= me && h.from != master_id)
+  if (h.from == me || (h.from != master_id && must_be_dialled(h.from)))
     return {who + " must be dialled, it must not dial process " + std::to_string(me)};
   return {};
 }
@@ -73,8 +80,15 @@ verdict mesh::admit(const hello& h) {
 
 verdict mesh::admit_expected(const hello& h) {
   const auto found = expected_.find(h.claim);
-  if (found == expected_.end())
-    return {"this master expects no such worker"};
+  if (found == expected_.end()) {
+    auto coming = events_.guest_comes ? events_.guest_comes(h) : std::nullopt;
+    if (!coming)
+      return {"this master expects no such worker"};
+    find_or_make(coming->id)->worker_dials = true;
+    admitted_id_ = coming->id;
+    admitted_ = std::move(coming->entered);
+    return {};
+  }
   admitted_id_ = found->second.id;
   admitted_ = [this, claim = h.claim, done = found->second.done] { // once the connection stands
     expected_.erase(claim);
@@ -154,13 +168,33 @@ void mesh::let_go(proc_id id) {
   find_or_make(id)->worker_dials = false;
 }
 
+// Of two workers: whether this one can dial the other, and the other this one.
+bool mesh::reachable(const peer& p) const {
+  return p.linked && can_dial(own_where_, p.where, p.scope == settings_.scope);
+}
+
+bool mesh::reached_by(const peer& p) const {
+  return p.linked && can_dial(p.where, own_where_, p.scope == settings_.scope);
+}
+
 bool mesh::dials(const peer& p) const {
   auto me = id();
   if (me == master_id)
     return !p.worker_dials;
   if (p.id == master_id)
     return p.worker_dials;
-  return me > p.id && p.where.port != 0;
+  return reachable(p) && (me > p.id || !reached_by(p));
+}
+
+// Whether this process is the one that dials, as far as it knows. Of one that it hasn't heard of yet it believes that it knows better.
+bool mesh::must_be_dialled(proc_id who) const {
+  const auto p = find(who);
+  return p && p->known ? dials(*p) : who < id();
+}
+
+bool mesh::can_link(proc_id id) const {
+  const auto p = find(id);
+  return p && (id == master_id || this->id() == master_id || reachable(*p) || reached_by(*p));
 }
 
 bool mesh::relay_possible(const peer& p) const {
@@ -201,10 +235,26 @@ void mesh::connect(const peer_ptr& p) {
     p->limit = loop_.call_after(settings_.connect_limit / 4, [this, p] { give_up(p, "no such process"); });
     return;
   }
+  reopen(p);
+}
+
+void mesh::connect_if_dialler(proc_id id) {
+  const auto p = find(id);
+  if (!p || !dials(*p))
+    return;
+  p->wanted = true;
+  connect(p);
+}
+
+// Has the link opened from the end that can. Where neither can, the process with the higher id has it opened by way of the master.
+void mesh::reopen(const peer_ptr& p) {
   if (dials(*p))
-    dial(p);
-  else if (p->id != master_id && id() != master_id)
-    ask_to_dial(p);
+    return dial(p);
+  if (p->id == master_id || id() == master_id)
+    return;
+  if (id() > p->id && !reachable(*p) && !reached_by(*p) && relay_possible(*p))
+    return dial_relay(p, "there is no direct way to it");
+  ask_to_dial(p);
 }
 
 void mesh::dial(const peer_ptr& p) {
@@ -241,8 +291,8 @@ void mesh::retry_later(const peer_ptr& p) {
   auto delay = std::min<std::chrono::milliseconds>(20ms * (1 << std::min(p->failures, 8)), longest_retry);
   loop_.cancel(p->retry);
   p->retry = loop_.call_after(delay, [this, p] {
-    if (!p->talk->attached() || p->talk->kind() == "relay")
-      dial(p);
+    if (!p->talk->attached() || (p->talk->kind() == "relay" && dials(*p)))
+      reopen(p);
   });
 }
 
@@ -254,8 +304,12 @@ void mesh::dial_relay(const peer_ptr& p, const std::string& why) {
     p->relaying = false;
     if (why_no_relay.empty() || p->talk->attached() || p->is_gone)
       return;
-    if (!p->established && !p->dialling)
-      give_up(p, why + "; nor by way of the master: " + why_no_relay);
+    if (p->dialling)
+      return;
+    if (!p->established)
+      return give_up(p, why + "; nor by way of the master: " + why_no_relay);
+    ++p->failures;
+    retry_later(p);
   });
 }
 
@@ -429,8 +483,8 @@ void mesh::link_lost(const peer_ptr& p, const std::string& why, bool silent) {
   // The other end dials when it sees that the link has ended, which it may not do for long.
   if (p->id != master_id)
     p->retry = loop_.call_after(settings_.relay_after / 3, [this, p] {
-      if (!p->talk->attached())
-        ask_to_dial(p);
+      if (!p->talk->attached() && !p->is_gone && !closed_)
+        reopen(p);
     });
 }
 

@@ -216,7 +216,18 @@ struct dialling : std::enable_shared_from_this<dialling> {
 
 } // namespace
 
+std::string endpoint::scheme() const {
+  const auto end = address.find("://");
+  return end == std::string::npos ? std::string{} : address.substr(0, end);
+}
+
+bool endpoint::is_loopback() const {
+  return address.starts_with("127.") || address == "::1";
+}
+
 std::string endpoint::to_text() const {
+  if (!scheme().empty())
+    return address;
   auto v6 = address.find(':') != std::string::npos;
   return (v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
 }

@@ -12,13 +12,29 @@
 namespace troupe {
 
 /// Where a process can be reached. What the address means is its transport's business; for TCP it is a numeric IP
-/// address.
+/// address. One that begins with a word and "://" belongs to the transport that has been registered by that word, see transports; it needs no port.
 struct endpoint {
   std::string address;
   std::uint16_t port = 0;
 
-  /// "127.0.0.1:9003", "[::1]:9003"
+  /// "127.0.0.1:9003", "[::1]:9003"; "unix:///tmp/w" without a port.
   std::string to_text() const;
+
+  /// "unix", or nothing.
+  std::string scheme() const;
+
+  /// Whether it is a rank's, see mpi_transport.
+  bool is_in_mpi_job() const {
+    return address.starts_with("mpi-");
+  }
+
+  /// Whether there is something to dial.
+  bool can_be_dialled() const {
+    return port != 0 || !scheme().empty();
+  }
+
+  /// Whether it means something on this host only, or in this network namespace.
+  bool is_loopback() const;
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, endpoint& x) {
