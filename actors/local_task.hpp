@@ -36,15 +36,27 @@ struct local_task {
 template <class F>
 struct callable_label<local_task<F>> : callable_label<F> {};
 
-/// A closure and the state that gets its result.
-template <class F, class R>
+/// A closure and the state that gets its result. `Bare`: and what it throws, as it is; otherwise that comes as the error of a task.
+template <class F, class R, bool Bare>
 class local_function final : public local_closure {
 public:
   local_function(F f, std::shared_ptr<typed_future_state<R>> result) : f_(std::move(f)), result_(std::move(result)) {
   }
 
-  // What it throws comes to the result as the error of the task.
   void run() override {
+    if constexpr (Bare) {
+      try {
+        call();
+      } catch (...) {
+        result_->set_error(describe_current_exception());
+      }
+    } else {
+      call();
+    }
+  }
+
+private:
+  void call() {
     using raw = std::remove_cvref_t<std::invoke_result_t<F&>>;
     if constexpr (std::is_void_v<raw>) {
       f_();
@@ -57,20 +69,19 @@ public:
     }
   }
 
-private:
   F f_;
   const std::shared_ptr<typed_future_state<R>> result_;
 };
 
 /// Runs f as a task of this process; see cluster::async.
-template <class F>
+template <bool Bare = false, class F>
 auto begin_local_task(const call_options* options, F&& f) {
   using function = std::decay_t<F>;
   using result = typename without_future<std::remove_cvref_t<std::invoke_result_t<function&>>>::type;
   using task = task_of<local_task<function>, std::uint64_t>;
   auto state = std::make_shared<typed_future_state<result>>();
   outgoing_call call{own_id(), task::id(), call_stoppable, &task::label, options};
-  const auto number = keep_closure(std::make_shared<local_function<function, result>>(std::forward<F>(f), state), *state);
+  const auto number = keep_closure(std::make_shared<local_function<function, result, Bare>>(std::forward<F>(f), state), *state);
   call.encode([&](writer& out) { task::write_call(out, nullptr, {}, number); });
   call.send(state, false); // the task sets the state, unless it fails
   return future<result>{std::move(state)};

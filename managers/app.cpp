@@ -10,6 +10,7 @@
 #include "troupe/managers/start_line.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
+#include "troupe/transport/transports.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -211,6 +212,10 @@ app::~app() = default;
 
 CLI::App& app::cli() {
   return state_->cli;
+}
+
+void app::transport(const std::string& scheme, std::function<std::shared_ptr<troupe::transport>()> make) {
+  transports::add(scheme, std::move(make));
 }
 
 CLI::Option& app::add(option_slot slot) {

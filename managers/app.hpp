@@ -17,6 +17,8 @@ class Option;
 
 namespace troupe {
 
+class transport;
+
 /// A program that may run on many processes: its options, and its start as master or as worker.
 ///
 ///     int main(int argc, char** argv) {
@@ -73,6 +75,10 @@ public:
   /// Lets values of these types be parts of messages between actors on different processes (include <troupe/actors.hpp>). Before `run`.
   template <class... Ts>
   void message_types();
+
+  /// Registers a transport of one's own: addresses that begin with `scheme` and "://" are its, wherever one can be given, such as launch_options::bind_addr and worker_config::host.
+  /// On every process, before `run`; see transports::add.
+  void transport(const std::string& scheme, std::function<std::shared_ptr<troupe::transport>()> make);
 
   /// Runs the program. On the master: makes the cluster that the command line asks for, calls `body(cluster&)`, takes the cluster down,
   /// returns what the body returned (0 for none). On a worker: serves until the master lets it go, and returns without calling the body.

@@ -100,7 +100,7 @@ std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager,
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
-  return async([&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
+  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager) {
@@ -109,11 +109,11 @@ future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_man
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager, launch_options options) {
-  return async([&m = require_master("addprocs_async"), manager = std::move(manager), options = std::move(options)] { return m.add(manager, options); });
+  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), manager = std::move(manager), options = std::move(options)] { return m.add(manager, options); });
 }
 
 future<void> cluster::rmprocs_async(const std::vector<proc_id>& ids) {
-  return async(require_master("rmprocs_async").begin_removing(ids));
+  return detail::begin_local_task<true>(nullptr, require_master("rmprocs_async").begin_removing(ids));
 }
 
 void cluster::drain(const std::vector<proc_id>& ids) {

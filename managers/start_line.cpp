@@ -35,16 +35,18 @@ std::optional<endpoint> parse_start_line(std::string_view line) {
     return std::nullopt;
   endpoint out;
   auto [end, error] = std::from_chars(line.data(), line.data() + hash, out.port);
-  if (error != std::errc{} || end != line.data() + hash || out.port == 0)
+  if (error != std::errc{} || end != line.data() + hash)
     return std::nullopt;
   out.address = line.substr(hash + 1);
-  if (!is_numeric_address(out.address))
+  if (out.scheme().empty() && (out.port == 0 || !is_numeric_address(out.address)))
     return std::nullopt;
   return out;
 }
 
 endpoint parse_bind_address(const std::string& text) {
   endpoint out{text, 0};
+  if (!out.scheme().empty())
+    return out;
   auto colon = text.rfind(':');
   auto bracket = text.find(']');
   if (!text.empty() && text.front() == '[' && bracket != std::string::npos) {

@@ -1,6 +1,7 @@
 #include "troupe/transport/mesh.hpp"
 
 #include "troupe/transport/tcp.hpp"
+#include "troupe/transport/transports.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -18,6 +19,7 @@ mesh::mesh(loop& l, settings s, events e)
              [this](std::unique_ptr<byte_stream> stream) { accept_relay(std::move(stream)); }, &l}) {
   if (!settings_.net)
     settings_.net = std::make_shared<tcp_transport>();
+  settings_.net = std::make_shared<transports>(std::move(settings_.net));
 }
 
 mesh::~mesh() {

@@ -73,12 +73,13 @@ stream_result result_of(ssize_t n) {
   return {status::failed, 0, errno};
 }
 
-class tcp_stream final : public byte_stream {
+class socket_stream final : public byte_stream {
 public:
-  tcp_stream(loop& l, unique_fd socket, endpoint peer) : loop_(&l), socket_(std::move(socket)), peer_(std::move(peer)) {
+  socket_stream(loop& l, unique_fd socket, endpoint peer, std::string kind = "tcp")
+    : loop_(&l), socket_(std::move(socket)), peer_(std::move(peer)), kind_(std::move(kind)) {
   }
 
-  ~tcp_stream() override {
+  ~socket_stream() override {
     close();
   }
 
@@ -136,7 +137,7 @@ public:
   }
 
   std::string kind() const override {
-    return "tcp";
+    return kind_;
   }
 
   std::string peer() const override {
@@ -147,6 +148,7 @@ private:
   loop* loop_;
   unique_fd socket_;
   endpoint peer_;
+  std::string kind_;
   bool started_ = false;
 };
 
@@ -191,7 +193,7 @@ struct dialling : std::enable_shared_from_this<dialling> {
     if (error != 0)
       return fail("cannot connect to " + to_.to_text() + ": " + std::strerror(error), error == ECONNREFUSED);
     clean_up();
-    done_({std::make_unique<tcp_stream>(loop_, std::move(socket_), to_), {}, false});
+    done_({std::make_unique<socket_stream>(loop_, std::move(socket_), to_), {}, false});
   }
 
   void fail(std::string why, bool refused = false) {
@@ -215,6 +217,10 @@ struct dialling : std::enable_shared_from_this<dialling> {
 };
 
 } // namespace
+
+std::unique_ptr<byte_stream> make_socket_stream(loop& l, unique_fd connected, endpoint peer, std::string kind) {
+  return std::make_unique<socket_stream>(l, std::move(connected), std::move(peer), std::move(kind));
+}
 
 std::string endpoint::scheme() const {
   const auto end = address.find("://");
@@ -276,7 +282,7 @@ void tcp_listener::accept_some() {
         pause();
       return; // otherwise nobody is waiting, or the one who was has left
     }
-    on_accept_(std::make_unique<tcp_stream>(loop_, std::move(s), to_endpoint(peer)));
+    on_accept_(std::make_unique<socket_stream>(loop_, std::move(s), to_endpoint(peer)));
   }
 }
 

@@ -41,6 +41,9 @@ private:
   endpoint where_;
 };
 
+/// A stream over a connected, non-blocking socket of any kind, for transports of one's own; `kind` is what links() shows.
+std::unique_ptr<byte_stream> make_socket_stream(loop& l, unique_fd connected, endpoint peer, std::string kind);
+
 /// Connects to a numeric address; `done` is called once, on the loop's thread, before `limit` has passed. Loop thread.
 void tcp_dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done);
 
