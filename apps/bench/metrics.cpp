@@ -29,6 +29,8 @@ const std::vector<metric>& all_metrics() {
     {"with_copies", "how often 100 MB that a map's function holds are sent to each worker", 2, false, measure_with_copies},
     {"startup_4_s", "a program's start, until 4 workers have answered a call", 0, false, measure_startup_4},
     {"startup_16_s", "the same with 16 workers", 0, false, measure_startup_16},
+    {"startup_64_s", "the same with 64 workers", 0, false, measure_startup_64},
+    {"death_ms", "a worker's death, until the master and another worker that wait for it know", 1, false, measure_death},
     {"worker_pss_mb", "memory of an idle worker, in proportional shares", 4, true, measure_worker_memory},
     {"idle_cpu_pct", "CPU time of 4 idle workers and the master", 4, true, measure_idle_cpu},
   };

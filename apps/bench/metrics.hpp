@@ -111,6 +111,10 @@ figure measure_with_copies(troupe::cluster& c, const options& o);
 // startup.cpp: s
 figure measure_startup_4(troupe::cluster& c, const options& o);
 figure measure_startup_16(troupe::cluster& c, const options& o);
+figure measure_startup_64(troupe::cluster& c, const options& o);
+
+// losses.cpp: ms
+figure measure_death(troupe::cluster& c, const options& o);
 /// What the program does that these start: one call to each worker, and a line when all have answered.
 void answer_from_all(troupe::cluster& c);
 

@@ -71,6 +71,10 @@ figure measure_startup_16(troupe::cluster& c, const options& o) {
   return measure_startup("startup_16_s", 16, is_over_mpi(c), o);
 }
 
+figure measure_startup_64(troupe::cluster& c, const options& o) {
+  return measure_startup("startup_64_s", 64, is_over_mpi(c), o);
+}
+
 void answer_from_all(troupe::cluster& c) {
   std::vector<troupe::future<int>> answers;
   for (const auto worker : c.workers())
