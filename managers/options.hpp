@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -14,7 +15,7 @@
 namespace troupe {
 
 /// Which processes of a cluster have links, and may call each other. A process may always call itself, and the master and each worker each other.
-enum class topology {
+enum class topology : std::uint8_t {
   /// Every pair.
   all_to_all,
   /// Master and workers, no two workers.
@@ -24,7 +25,7 @@ enum class topology {
 };
 
 /// The shell that runs commands on a host that is reached by ssh.
-enum class shell { posix, csh, wincmd };
+enum class shell : std::uint8_t { posix, csh, wincmd };
 
 /// "all-to-all", "posix", …
 std::string_view to_string(topology t);
