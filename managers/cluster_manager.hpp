@@ -18,6 +18,8 @@ struct worker_config {
   std::string host;
   std::uint16_t port = 0;
   std::string bind_addr;
+  /// How many workers there shall be in its place: the others are started by this one, once it has joined, with exename (empty: the same program) and exeflags, and end with
+  /// it. 0: one for each logical CPU of its host.
   int count = 1;
   std::string exename;
   std::vector<std::string> exeflags;

@@ -2,6 +2,7 @@
 
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/siblings.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 #include "troupe/transport/status_line.hpp"
@@ -545,8 +546,53 @@ void master::take_answer(proc_id from, const frame_view& f) {
     process::warn("worker " + std::to_string(w->id) + " has joined from " + answer.self.info.host);
   auto b = std::move(w->waiting);
   b->joined.push_back(w->id);
+  if (w->config.count != 1)
+    add_siblings(w, b);
   --b->pending;
   b->check();
+}
+
+// Has a worker that has just joined start the others of its host.
+void master::add_siblings(const worker_ptr& first, const std::shared_ptr<batch>& b) {
+  ++b->pending;
+  sibling_orders orders;
+  orders.count = std::max(first->config.count - 1, 0);
+  orders.exename = first->config.exename;
+  orders.exeflags = first->config.exeflags;
+  orders.threads = std::max(first->options.threads, 1);
+  orders.timeout_ms = first->options.launch_timeout.count();
+  process_.runtime()->jobs().submit([this, first, b, orders, manager = first->manager] {
+    started_siblings got;
+    try {
+      got = start_siblings(first->id, orders);
+    } catch (const std::exception& e) {
+      got.failures.emplace_back(e.what());
+    }
+    process_.events().post([this, first, b, got, manager] {
+      for (auto& why : got.failures)
+        b->failures.push_back({first->config.host, launch_reason::no_address, -1, "beside worker " + std::to_string(first->id) + ": " + why});
+      const auto of_them = std::make_shared<sibling_manager>(process_, first->id, manager);
+      for (std::size_t i = 0; i < got.listening.size(); ++i) {
+        auto w = std::make_shared<worker>();
+        {
+          std::lock_guard guard{ids_mutex_};
+          w->id = ++last_id_;
+        }
+        w->config = first->config;
+        w->config.count = 1;
+        w->config.host = got.listening[i].address;
+        w->config.port = got.listening[i].port;
+        w->config.os_pid = got.os_pids[i];
+        w->manager = of_them;
+        w->options = b->options;
+        w->waiting = b;
+        ++b->pending;
+        set_up(w);
+      }
+      --b->pending;
+      b->check();
+    });
+  });
 }
 
 // Lets go of what the manager keeps for a worker: its process's descriptor, in the first place. What the manager has still to do

@@ -122,6 +122,7 @@ private:
   void give_up_joining(const std::shared_ptr<batch>& b);
   std::vector<named_changes::listener> listeners() const;
   void set_up(const worker_ptr& w);
+  void add_siblings(const worker_ptr& first, const std::shared_ptr<batch>& b);
   void send_join(const worker_ptr& w);
   void take_answer(proc_id from, const frame_view& f);
   void fail_set_up(const worker_ptr& w, launch_reason reason, const std::string& text);

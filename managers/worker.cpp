@@ -4,6 +4,7 @@
 #include "troupe/managers/cluster.hpp"
 #include "troupe/managers/named_frames.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/managers/siblings.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 
@@ -64,6 +65,7 @@ public:
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
     }
+    const sibling_starter others{process_, bind.address};
     if (!join(limit, apply))
       return leave(1);
     if (given_.joined)

@@ -94,6 +94,32 @@ public:
   bool has_userdata = true;
 };
 
+// Starts one, which is to start others.
+class counting_manager final : public pinned_manager {
+public:
+  explicit counting_manager(int count) : pinned_manager({0}), count_(count) {
+  }
+  void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
+    struct with_count final : troupe::launch_sink {
+      with_count(troupe::launch_sink& to, int n) : sink(to), count(n) {
+      }
+      void launched(troupe::worker_config config) override {
+        config.count = count;
+        sink.launched(std::move(config));
+      }
+      void failed(troupe::launch_failure why) override {
+        sink.failed(std::move(why));
+      }
+      troupe::launch_sink& sink;
+      int count;
+    } to{sink, count_};
+    pinned_manager::launch(options, to);
+  }
+
+private:
+  int count_;
+};
+
 class failing_manager final : public troupe::cluster_manager {
 public:
   void launch(const troupe::launch_options&, troupe::launch_sink&) override {
@@ -128,6 +154,28 @@ BOOST_AUTO_TEST_CASE(the_manager_of_the_guide_works) {
     here().addprocs(std::make_shared<pinned_manager>(std::vector{0}), o);
   });
   BOOST_TEST(contains(failed.what(), "it said '--worker'"));
+}
+
+// CM-07
+BOOST_AUTO_TEST_CASE(with_a_count_the_first_worker_starts_the_others) {
+  auto all = here().addprocs(std::make_shared<counting_manager>(3));
+  BOOST_TEST(all.size() == 3u);
+  for (auto from : all)
+    for (auto to : all)
+      BOOST_TEST(here().remotecall_fetch(from, [](proc_id id) { return here().remotecall_fetch(id, [] { return here().myid(); }); }, to) == to);
+  const auto last = here().info(all[2]).os_pid;
+  here().rmprocs(all[2]);
+  BOOST_TEST(eventually([&] { return !process_exists(last); }));
+  const auto second = here().info(all[1]).os_pid;
+  ::kill(static_cast<::pid_t>(here().info(all[0]).os_pid), SIGKILL); // the second goes with it
+  BOOST_TEST(eventually([&] { return here().nprocs() == 1 && !process_exists(second); }));
+}
+
+// CM-07
+BOOST_AUTO_TEST_CASE(a_count_of_0_is_a_worker_for_each_cpu_of_the_first_ones_host) {
+  const auto all = here().addprocs(std::make_shared<counting_manager>(0));
+  BOOST_TEST(all.size() == std::max(1u, std::thread::hardware_concurrency()));
+  here().rmprocs(all);
 }
 
 // CM-02
