@@ -68,7 +68,7 @@ public:
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
     }
-    const sibling_starter others{process_, bind.address};
+    const sibling_starter others{process_, where.address};
     if (!join(limit, apply))
       return leave(1);
     if (given_.joined)
