@@ -9,6 +9,7 @@
 #include "troupe/managers/mpi_rank_manager.hpp"
 #include "troupe/managers/mpirun_manager.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/slurm_manager.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
@@ -52,6 +53,7 @@ struct standard_options {
   int threads = 1;
   std::vector<std::string> hosts;
   std::string hostfile;
+  std::string slurm;
   std::string bind_addr;
   std::string cookie_file;
   double launch_timeout = 60;
@@ -73,6 +75,7 @@ struct variable {
 // Where CLI11 would let a configuration file win over the environment, these are taken as if they stood on the command line, unless they do.
 constexpr variable variables[] = {
   {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
+  {"--slurm", "TROUPE_SLURM"},
   {"--host", "TROUPE_HOST"},         {"--hostfile", "TROUPE_HOSTFILE"},
   {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
@@ -99,6 +102,16 @@ int parse_procs(const std::string& text) {
   int n = 0;
   if (!detail::parse_option(text, n) || n < 0)
     throw CLI::ValidationError("--procs", "'" + text + "' is neither a number of workers nor 'auto'");
+  return n;
+}
+
+// auto_count, or how many.
+int parse_slurm(const std::string& text) {
+  int n = 0;
+  if (text.empty() || text == "auto")
+    return auto_count;
+  if (!detail::parse_option(text, n) || n < 1)
+    throw CLI::ValidationError("--slurm", "'" + text + "' is neither a number of workers nor 'auto'");
   return n;
 }
 
@@ -282,6 +295,7 @@ void app::state::add_standard_options() {
   add("--host", standard.hosts, "workers that ssh starts on this host; can be repeated: [user@]host[:port] [address[:port]], with '4*' or 'auto*' in front or behind", "(machine)")
     ->expected(1)->take_all();
   add("--hostfile", standard.hostfile, "a file with one such machine in each line", "(file)");
+  add("--slurm", standard.slurm, "workers in this Slurm allocation; default: one for each of its tasks", "(number or auto)")->expected(0, 1);
   add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(check_positive)->capture_default_str();
   add("--bind-addr", standard.bind_addr, "where workers listen; default: 127.0.0.1", "(address)");
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
@@ -753,6 +767,7 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
   if (!s.standard.join.empty())
     return run_guest();
   auto np = parse_procs(s.standard.procs);
+  const int in_slurm = s.cli.get_option("--slurm")->count() > 0 ? parse_slurm(s.standard.slurm) : 0;
   const bool listens = s.cli.get_option("--listen")->count() > 0;
   const auto machines = machines_of(s.standard);
   auto cookie = cookie_from(s.standard.cookie_file, listens);
@@ -811,6 +826,12 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
         local_options options;
         options.launch_timeout = launch_timeout;
         c.addprocs(np, options);
+      }
+      if (in_slurm != 0) {
+        launch_options options;
+        options.launch_timeout = launch_timeout;
+        options.bind_addr = s.standard.bind_addr;
+        c.addprocs(std::make_shared<slurm_manager>(in_slurm), options);
       }
       if (!machines.empty()) {
         ssh_options options;

@@ -82,7 +82,7 @@ public:
 private:
   endpoint listen() {
     const auto bind = parse_bind_address(given_.settings.bind_addr);
-    const auto address = resolve_bind_address(bind.address);
+    const auto address = bind.scheme().empty() ? resolve_bind_address(bind.address) : bind.address;
     const int last = std::min(bind.port + std::max(given_.settings.bind_tries, 1) - 1, highest_port);
     for (int port = bind.port;; ++port) {
       try {

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "troupe/managers/own_manager.hpp"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace troupe {
+
+class keeper_launch;
+class keeper_session;
+
+/// A manager whose workers are looked after by keepers on their hosts: what is the same for all of these, however a keeper is brought there.
+class keeper_manager : public own_manager {
+public:
+  void manage(proc_id id, const worker_config& config, manage_op op) override;
+  void kill(proc_id id, const worker_config& config) override;
+  void lost(proc_id id, const worker_config& config) override;
+  bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
+  void kill_all() override;
+
+protected:
+  /// Runs a launch, and remembers its sessions.
+  void run(keeper_launch& l, launch_sink& sink);
+
+private:
+  std::mutex sessions_mutex_; // guards the sessions
+  std::vector<std::weak_ptr<keeper_session>> sessions_;
+};
+
+} // namespace troupe
