@@ -555,13 +555,15 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
     return asks ? 0 : 1; // rank 0 says what there is to say
   if (asks || (!rank && !over_mpi && !over_tcp) || (over_mpi && over_tcp))
     return run_master(argc, argv, body);
+  const bool by_srun = std::getenv("SLURM_STEP_ID") != nullptr;
+  const std::string option = over_mpi ? "--mpi-transport" : "--tcp-transport";
   if (!rank)
-    throw usage_error{std::string{over_mpi ? "--mpi-transport" : "--tcp-transport"}
-                      + " makes the ranks of an MPI job a cluster, and mpirun has not started this process: mpirun -n 4 " + name
-                      + (over_mpi ? " --mpi-transport" : " --tcp-transport")};
+    throw usage_error{option + " makes the ranks of an MPI job a cluster, and "
+                      + (by_srun ? "srun has started this process without MPI: srun --mpi=pmi2 -n 4 " : "mpirun has not started this process: mpirun -n 4 ")
+                      + name + ' ' + option};
   if (!over_mpi && !over_tcp)
-    throw usage_error{"mpirun has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or "
-                      "--tcp-transport"};
+    throw usage_error{std::string{by_srun ? "srun" : "mpirun"}
+                      + " has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or --tcp-transport"};
   std::optional<rank_keeper> keeper;
   const bool survivable = *rank == 0 && others_survive();
   if (*rank != 0 || survivable)

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <poll.h>
 #include <stdexcept>
 #include <thread>
@@ -32,6 +33,8 @@ constexpr auto look_time = 5ms;
 constexpr std::size_t longest_text = 512;
 // A rank that hears of its run's end waits this long for what the first one says; that hears of it at the same time, or is dead.
 constexpr auto answer_time = 5s;
+// All ranks have come to their ends when one calls MPI_Finalize, so that it has only to clear up.
+constexpr auto finalize_time = 5s;
 // What ranks say to each other where they meet.
 constexpr char not_all = 0, go_on = 1, am_here = 2;
 
@@ -89,6 +92,31 @@ std::atomic<mpi_job*> the_job{nullptr};
 struct mpi_patience {
   detail::mpi_waits waits{[] {}, [] {}};
 };
+
+// MPI_Finalize may hang where ranks on several hosts talk by TCP, also in programs that do nothing else: in MPICH 4.0.2, who has closed its connections
+// waits in PMI, where it can't answer those who still close theirs (see pmodels/mpich#6596). It happens the less often, the closer together the ranks come to it:
+// hence a barrier that spins. After a while the process goes on without it, and ends without clearing up.
+void finalize(MPI_Comm comm) {
+  std::promise<void> end;
+  auto ended = end.get_future();
+  std::thread caller{[comm, end = std::move(end)]() mutable {
+    PMPI_Barrier(comm);
+    MPI_Comm_free(&comm);
+    MPI_Finalize();
+    end.set_value();
+  }};
+  if (ended.wait_for(finalize_time) == std::future_status::ready) {
+    caller.join();
+    return;
+  }
+  caller.detach();
+  ::on_exit(
+    [](int status, void*) {
+      std::fflush(nullptr);
+      ::_exit(status);
+    },
+    nullptr);
+}
 
 const char* level_name(int level) {
   switch (level) {
@@ -173,9 +201,10 @@ void mpi_job::finish() {
   wait_for_all();
   if (handles_->of_transport != MPI_COMM_NULL)
     mpi_transport::drain(handles_->of_transport);
-  MPI_Comm_free(&handles_->comm);
   if (handles_->finalizes)
-    MPI_Finalize();
+    finalize(std::exchange(handles_->comm, MPI_COMM_NULL));
+  else
+    MPI_Comm_free(&handles_->comm);
 }
 
 bool mpi_job::all_there() {
