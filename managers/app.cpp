@@ -1,6 +1,8 @@
 #include "troupe/managers/app.hpp"
 
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/bind_address.hpp"
+#include "troupe/managers/host_keeper.hpp"
 #include "troupe/managers/interrupts.hpp"
 #include "troupe/managers/master.hpp"
 #include "troupe/managers/mpi_job.hpp"
@@ -48,6 +50,8 @@ constexpr auto run_end_time = 500ms;
 struct standard_options {
   std::string procs = "0";
   int threads = 1;
+  std::vector<std::string> hosts;
+  std::string hostfile;
   std::string bind_addr;
   std::string cookie_file;
   double launch_timeout = 60;
@@ -69,6 +73,7 @@ struct variable {
 // Where CLI11 would let a configuration file win over the environment, these are taken as if they stood on the command line, unless they do.
 constexpr variable variables[] = {
   {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
+  {"--host", "TROUPE_HOST"},         {"--hostfile", "TROUPE_HOSTFILE"},
   {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
   {"--topology", "TROUPE_TOPOLOGY"}, {"--lazy", "TROUPE_LAZY"},
@@ -122,6 +127,24 @@ std::string with_opposite(const std::string& names) {
   return names + ",!--no-" + names.substr(at + 2, end - at - 2);
 }
 
+std::vector<machine_spec> machines_of(const standard_options& options) {
+  std::vector<machine_spec> out;
+  try {
+    for (auto& text : options.hosts)
+      out.emplace_back(text);
+  } catch (const usage_error& e) {
+    throw CLI::ValidationError("--host", e.what());
+  }
+  try {
+    if (!options.hostfile.empty())
+      for (auto& m : read_hostfile(options.hostfile))
+        out.push_back(m);
+  } catch (const usage_error& e) {
+    throw CLI::ValidationError("--hostfile", e.what());
+  }
+  return out;
+}
+
 // `shared`: workers that come by themselves need the same one.
 std::string cookie_from(const std::string& file, bool shared) {
   try {
@@ -147,6 +170,16 @@ void open_standard_streams() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd)
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
       static_cast<void>(::open("/dev/null", O_RDWR)); // the lowest number that is free
+}
+
+// "--worker", or "--worker=COOKIE".
+std::string_view worker_argument(const char* arg) {
+  const std::string_view text = arg;
+  return text == "--worker" || text.starts_with("--worker=") ? text : std::string_view{};
+}
+
+bool is_worker(int argc, char** argv) {
+  return std::any_of(argv + std::min(argc, 1), argv + argc, [](const char* arg) { return !worker_argument(arg).empty(); });
 }
 
 bool has_argument(int argc, char** argv, const char* text) {
@@ -246,6 +279,9 @@ void app::state::add_standard_options() {
     return option;
   };
   add("-p,--procs", standard.procs, "workers on this host, or 'auto': one for each CPU", "(number or auto)")->default_str("0");
+  add("--host", standard.hosts, "workers that ssh starts on this host; can be repeated: [user@]host[:port] [address[:port]], with '4*' or 'auto*' in front or behind", "(machine)")
+    ->expected(1)->take_all();
+  add("--hostfile", standard.hostfile, "a file with one such machine in each line", "(file)");
   add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(check_positive)->capture_default_str();
   add("--bind-addr", standard.bind_addr, "where workers listen; default: 127.0.0.1", "(address)");
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
@@ -365,19 +401,27 @@ worker_settings app::state::parse_worker(int argc, char** argv) const {
   worker_settings s;
   CLI::App worker{"a worker", name};
   worker.allow_extras();
-  bool is_worker = false;
-  worker.add_flag("--worker", is_worker);
+  std::vector<std::string> args;
+  for (int i = argc - 1; i > 0; --i)
+    if (const auto word = worker_argument(argv[i]); word.empty())
+      args.push_back(argv[i]);
+    else if (word.find('=') != word.npos)
+      s.cookie = word.substr(word.find('=') + 1);
+  worker.add_flag("--keeper", s.keeper);
+  worker.add_flag("--close-stdin", s.close_stdin);
+  worker.add_flag("--stderr-to-stdout", s.stderr_to_stdout);
   worker.add_flag("--tied", s.tied);
   worker.add_option("--bind-addr", s.bind_addr);
+  worker.add_option("--bind-tries", s.bind_tries);
   worker.add_option("--launch-timeout", s.launch_timeout)->check(check_positive);
   worker.add_option("--threads", s.threads)->check(check_positive);
   worker.add_option("--mpi-thread-level", s.mpi_thread_level);
-  worker.parse(argc, argv);
+  worker.parse(args);
   return s;
 }
 
 int app::run_body_on(int argc, char** argv, const void* part, const std::function<int(cluster&)>& body) {
-  const auto is_worker = has_argument(argc, argv, "--worker");
+  const auto is_worker = troupe::is_worker(argc, argv);
   if (state_->name.empty() && argc > 0)
     state_->name = file_name(argv[0]);
   open_standard_streams();
@@ -388,7 +432,10 @@ int app::run_body_on(int argc, char** argv, const void* part, const std::functio
       return state_->run_alone_or_in_job(argc, argv, part, body);
     if (has_argument(argc, argv, "--mpi-rank"))
       return state_->run_launched_rank(argc, argv);
-    return run_worker(state_->parse_worker(argc, argv), [this](const option_values& values) { state_->apply(values); });
+    const auto settings = state_->parse_worker(argc, argv);
+    if (settings.keeper)
+      return run_host_keeper(std::chrono::milliseconds{static_cast<std::int64_t>(settings.launch_timeout * 1000)});
+    return run_worker(settings, [this](const option_values& values) { state_->apply(values); });
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0)
       return state_->cli.exit(e);
@@ -707,6 +754,7 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     return run_guest();
   auto np = parse_procs(s.standard.procs);
   const bool listens = s.cli.get_option("--listen")->count() > 0;
+  const auto machines = machines_of(s.standard);
   auto cookie = cookie_from(s.standard.cookie_file, listens);
 
   master::settings settings;
@@ -763,6 +811,11 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
         local_options options;
         options.launch_timeout = launch_timeout;
         c.addprocs(np, options);
+      }
+      if (!machines.empty()) {
+        ssh_options options;
+        options.launch_timeout = launch_timeout;
+        c.addprocs(machines, options);
       }
       status = body(c);
       if (main_waiter.interrupt_pending()) // the body's last wait was over

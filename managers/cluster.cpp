@@ -90,6 +90,14 @@ std::vector<proc_id> cluster::addprocs(int np, local_options options) {
   return require_master("addprocs").add_local(np, std::move(options));
 }
 
+std::vector<proc_id> cluster::addprocs(std::initializer_list<machine_spec> machines, ssh_options options) {
+  return addprocs(std::vector<machine_spec>{machines}, std::move(options));
+}
+
+std::vector<proc_id> cluster::addprocs(const std::vector<machine_spec>& machines, ssh_options options) {
+  return require_master("addprocs").add_ssh(machines, std::move(options));
+}
+
 std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager) {
   auto options = manager ? manager->default_options() : launch_options{};
   return addprocs(std::move(manager), std::move(options));
@@ -101,6 +109,14 @@ std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager,
 
 future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
   return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
+}
+
+future<std::vector<proc_id>> cluster::addprocs_async(std::initializer_list<machine_spec> machines, ssh_options options) {
+  return addprocs_async(std::vector<machine_spec>{machines}, std::move(options));
+}
+
+future<std::vector<proc_id>> cluster::addprocs_async(const std::vector<machine_spec>& machines, ssh_options options) {
+  return async([&m = require_master("addprocs_async"), machines, options = std::move(options)] { return m.add_ssh(machines, options); });
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager) {

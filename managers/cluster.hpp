@@ -18,6 +18,7 @@
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/worker_pool.hpp"
 #include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/machine_spec.hpp"
 #include "troupe/managers/options.hpp"
 #include "troupe/managers/process_info.hpp"
 #include "troupe/transport/actor_codec.hpp"
@@ -31,6 +32,7 @@
 #include <concepts>
 #include <exception>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -116,12 +118,18 @@ public:
   /// Throws launch_error if some don't come (unless options.partial; those that came stay), usage_error for bad options.
   std::vector<proc_id> addprocs(local_options options = {});
   std::vector<proc_id> addprocs(int np, local_options options = {});
+  /// The same on hosts that are reached by ssh, in parallel; see docs/ssh.md. Returns the ids in the order of the machines. Throws usage_error, before anything is started, for a machine or an option that
+  /// makes no sense; launch_error names each host that failed, and why.
+  std::vector<proc_id> addprocs(std::initializer_list<machine_spec> machines, ssh_options options = {});
+  std::vector<proc_id> addprocs(const std::vector<machine_spec>& machines, ssh_options options = {});
   /// The same with a manager of one's own, which is kept as long as its workers live.
   std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager);
   std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager, launch_options options);
 
   /// The same in the background: the future has their ids, or the error. When it is cancelled, those that haven't joined yet are given up. Master only.
   future<std::vector<proc_id>> addprocs_async(int np, local_options options = {});
+  future<std::vector<proc_id>> addprocs_async(std::initializer_list<machine_spec> machines, ssh_options options = {});
+  future<std::vector<proc_id>> addprocs_async(const std::vector<machine_spec>& machines, ssh_options options = {});
   future<std::vector<proc_id>> addprocs_async(std::shared_ptr<cluster_manager> manager);
   future<std::vector<proc_id>> addprocs_async(std::shared_ptr<cluster_manager> manager, launch_options options);
 

@@ -35,6 +35,8 @@ struct worker_config {
   std::string claim;
   /// Whether host and port lead to it from the master only. Other workers reach it by way of the master, unless they can dial it where it listens.
   bool through_master = false;
+  /// addprocs returns those whose place is lower first.
+  int place = 0;
 };
 
 /// What happens to a worker, for its manager.

@@ -1,8 +1,10 @@
 #include "troupe/managers/master.hpp"
 
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/bind_address.hpp"
 #include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/siblings.hpp"
+#include "troupe/managers/ssh_manager.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
 #include "troupe/transport/status_line.hpp"
@@ -221,6 +223,13 @@ std::vector<proc_id> master::add_local(int count, local_options options) {
   return add(manager, options);
 }
 
+std::vector<proc_id> master::add_ssh(const std::vector<machine_spec>& machines, ssh_options options) {
+  if (options.bind_addr.empty())
+    options.bind_addr = settings_.bind_addr;
+  auto manager = std::make_shared<ssh_manager>(machines, options, context());
+  return add(manager, options);
+}
+
 void master::keep(const std::shared_ptr<own_manager>& manager) {
   std::lock_guard guard{own_managers_mutex_};
   std::erase_if(own_managers_, [](auto& weak) { return weak.expired(); });
@@ -250,6 +259,7 @@ endpoint master::let_dial(const std::string& address) {
       const auto reached_at = choose_bind_address();
       const auto everywhere = reached_at.find(':') == std::string::npos ? "0.0.0.0" : "::"; // the latter for IPv4, too
       auto at = parse_bind_address(address.empty() ? everywhere : address);
+      at.address = resolve_bind_address(at.address);
       auto net = std::make_unique<tcp_transport>();
       out = net->listen(process_.events(), at, [this](std::unique_ptr<byte_stream> s) { process_.net().knock(std::move(s)); });
       if (address.empty())
@@ -374,7 +384,10 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
   if (problem)
     std::rethrow_exception(problem);
   auto joined = b->joined;
-  std::sort(joined.begin(), joined.end());
+  process_.run_in_loop([&] {
+    const auto place = [this](proc_id id) { return std::pair{find(id)->config.place, id}; };
+    std::sort(joined.begin(), joined.end(), [&](proc_id x, proc_id y) { return place(x) < place(y); });
+  });
   if (b->failures.empty() || options.partial)
     return joined;
   error_info info;

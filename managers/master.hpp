@@ -4,6 +4,7 @@
 #include "troupe/managers/default_pool.hpp"
 #include "troupe/managers/join.hpp"
 #include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/machine_spec.hpp"
 #include "troupe/managers/mpi_world.hpp"
 #include "troupe/managers/named_changes.hpp"
 #include "troupe/managers/output_pump.hpp"
@@ -60,6 +61,7 @@ public:
   /// See cluster::addprocs.
   std::vector<proc_id> add(const std::shared_ptr<cluster_manager>& manager, launch_options options);
   std::vector<proc_id> add_local(int count, local_options options);
+  std::vector<proc_id> add_ssh(const std::vector<machine_spec>& machines, ssh_options options);
 
   /// Lets workers in that come by themselves and know the cookie, at this address (empty: at all of this host), from now on. Returns where they find it.
   endpoint let_guests_in(const std::string& address);

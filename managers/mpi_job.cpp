@@ -3,7 +3,7 @@
 #include "troupe/actors/driving.hpp"
 #include "troupe/actors/task_control.hpp"
 #include "troupe/actors/waiter.hpp"
-#include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/bind_address.hpp"
 #include "troupe/managers/mpi_exchange.hpp"
 #include "troupe/managers/mpi_twins.hpp"
 #include "troupe/managers/process.hpp"

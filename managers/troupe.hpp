@@ -12,6 +12,7 @@
 #include "troupe/managers/app.hpp"
 #include "troupe/managers/cluster.hpp"
 #include "troupe/managers/cluster_manager.hpp"
+#include "troupe/managers/machine_spec.hpp"
 #include "troupe/managers/mpi_manager.hpp"
 #include "troupe/managers/options.hpp"
 #include "troupe/managers/process_info.hpp"

@@ -1,6 +1,7 @@
 #include "troupe/managers/worker.hpp"
 
 #include "troupe/actors/future_state.hpp"
+#include "troupe/managers/bind_address.hpp"
 #include "troupe/managers/cluster.hpp"
 #include "troupe/managers/named_frames.hpp"
 #include "troupe/managers/process.hpp"
@@ -14,8 +15,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace troupe {
@@ -28,6 +31,7 @@ using clock = std::chrono::steady_clock;
 // Tasks that wait end within this time when the worker is let go; those that compute are left behind.
 constexpr auto end_time = 200ms;
 constexpr std::size_t max_setting_line = 512;
+constexpr int highest_port = 65535;
 // Between a worker's attempts to join its master.
 constexpr auto dial_again_time = 100ms;
 // Of several addresses of the master, one that says nothing is given up for the next after this time.
@@ -52,8 +56,7 @@ public:
   }
 
   int serve(clock::time_point limit, const std::function<void(const option_values&)>& apply) {
-    const auto bind = parse_bind_address(given_.settings.bind_addr);
-    auto where = process_.net().listen(bind.address, bind.port);
+    auto where = listen();
     process_.set_address(where);
     if (given_.settings.tied)
       watch_input();
@@ -65,7 +68,7 @@ public:
       process::warn("no master has contacted this worker in time: ending");
       end_at_once(1);
     }
-    const sibling_starter others{process_, bind.address};
+    const sibling_starter others{process_, where.address};
     if (!join(limit, apply))
       return leave(1);
     if (given_.joined)
@@ -77,6 +80,20 @@ public:
   }
 
 private:
+  endpoint listen() {
+    const auto bind = parse_bind_address(given_.settings.bind_addr);
+    const auto address = resolve_bind_address(bind.address);
+    const int last = std::min(bind.port + std::max(given_.settings.bind_tries, 1) - 1, highest_port);
+    for (int port = bind.port;; ++port) {
+      try {
+        return process_.net().listen(address, static_cast<std::uint16_t>(port));
+      } catch (const std::system_error& e) {
+        if (bind.port == 0 || port >= last || e.code().value() != EADDRINUSE)
+          throw;
+      }
+    }
+  }
+
   void dial_master(clock::time_point limit, std::size_t turn) {
     auto time = std::max(1ms, std::chrono::duration_cast<std::chrono::milliseconds>(limit - clock::now()));
     if (given_.master.size() > 1)
@@ -101,12 +118,13 @@ private:
 
   // A worker that its master started has no life of its own.
   void watch_input() {
-    process_.events().watch(STDIN_FILENO, EPOLLIN, [this](std::uint32_t) {
+    const int input = given_.tied_to < 0 ? STDIN_FILENO : given_.tied_to;
+    process_.events().watch(input, EPOLLIN, [this, input](std::uint32_t) {
       char skipped[256];
-      auto n = ::read(STDIN_FILENO, skipped, sizeof skipped);
+      auto n = ::read(input, skipped, sizeof skipped);
       if (n > 0 || (n < 0 && errno == EINTR))
         return;
-      process_.events().unwatch(STDIN_FILENO);
+      process_.events().unwatch(input);
       if (!leaving_.ready()) {
         process::warn("the master has ended: ending");
         end_at_once(1);
@@ -312,6 +330,18 @@ void prepare_output() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// Returns what standard input was, if something else has taken its place.
+unique_fd arrange_streams(const worker_settings& settings) {
+  if (settings.stderr_to_stdout)
+    ::dup2(STDOUT_FILENO, STDERR_FILENO);
+  unique_fd before{::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)};
+  if (settings.close_stdin) {
+    const unique_fd nothing{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    ::dup2(nothing.get(), STDIN_FILENO);
+  }
+  return before;
+}
+
 } // namespace
 
 clock::time_point launch_limit(const worker_settings& s) {
@@ -348,18 +378,20 @@ int run_worker(prepared_worker worker, const std::function<void(const option_val
 int run_worker(const worker_settings& settings, const std::function<void(const option_values&)>& apply) {
   prepare_output();
   const auto limit = launch_limit(settings);
-  auto cookie = read_setting_line(limit, "the cluster's cookie as the first line");
+  auto cookie = settings.cookie.empty() ? read_setting_line(limit, "the cluster's cookie as the first line") : settings.cookie;
   try {
     check_cookie(cookie);
   } catch (const std::invalid_argument& e) {
-    throw usage_error{std::string{"the first line of standard input is no cookie: "} + e.what()};
+    throw usage_error{std::string{settings.cookie.empty() ? "the first line of standard input is no cookie: " : "--worker: "} + e.what()};
   }
+  const auto input = arrange_streams(settings);
   const auto announce = [](const endpoint& where) {
     std::printf("%s\n", start_line(where).c_str());
     std::fflush(stdout);
   };
   prepared_worker prepared;
   prepared.settings = settings;
+  prepared.tied_to = input.get();
   prepared.cookie = std::move(cookie);
   prepared.announce = announce;
   worker_process w{std::move(prepared)};
