@@ -124,7 +124,7 @@ void keeper_session::complete() {
 
 void keeper_session::order(const keeper_order& what) {
   context_.events->post([self = shared_from_this(), line = to_line(what) + "\n"] {
-    if (self->exited_)
+    if (self->exited_ || !self->input_)
       return;
     self->unsent_ += line;
     if (!self->waits_to_write_)
@@ -151,6 +151,13 @@ void keeper_session::write_orders() {
       return unsent_.clear();
     unsent_.erase(0, static_cast<std::size_t>(n));
   }
+}
+
+void keeper_session::close_input() {
+  context_.events->post([self = shared_from_this()] {
+    if (!self->waits_to_write_)
+      self->input_.reset();
+  });
 }
 
 void keeper_session::kill() {

@@ -56,6 +56,8 @@ public:
   std::shared_ptr<started_worker> start_worker(const keeper_start& what, const std::shared_ptr<gathering>& g, int place);
   void complete();
 
+  /// The keeper gets no more orders, and goes at once, with all its workers, if the way to it is whole. Any thread.
+  void close_input();
   /// Ends the client, and with it the keeper and all its workers. Any thread.
   void kill();
   /// The same at once, for a process that is about to end itself.

@@ -252,7 +252,7 @@ BOOST_AUTO_TEST_CASE(what_they_write_comes_over_the_one_connection_under_their_o
   }
 }
 
-// SM-22, LM-08
+
 BOOST_AUTO_TEST_CASE(a_death_there_is_known_exactly) {
   const fake_ssh ssh;
   const remote_workers w{here().addprocs({{"h", 3}}, ssh.options())};
