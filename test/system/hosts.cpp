@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(local_workers_and_those_on_other_hosts_have_direct_links) {
 }
 
 BOOST_AUTO_TEST_CASE(with_tunnels_workers_of_two_hosts_talk_by_way_of_the_master) {
-  const remote_workers w{{{"host1", 2}, "host2"}, {.tunnel = true}};
+  const remote_workers w{{{"root@host1", 2}, "root@host2"}, {.tunnel = true}};
   for (auto a : w.all())
     for (auto b : w.all())
       BOOST_TEST(by_way_of(a, b) == b);
