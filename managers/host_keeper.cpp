@@ -84,6 +84,14 @@ class keeper {
 public:
   explicit keeper(clock::time_point limit) : limit_(limit) {
   }
+  // What workers have started goes with them, also with one that has just ended by itself.
+  ~keeper() {
+    for (auto& w : workers_)
+      if (!w->exited)
+        w->process.signal_group(SIGKILL);
+  }
+  keeper(const keeper&) = delete;
+  keeper& operator=(const keeper&) = delete;
 
   int run() {
     tell(keeper_hello{.cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency())),
@@ -96,7 +104,7 @@ public:
         return 1;
       wait(timeout);
       if (gone_)
-        return 0; // the destructors kill
+        return 0; // the destructor kills
       serve_workers();
     }
     return 0;

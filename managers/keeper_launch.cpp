@@ -98,6 +98,7 @@ void keeper_launch::take_hello(std::size_t host, const keeper_hello& there) {
   if (s.settled)
     return;
   s.connecting = false;
+  s.address = there.address;
   auto& session = *sessions_[host];
   if (there.version != keeper_version) {
     gathering_->failed({hosts_[host].name, launch_reason::refused, -1,
@@ -128,13 +129,13 @@ void keeper_launch::take_end(std::size_t host, const keeper_session::end& end) {
 }
 
 void keeper_launch::take_address(const std::shared_ptr<started_worker>& w, const endpoint& where) {
-  if (!ways_.all_told) {
-    launched({w, where}, w->config_at(where));
-    return;
-  }
-  for (auto& s : states_)
-    if (std::find(s.workers.begin(), s.workers.end(), w) != s.workers.end())
-      s.told.push_back({w, where});
+  const auto s = std::find_if(states_.begin(), states_.end(), [&](auto& x) { return std::find(x.workers.begin(), x.workers.end(), w) != x.workers.end(); });
+  auto at = where;
+  if (at.address == "0.0.0.0" || at.address == "::") // all that it has
+    at.address = s->address;
+  if (!ways_.all_told)
+    return launched({w, at}, w->config_at(at));
+  s->told.push_back({w, at});
   look_who_has_told();
 }
 

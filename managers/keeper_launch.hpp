@@ -85,6 +85,7 @@ private:
     bool connecting = false; // has a slot
     bool settled = false;    // its workers are ordered, or won't be
     bool tunnelled = false;  // all_told was called
+    std::string address;     // where the host can be reached
     std::vector<std::shared_ptr<started_worker>> workers;
     std::vector<told_worker> told;
   };

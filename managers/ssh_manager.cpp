@@ -153,6 +153,10 @@ std::string ssh_manager::bind_address_of(const machine_spec& m, const launch_opt
 
 // How one machine's workers are reached, beside the connection to their keeper, which it ends with.
 struct ssh_manager::way {
+  ~way() {
+    remove_socket();
+  }
+
   void set(std::shared_ptr<ssh_tunnel> t) {
     std::unique_lock guard{mutex};
     if (!gone)
@@ -167,8 +171,13 @@ struct ssh_manager::way {
     if (tunnel)
       tunnel->end();
     tunnel = nullptr;
+    remove_socket();
+  }
+
+  // Its client does that, unless it is killed.
+  void remove_socket() const {
     if (!control_path.empty())
-      ::unlink(control_path.c_str()); // if its client was killed
+      ::unlink(control_path.c_str());
   }
 
   // Takes the worker's port from the control connection.
@@ -370,6 +379,9 @@ void ssh_manager::kill_all() {
   for (auto& weak : sessions_)
     if (const auto s = weak.lock())
       s->kill_now();
+  for (auto& weak : ways_)
+    if (const auto w = weak.lock())
+      w->remove_socket();
 }
 
 } // namespace troupe

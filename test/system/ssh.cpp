@@ -446,3 +446,31 @@ BOOST_AUTO_TEST_CASE(the_connection_ends_with_the_last_worker) {
   }
   BOOST_TEST(eventually([] { return processes_of_run().empty(); }));
 }
+
+// Ctrl-C while hosts are on their way
+const scenario be_interrupted{"be_interrupted", [](troupe::cluster& c) {
+                                ssh_options o;
+                                o.ssh = std::getenv("FAKE_SSH");
+                                std::thread{[] {
+                                  eventually([] { return processes_of_run().size() > 2; });
+                                  ::kill(::getpid(), SIGINT);
+                                }}.detach();
+                                c.addprocs({"mute", "slow"}, o);
+                                return 0;
+                              }};
+BOOST_AUTO_TEST_CASE(an_interrupt_ends_a_launch) {
+  const fake_ssh ssh{"exec sleep 100"};
+  ::setenv("FAKE_SSH", ssh.program().c_str(), 1);
+  const auto took = time_of([&] { BOOST_TEST(run_scenario("be_interrupted").end.status == 130); });
+  BOOST_TEST((took < 10s));
+  BOOST_TEST(eventually([] { return processes_of_run().empty(); }));
+}
+
+BOOST_AUTO_TEST_CASE(workers_that_listen_everywhere_are_reached_at_their_hosts_address) {
+  const fake_ssh ssh;
+  auto o = ssh.options();
+  o.bind_addr = "0.0.0.0";
+  const remote_workers w{here().addprocs({{"h", 2}}, o)};
+  for (auto id : w.ids())
+    BOOST_TEST(!contains(here().info(id).address, "0.0.0.0"));
+}

@@ -2,6 +2,10 @@
 // Workers over ssh with the system's client, and an sshd of the test's own.
 #include "system/sshd.hpp"
 
+#include "troupe/managers/ssh_tunnel.hpp"
+
+#include <set>
+
 namespace {
 
 using troupe::auto_count;
@@ -172,6 +176,46 @@ BOOST_AUTO_TEST_CASE(through_a_tunnel_the_master_reaches_the_workers_by_ports_of
   }
 }
 
+// TU-03
+BOOST_AUTO_TEST_CASE(a_forwarding_that_fails_is_tried_again_with_another_port, *needs_sshd) {
+  const own_sshd sshd;
+  const temporary_folder folder;
+  // the first one finds its port taken
+  const auto client = folder.with("ssh", "#!/bin/sh\ncase \"$*\" in *ExitOnForwardFailure=yes*) echo \"$*\" >> '" + (folder / "log")
+                                           + "'; mkdir '" + (folder / "first") + "' 2>/dev/null && { echo 'Could not request local forwarding.' >&2; exit 255; };; esac\nexec ssh \"$@\"\n");
+  std::filesystem::permissions(client, std::filesystem::perms::owner_all);
+  auto o = sshd.options();
+  o.ssh = client;
+  o.tunnel = true;
+  const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+  BOOST_TEST(w.size() == 2u);
+  std::istringstream in{read_file(folder / "log")};
+  std::set<std::string> ports;
+  for (std::string word; in >> word;)
+    if (word.starts_with("127.0.0.1:"))
+      ports.insert(word.substr(0, word.find(':', 10)));
+  BOOST_TEST(ports.size() == 4u);
+}
+
+// TU-02
+BOOST_AUTO_TEST_CASE(ports_of_tunnels_count_up_and_those_that_are_taken_are_left_out) {
+  const int first = troupe::next_tunnel_port();
+  BOOST_TEST((first >= 9201 && first <= 32'000));
+  const troupe::unique_fd taken{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  ::sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(static_cast<std::uint16_t>(first + 1));
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool is_taken = ::bind(taken.get(), reinterpret_cast<::sockaddr*>(&at), sizeof at) != 0 || ::listen(taken.get(), 1) == 0;
+  BOOST_REQUIRE(is_taken);
+  BOOST_TEST(troupe::next_tunnel_port() > first + 1);
+  for (int i = 0, last = 0; i < 200; ++i) {
+    const int port = troupe::next_tunnel_port();
+    BOOST_TEST(port > last);
+    last = port;
+  }
+}
+
 // a tunnel that breaks is made again
 BOOST_AUTO_TEST_CASE(a_tunnel_that_breaks_is_mended, *needs_sshd) {
   const own_sshd sshd;
@@ -313,6 +357,7 @@ BOOST_AUTO_TEST_CASE(two_clusters_on_a_host_leave_each_other_alone, *needs_sshd)
   const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
   const auto r = run_scenario("other_cluster");
   BOOST_TEST(r.end.status == 42, r.err);
+  BOOST_TEST(count_of(sockets_in(home / ".ssh"), "troupe-") == 1); // of this one
   for (auto id : w.ids())
     BOOST_TEST(here().remotecall_fetch(id, [] { return 4; }) == 4);
 }
