@@ -7,6 +7,7 @@
 #include "troupe/managers/mpi_exchange.hpp"
 #include "troupe/managers/mpi_twins.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/managers/rank_keeper.hpp"
 #include "troupe/transport/mpi.hpp"
 #include "troupe/transport/tcp.hpp"
 
@@ -19,6 +20,7 @@
 #include <future>
 #include <poll.h>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 #include <unistd.h>
 
@@ -34,7 +36,9 @@ constexpr std::size_t longest_text = 512;
 // A rank that hears of its run's end waits this long for what the first one says; that hears of it at the same time, or is dead.
 constexpr auto answer_time = 5s;
 // All ranks have come to their ends when one calls MPI_Finalize, so that it has only to clear up.
-constexpr auto finalize_time = 5s;
+constexpr auto finalize_time = 3s;
+// By then the others have given up, too.
+constexpr auto settle_time = 500ms;
 // What ranks say to each other where they meet.
 constexpr char not_all = 0, go_on = 1, am_here = 2;
 
@@ -93,10 +97,18 @@ struct mpi_patience {
   detail::mpi_waits waits{[] {}, [] {}};
 };
 
+// As the launcher says, before MPI_Init or after; false if it doesn't say.
+bool on_one_host(int size) {
+  if (const auto here = std::getenv("MPI_LOCALNRANKS")) // MPICH's
+    return std::to_string(size) == here;
+  const auto nodes = std::getenv("SLURM_STEP_NUM_NODES");
+  return nodes != nullptr && std::string_view{nodes} == "1";
+}
+
 // MPI_Finalize may hang where ranks on several hosts talk by TCP, also in programs that do nothing else: in MPICH 4.0.2, who has closed its connections
 // waits in PMI, where it can't answer those who still close theirs (see pmodels/mpich#6596). It happens the less often, the closer together the ranks come to it:
 // hence a barrier that spins. After a while the process goes on without it, and ends without clearing up.
-void finalize(MPI_Comm comm) {
+void finalize_among_hosts(MPI_Comm comm) {
   std::promise<void> end;
   auto ended = end.get_future();
   std::thread caller{[comm, end = std::move(end)]() mutable {
@@ -109,7 +121,10 @@ void finalize(MPI_Comm comm) {
     caller.join();
     return;
   }
+  ::pthread_cancel(caller.native_handle()); // it waits in epoll_wait or read
   caller.detach();
+  std::this_thread::sleep_for(settle_time); // a process that ends may let others go on, to a barrier of PMI that hydra can't end any more
+  rank_keeper::say_goodbye();
   ::on_exit(
     [](int status, void*) {
       std::fflush(nullptr);
@@ -201,10 +216,13 @@ void mpi_job::finish() {
   wait_for_all();
   if (handles_->of_transport != MPI_COMM_NULL)
     mpi_transport::drain(handles_->of_transport);
+  if (handles_->finalizes && !on_one_host(size_)) {
+    finalize_among_hosts(std::exchange(handles_->comm, MPI_COMM_NULL));
+    return;
+  }
+  MPI_Comm_free(&handles_->comm);
   if (handles_->finalizes)
-    finalize(std::exchange(handles_->comm, MPI_COMM_NULL));
-  else
-    MPI_Comm_free(&handles_->comm);
+    MPI_Finalize();
 }
 
 bool mpi_job::all_there() {

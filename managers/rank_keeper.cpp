@@ -138,29 +138,6 @@ void relay_all(int pidfd) {
       write_line(s, s.line.data(), s.held);
 }
 
-// A launcher of MPICH's kind ends all ranks when one ends without a word; said in its place, it doesn't (PMI-1, "finalize"; hydra 4.0.2: pmip_cb.c).
-void say_goodbye() {
-  const auto text = std::getenv("PMI_FD");
-  const int fd = text != nullptr ? std::atoi(text) : -1;
-  pollfd p{fd, POLLIN, 0};
-  if (fd < 0 || ::poll(&p, 1, 0) < 0 || (p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
-    return; // the rank has said it
-  constexpr std::string_view word = "cmd=finalize\n";
-  if (::send(fd, word.data(), word.size(), MSG_NOSIGNAL) < 0)
-    return;
-  static char answer[2048];
-  std::size_t held = 0;
-  while (held + 1 < sizeof answer && ::poll(&p, 1, 2000) > 0) {
-    const auto n = ::read(fd, answer + held, sizeof answer - 1 - held);
-    if (n <= 0)
-      return;
-    held += static_cast<std::size_t>(n);
-    answer[held] = '\0';
-    if (std::strstr(answer, "finalize_ack") != nullptr)
-      return;
-  }
-}
-
 // How the rank has ended, for the master that has started the job, and for a user who looks.
 void tell_end(int status) {
   char text[160];
@@ -195,7 +172,7 @@ void tell_end(int status) {
   }
   tell_end(status);
   if (others_survive) {
-    say_goodbye();
+    rank_keeper::say_goodbye();
     // the program's status is the master's, which a death that it has survived must not spoil
     ::_exit(is_master ? (WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)) : 0);
   }
@@ -235,6 +212,29 @@ bool make_pipe(unique_fd& read, unique_fd& write) {
 }
 
 } // namespace
+
+// A launcher of MPICH's kind ends all ranks when one ends without a word; said in its place, it doesn't (PMI-1, "finalize"; hydra 4.0.2: pmip_cb.c).
+void rank_keeper::say_goodbye() {
+  const auto text = std::getenv("PMI_FD");
+  const int fd = text != nullptr ? std::atoi(text) : -1;
+  pollfd p{fd, POLLIN, 0};
+  if (fd < 0 || ::poll(&p, 1, 0) < 0 || (p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0)
+    return; // the rank has said it
+  constexpr std::string_view word = "cmd=finalize\n";
+  if (::send(fd, word.data(), word.size(), MSG_NOSIGNAL) < 0)
+    return;
+  static char answer[2048];
+  std::size_t held = 0;
+  while (held + 1 < sizeof answer && ::poll(&p, 1, 2000) > 0) {
+    const auto n = ::read(fd, answer + held, sizeof answer - 1 - held);
+    if (n <= 0)
+      return;
+    held += static_cast<std::size_t>(n);
+    answer[held] = '\0';
+    if (std::strstr(answer, "finalize_ack") != nullptr)
+      return;
+  }
+}
 
 rank_keeper::rank_keeper(mode how) {
   unique_fd out_read, out_write, err_read, err_write, orders_read, orders_write;

@@ -32,6 +32,10 @@ public:
   /// Whatever end this rank comes to, its launcher is not to end the others. For hydra, MPICH's.
   void let_others_survive();
 
+  /// Tells this process's launcher, in MPI_Finalize's place, that the rank has come to its end; waits up to 2 s for the answer. Nobody else may use PMI
+  /// meanwhile. Does nothing if it has been told, or doesn't speak MPICH's PMI.
+  static void say_goodbye();
+
   /// "      From worker 3:\t"
   static std::string text_of(proc_id id);
 
