@@ -724,9 +724,12 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
   w.settings = std::move(settings);
   w.cookie = orders->cookie;
   w.announce = [](const endpoint&) {};
-  w.master = {{orders->master, orders->secret + "-" + std::to_string(job.rank())}};
+  const auto claim = orders->secret + "-" + std::to_string(job.rank());
   if (orders->master_host == host_name())
-    w.master.front().where.address = "127.0.0.1";
+    w.master = {{{"127.0.0.1", orders->master.port}, claim}};
+  else
+    for (auto& where : orders->masters())
+      w.master.push_back({where, claim});
   std::signal(SIGINT, SIG_IGN);
   return serve(std::move(w), job, keeper);
 }

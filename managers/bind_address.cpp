@@ -131,6 +131,15 @@ std::string resolve_bind_address(const std::string& text, const std::vector<inte
                     + "; it has " + (there.empty() ? "none" : there)};
 }
 
+std::vector<std::string> reachable_addresses(const std::vector<interface_address>& all) {
+  std::vector<std::string> out{choose_bind_address(all)};
+  const auto first = parse(out.front());
+  for (auto& i : all)
+    if (const auto a = parse(i.address); a && first && a->size == first->size && i.address != out.front() && !a->is_loopback() && !a->is_link_local())
+      out.push_back(i.address);
+  return out;
+}
+
 std::string resolve_bind_address(const std::string& text) {
   return parse(text) ? text : resolve_bind_address(text, interface_addresses());
 }

@@ -21,6 +21,9 @@ std::string choose_bind_address(const std::vector<interface_address>& all);
 /// The same, of this host's addresses.
 std::string choose_bind_address();
 
+/// All at which others may reach it, the likeliest first: those of the same family as the one that is chosen, without loopback and link-local ones unless there's nothing else.
+std::vector<std::string> reachable_addresses(const std::vector<interface_address>& all);
+
 /// A numeric address from what the user has said: one such, which stays as it is; an interface ("eth0"), whose first address that isn't link-local it is, IPv4 before IPv6; or
 /// a subnet ("10.77.0.0/16"), in which it is the first. Throws usage_error, which names what there is, if none of them fits.
 std::string resolve_bind_address(const std::string& text, const std::vector<interface_address>& all);

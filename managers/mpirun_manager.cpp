@@ -1,6 +1,7 @@
 #include "troupe/managers/mpirun_manager.hpp"
 
 #include "troupe/actors/future_state.hpp"
+#include "troupe/managers/bind_address.hpp"
 #include "troupe/managers/child_process.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/managers/rank_keeper.hpp"
@@ -29,6 +30,8 @@ namespace {
 using namespace std::chrono_literals;
 
 // One that has been told to end has this long before it is killed.
+// A line of orders has room for so many.
+constexpr std::size_t most_addresses = 6;
 constexpr auto finalize_time = 2s;
 constexpr std::size_t max_tail = 4096;
 constexpr auto output_grace = 500ms;
@@ -78,6 +81,28 @@ std::optional<mpi_job_orders> mpi_job_orders::from_text(const std::string& text)
   mpi_job_orders out;
   if (!(in >> out.cookie >> out.np >> out.survivable >> out.secret >> out.master_host >> out.master.port >> out.master.address))
     return std::nullopt;
+  return out;
+}
+
+namespace {
+
+// Of this host, with commas between them.
+std::string all_addresses() {
+  auto all = reachable_addresses(interface_addresses());
+  all.resize(std::min(all.size(), most_addresses));
+  std::string out;
+  for (auto& a : all)
+    out += (out.empty() ? "" : ",") + a;
+  return out;
+}
+
+} // namespace
+
+std::vector<endpoint> mpi_job_orders::masters() const {
+  std::vector<endpoint> out;
+  std::istringstream in{master.address};
+  for (std::string one; std::getline(in, one, ',');)
+    out.push_back({one, master.port});
   return out;
 }
 
@@ -189,7 +214,9 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   if (context_.events == nullptr)
     throw usage_error{"an mpi_manager is launched by cluster::addprocs"};
   const auto until = std::chrono::steady_clock::now() + options.launch_timeout;
-  const auto at = context_.listen(options.bind_addr);
+  auto at = context_.listen(options.bind_addr);
+  if (options.bind_addr.empty())
+    at.address = all_addresses();
   launched_ = true;
   // where a rank finds the master depends on the rank's host, unless the user has said where
   const mpi_job_orders orders{context_.cookie, options_.np, survivable(), random_word(), options.bind_addr.empty() ? context_.host : "-", at};

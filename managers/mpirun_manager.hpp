@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace troupe {
 
@@ -63,7 +64,11 @@ struct mpi_job_orders {
   std::string secret;
   /// Where the master can be reached by its loopback address; "-" if it is reached in the same way from everywhere.
   std::string master_host;
+  /// The address may be several, with commas between them: one of them leads to it.
   endpoint master;
+
+  /// One for each address.
+  std::vector<endpoint> masters() const;
 
   /// `between`: what stands behind the cookie.
   std::string to_text(char between) const;

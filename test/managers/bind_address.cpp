@@ -76,3 +76,12 @@ BOOST_AUTO_TEST_CASE(an_ipv6_address_may_have_a_port_in_brackets) {
   BOOST_TEST(troupe::parse_bind_address("eth0:9100").address == "eth0");
   BOOST_TEST(troupe::parse_bind_address("fd77::/64").address == "fd77::/64");
 }
+
+// A master with several addresses, of which its workers may reach one only.
+BOOST_AUTO_TEST_CASE(all_addresses_of_the_chosen_family_may_be_tried) {
+  using troupe::reachable_addresses;
+  const std::vector<troupe::interface_address> host{{"lo", "127.0.0.1"}, {"eth0", "fd77::1"}, {"eth0", "169.254.1.1"}, {"eth0", "10.0.0.1"}, {"eth1", "192.168.0.1"}};
+  BOOST_TEST(reachable_addresses(host) == (std::vector<std::string>{"10.0.0.1", "192.168.0.1"}));
+  BOOST_TEST(reachable_addresses({{"lo", "127.0.0.1"}}) == std::vector<std::string>{"127.0.0.1"});
+  BOOST_TEST(reachable_addresses({{"eth0", "fd77::1"}, {"eth1", "fd78::1"}}) == (std::vector<std::string>{"fd77::1", "fd78::1"}));
+}
