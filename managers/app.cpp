@@ -261,6 +261,8 @@ CLI::App& app::cli() {
 }
 
 void app::transport(const std::string& scheme, std::function<std::shared_ptr<troupe::transport>()> make) {
+  if (state_->has_run)
+    throw usage_error{"app::transport comes before app::run: processes that run already don't know '" + scheme + "'"};
   transports::add(scheme, std::move(make));
 }
 

@@ -355,6 +355,8 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
     throw usage_error{"addprocs: respawn is " + std::to_string(options.respawn) + ", and can't be negative"};
   if (options.threads == 0)
     options.threads = settings_.threads;
+  if (options.launch_timeout == launch_options{}.launch_timeout) // nothing else was said
+    options.launch_timeout = settings_.launch_timeout;
   {
     std::lock_guard guard{cookie_mutex_};
     had_workers_ = true;

@@ -136,7 +136,7 @@ struct launch_options {
   lazy_choice lazy{};
   /// Where workers listen, a numeric address, with ":port" behind it if the port matters. Empty: loopback for local workers.
   std::string bind_addr{};
-  /// How long a worker may take from its start until it has joined. Positive.
+  /// How long a worker may take from its start until it has joined. Positive. The default stands for what this program was given by --launch-timeout.
   std::chrono::milliseconds launch_timeout{60000};
   /// Tasks that a worker runs at a time; 0: what this program was given by --threads.
   int threads = 0;

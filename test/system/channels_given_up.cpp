@@ -393,7 +393,7 @@ BOOST_AUTO_TEST_CASE(a_putter_that_is_lost_puts_nothing_more) {
   BOOST_TEST(!ch.try_take(50ms));
 }
 
-// CH-24
+// CH-24, FA-05
 BOOST_AUTO_TEST_CASE(a_lost_owner_is_told_of_to_all_who_wait_and_all_who_come) {
   workers w{2};
   const auto ch = channel_of_ints::on(here(), w[0], 1);

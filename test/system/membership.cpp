@@ -108,6 +108,11 @@ const scenario waits_for_two{"waits for two", [](troupe::cluster& c) {
                                return sum;
                              }};
 
+const scenario adds_a_silent_one{"adds one that is silent", [](troupe::cluster& c) {
+                                   c.addprocs(1, {.exename = "/bin/sh", .exeflags = {"-c", "sleep 1000"}});
+                                   return 0;
+                                 }};
+
 const scenario adds_and_ends{"adds and ends", [](troupe::cluster& c) {
                                auto coming = c.addprocs_async(2);
                                return 0;
@@ -117,10 +122,12 @@ const scenario adds_and_ends{"adds and ends", [](troupe::cluster& c) {
 
 // -- in the background ----------------------------------------------------------------------------------------------------
 
+// AP-18
 BOOST_AUTO_TEST_CASE(workers_can_be_added_in_the_background) {
   auto coming = here().addprocs_async(2);
   const auto all = coming.fetch();
   BOOST_TEST(all == here().workers());
+  BOOST_TEST(here().default_worker_pool().members() == all);
   auto failing = here().addprocs_async(1, {.exename = "/bin/true"});
   BOOST_CHECK_THROW(failing.fetch(), troupe::launch_error);
   here().rmprocs(all);
@@ -342,6 +349,17 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_about_joining_is_said_at_once) {
     BOOST_TEST(end.end.status == 2);
     BOOST_TEST(contains(end.err, text), end.err);
   }
+}
+
+// AP-14
+BOOST_AUTO_TEST_CASE(the_time_for_joining_can_be_set_in_the_environment) {
+  ::setenv("TROUPE_LAUNCH_TIMEOUT", "1", 1);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto end = run_scenario("adds one that is silent");
+  ::unsetenv("TROUPE_LAUNCH_TIMEOUT");
+  BOOST_TEST(end.end.status == 1);
+  BOOST_TEST(contains(end.err, "told no address within 1000 ms"), end.err);
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < 8s));
 }
 
 BOOST_AUTO_TEST_CASE(without_listen_nobody_comes) {

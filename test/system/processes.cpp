@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE processes
 #include "system/harness.hpp"
 
-#include "troupe/managers/local_manager.hpp"
+#include "troupe/managers/bind_address.hpp"
 
 #include <atomic>
 #include <future>

@@ -72,7 +72,7 @@ private:
 
 class unix_manager final : public troupe::cluster_manager {
 public:
-  explicit unix_manager(int count) : count_(count) {
+  explicit unix_manager(int count, std::string cookie = here().cookie()) : count_(count), cookie_(std::move(cookie)) {
     char name[] = "/tmp/troupe_unix.XXXXXX";
     folder_ = ::mkdtemp(name);
   }
@@ -86,7 +86,7 @@ public:
       config.host = "unix://" + (folder_ / std::to_string(i)).string();
       auto child = std::make_shared<troupe::child_process>(troupe::child_options{
         .program = std::filesystem::read_symlink("/proc/self/exe"), .args = {"--worker", "--bind-addr=" + config.host}, .dir = {}, .env = {}, .env_removed_prefixes = {}});
-      const auto line = here().cookie() + "\n";
+      const auto line = cookie_ + "\n";
       const auto in = child->take_stdin();
       if (::write(in.get(), line.data(), line.size()) < 0)
         throw std::system_error{errno, std::generic_category(), "a worker doesn't take its cookie"};
@@ -113,12 +113,76 @@ public:
 
 private:
   int count_;
+  std::string cookie_;
   std::filesystem::path folder_;
 };
 
 // -- what becomes of them -----------------------------------------------------------------------------------------------------------
 
-const setup with_unix{[](troupe::app& app) { app.transport("unix", [] { return std::make_shared<unix_transport>(); }); }};
+// Moves a byte at a time, now and then three.
+class crumbling_stream final : public troupe::byte_stream {
+public:
+  explicit crumbling_stream(std::unique_ptr<byte_stream> whole) : whole_(std::move(whole)) {
+  }
+  void start(troupe::loop& l, std::function<void()> readable, std::function<void()> writable) override {
+    whole_->start(l, std::move(readable), std::move(writable));
+  }
+  troupe::stream_result read(std::span<std::byte> into) override {
+    return whole_->read(into.first(std::min<std::size_t>(into.size(), ++reads_ % 5 == 0 ? 3 : 1)));
+  }
+  troupe::stream_result write(std::span<const iovec> pieces) override {
+    for (auto piece : pieces) {
+      if (piece.iov_len == 0)
+        continue;
+      piece.iov_len = std::min<std::size_t>(piece.iov_len, ++writes_ % 5 == 0 ? 3 : 1);
+      return whole_->write({&piece, 1});
+    }
+    return {};
+  }
+  void want_write(bool on) override {
+    whole_->want_write(on);
+  }
+  void close() override {
+    whole_->close();
+  }
+  std::string kind() const override {
+    return "crumbs";
+  }
+  std::string peer() const override {
+    return whole_->peer();
+  }
+
+private:
+  const std::unique_ptr<byte_stream> whole_;
+  int reads_ = 0;
+  std::atomic<int> writes_{0};
+};
+
+class crumbling_transport final : public troupe::transport {
+public:
+  endpoint listen(troupe::loop& l, const endpoint& at, acceptor on_accept) override {
+    const auto where = tcp_.listen(l, {"127.0.0.1", 0}, [on_accept](std::unique_ptr<troupe::byte_stream> s) { on_accept(std::make_unique<crumbling_stream>(std::move(s))); });
+    return {at.scheme() + "://" + where.address, where.port};
+  }
+  void dial(troupe::loop& l, const endpoint& to, std::chrono::milliseconds limit, troupe::dial_handler done) override {
+    tcp_.dial(l, {to.address.substr(to.scheme().size() + 3), to.port}, limit, [done = std::move(done)](troupe::dial_result r) {
+      if (r.stream)
+        r.stream = std::make_unique<crumbling_stream>(std::move(r.stream));
+      done(std::move(r));
+    });
+  }
+
+private:
+  troupe::tcp_transport tcp_;
+};
+
+troupe::app* the_app = nullptr;
+
+const setup with_transports{[](troupe::app& app) {
+  app.transport("unix", [] { return std::make_shared<unix_transport>(); });
+  app.transport("crumbs", [] { return std::make_shared<crumbling_transport>(); });
+  the_app = &app;
+}};
 
 proc_id where_am_i() {
   return here().myid();
@@ -156,6 +220,37 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_worker_over_a_transport_of_ones_own_is_known) 
   auto never = here().remotecall(mine[0], [] { troupe::this_task::sleep_for(1h); });
   ::kill(static_cast<::pid_t>(here().info(mine[0]).os_pid), SIGKILL);
   BOOST_CHECK_THROW(never.fetch(), troupe::process_exited);
+}
+// CM-11
+BOOST_AUTO_TEST_CASE(a_transport_may_deliver_in_pieces_of_any_size) {
+  const workers w{2, {.bind_addr = "crumbs://"}};
+  for (auto& l : here().links())
+    BOOST_TEST(l.kind == "crumbs");
+  std::vector<double> values(2000);
+  std::iota(values.begin(), values.end(), 0.5);
+  for (auto from : w.ids())
+    for (auto to : w.ids())
+      BOOST_TEST((here().remotecall_fetch(from, [](proc_id id, const std::vector<double>& x) {
+        return here().remotecall_fetch(id, [](std::vector<double> y) { return y; }, x);
+      }, to, values) == values));
+  const auto ch = troupe::remote_channel<std::string>::on(here(), w[0], 100);
+  for (int i = 0; i < 50; ++i)
+    ch.put("value " + std::to_string(i));
+  BOOST_TEST(here().remotecall_fetch(w[1], [](troupe::remote_channel<std::string> c) { return c.take_many(50).back(); }, ch) == "value 49");
+  const auto failed = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[1], [] { throw std::runtime_error{"on purpose"}; }); });
+  BOOST_TEST(failed.message() == "on purpose");
+}
+// CM-13
+BOOST_AUTO_TEST_CASE(over_a_transport_of_ones_own_nobody_gets_in_without_the_cookie_either) {
+  troupe::launch_options options;
+  options.launch_timeout = 3s;
+  const auto failed = error_of<troupe::launch_error>([&] { here().addprocs(std::make_shared<unix_manager>(1, "another"), options); });
+  BOOST_TEST(contains(failed.what(), "cookie"));
+}
+// CM-12
+BOOST_AUTO_TEST_CASE(transports_are_registered_before_the_program_runs) {
+  const auto late = error_of<troupe::usage_error>([] { the_app->transport("late", [] { return std::make_shared<unix_transport>(); }); });
+  BOOST_TEST(contains(late.what(), "before app::run"));
 }
 // CM-05
 BOOST_AUTO_TEST_CASE(an_address_whose_transport_nobody_has_registered_is_an_error_that_says_so) {
