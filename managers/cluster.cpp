@@ -107,6 +107,10 @@ std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager,
   return require_master("addprocs").add(manager, std::move(options));
 }
 
+future<std::vector<proc_id>> cluster::addprocs_async(local_options options) {
+  return addprocs_async(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), std::move(options));
+}
+
 future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
   return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
 }

@@ -127,6 +127,7 @@ public:
   std::vector<proc_id> addprocs(std::shared_ptr<cluster_manager> manager, launch_options options);
 
   /// The same in the background: the future has their ids, or the error. When it is cancelled, those that haven't joined yet are given up. Master only.
+  future<std::vector<proc_id>> addprocs_async(local_options options = {});
   future<std::vector<proc_id>> addprocs_async(int np, local_options options = {});
   future<std::vector<proc_id>> addprocs_async(std::initializer_list<machine_spec> machines, ssh_options options = {});
   future<std::vector<proc_id>> addprocs_async(const std::vector<machine_spec>& machines, ssh_options options = {});
@@ -147,6 +148,9 @@ public:
 
   /// Asks workers to leave: when this returns, they no longer count. The future is ready when their processes are gone. Master only.
   future<void> rmprocs_async(const std::vector<proc_id>& ids);
+  future<void> rmprocs_async(proc_id id) {
+    return rmprocs_async(std::vector<proc_id>{id});
+  }
 
   /// Gives workers no new work: they are none of `workers` any more, pools do without them, and calls to them throw process_exited, but for direct functions; what lives
   /// there can still be used. Blocks until all that they had before has been done, or they are gone. Usually rmprocs comes next. The master and ids that aren't workers'

@@ -81,6 +81,20 @@ struct master::worker {
   std::uint64_t seen = 0;
 };
 
+// An addition, from its beginning to its end.
+struct master::adding {
+  adding(master& m, const launch_options& options) : self(m), b(m.begin_adding(options)) {
+  }
+  ~adding() {
+    self.process_.run_in_loop([this] { --self.adding_; });
+  }
+  adding(const adding&) = delete;
+  adding& operator=(const adding&) = delete;
+
+  master& self;
+  const std::shared_ptr<batch> b;
+};
+
 // What managers report to. Hands everything to the loop's thread.
 class master::sink final : public launch_sink {
 public:
@@ -365,13 +379,8 @@ std::vector<proc_id> master::add(const std::shared_ptr<cluster_manager>& manager
     own->attach(context());
     keep(own);
   }
-  const auto b = begin_adding(options);
-  struct on_end {
-    master& self;
-    ~on_end() {
-      self.process_.run_in_loop([this] { --self.adding_; });
-    }
-  } ending{*this};
+  const adding scope{*this, options};
+  const auto& b = scope.b;
   sink to{*this, b, manager};
   std::exception_ptr problem;
   try {
@@ -422,13 +431,8 @@ void master::replace(const worker_ptr& lost) {
 void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const worker_config& lost, const launch_options& options, proc_id id) {
   const auto who = "worker " + std::to_string(id);
   try {
-    const auto b = begin_adding(options);
-    struct on_end {
-      master& self;
-      ~on_end() {
-        self.process_.run_in_loop([this] { --self.adding_; });
-      }
-    } ending{*this};
+    const adding scope{*this, options};
+    const auto& b = scope.b;
     b->replaces = id;
     b->place = {lost.ident, lost.connect_idents};
     sink to{*this, b, manager};

@@ -110,6 +110,7 @@ public:
 
 private:
   struct batch;
+  struct adding;
   struct worker;
   using worker_ptr = std::shared_ptr<worker>;
   class sink;
