@@ -76,6 +76,7 @@ BOOST_AUTO_TEST_CASE(one_to_sixteen_printable_characters_are_a_cookie) {
     BOOST_CHECK_NO_THROW(troupe::check_cookie(good));
 }
 
+// CK-03
 BOOST_AUTO_TEST_CASE(a_bad_cookie_is_refused_without_being_repeated) {
   const std::pair<std::string, const char*> bad[] = {{"", "empty"},
                                                      {"secret6789abcdef0", "17 characters"},
