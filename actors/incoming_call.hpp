@@ -24,7 +24,7 @@ struct runtime::incoming_call : stoppable_calls::entry {
   /// It is work of this process until this ends.
   void count() {
     counted = true;
-    self->open_calls_.fetch_add(1, std::memory_order_relaxed);
+    self->calls_taken_.fetch_add(1, std::memory_order_relaxed);
   }
 
   /// Takes it out of the table of calls that may be stopped.

@@ -193,11 +193,17 @@ void runtime::take_no_more_work(error_info why, std::function<void()> done) {
   why_refused_ = std::move(why);
   work_done_ = std::move(done);
   refuses_work_ = true;
-  call_ended();
+  look_whether_work_is_done(calls_over_);
 }
 
 void runtime::call_ended() {
-  if (open_calls_.fetch_sub(1, std::memory_order_acq_rel) == 1 && refuses_work_)
+  const auto over = calls_over_.fetch_add(1) + 1; // in one order with refuses_work_: who is second sees that the work is done
+  if (refuses_work_)
+    look_whether_work_is_done(over);
+}
+
+void runtime::look_whether_work_is_done(std::uint64_t over) {
+  if (over == calls_taken_ && !told_work_done_.exchange(true))
     loop_.post([this] { work_done_(); });
 }
 

@@ -201,6 +201,7 @@ private:
   void answer(const task_control::client& c, frame_builder& result);
   void report(const task_control::client& c, const error_info& why);
   void call_ended();
+  void look_whether_work_is_done(std::uint64_t over);
   void stop_here(proc_id from, std::uint64_t number, const error_info& why);
   void look_after(task_control::run told);
   error_info still_running_error(const task_control::client& c) const;
@@ -215,7 +216,10 @@ private:
   loop& loop_;
   mesh& mesh_;
   settings settings_;
-  std::atomic<std::int64_t> open_calls_{1}; // of other processes and of this one, not direct; and one for this process, until it takes no more work
+  // Calls to this process, but for direct ones: those that have come, and those of them that are over. Apart, since one thread counts the ones and another the others.
+  alignas(64) std::atomic<std::uint64_t> calls_taken_{0};
+  alignas(64) std::atomic<std::uint64_t> calls_over_{0};
+  std::atomic<bool> told_work_done_{false};
   std::atomic<bool> refuses_work_{false};
   error_info why_refused_;          // written before refuses_work_
   std::function<void()> work_done_; // the same
