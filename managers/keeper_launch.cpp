@@ -155,6 +155,7 @@ void keeper_launch::look_who_has_told() {
 }
 
 void keeper_launch::launched(const told_worker& w, worker_config config) {
+  config.place = w.worker->place();
   gathering_->launched(*w.worker, std::move(config));
 }
 

@@ -102,7 +102,8 @@ void local_manager::launch(const launch_options& options, launch_sink& sink) {
 }
 
 void local_manager::relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) {
-  launch(options, sink, {lost.place});
+  const auto w = started_worker::of(lost);
+  launch(options, sink, {w ? w->place() : 0});
 }
 
 void local_manager::launch(const launch_options& options, launch_sink& sink, const std::vector<int>& indices) {

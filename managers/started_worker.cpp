@@ -50,7 +50,6 @@ worker_config started_worker::config_at(const endpoint& where) {
   config.host = where.address;
   config.port = where.port;
   config.os_pid = os_pid();
-  config.place = place_;
   config.userdata = shared_from_this();
   return config;
 }

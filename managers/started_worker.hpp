@@ -37,6 +37,10 @@ public:
   /// Who waits for its address, and which place it has among those that are launched together. Before there are lines.
   void belongs_to(std::shared_ptr<gathering> g, int place);
 
+  int place() const {
+    return place_;
+  }
+
   /// 0: unknown.
   virtual std::int64_t os_pid() const = 0;
   /// To its process alone, and to all in its group. Loop thread.

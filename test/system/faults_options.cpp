@@ -68,7 +68,7 @@ BOOST_AUTO_TEST_CASE(wrong_values_of_standard_options_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(an_address_that_no_worker_can_listen_at_is_named) {
-  for (auto& [address, why] : {std::pair{"nonsense", "not a numeric"}, {"192.0.2.1", "Cannot assign"}}) {
+  for (auto& [address, why] : {std::pair{"nonsense", "neither a numeric"}, {"192.0.2.1", "Cannot assign"}}) {
     const auto end = with({"--bind-addr", address, "-p", "1"});
     BOOST_TEST(end.state.status != 0);
     check_says(end.err, {address, why});

@@ -452,7 +452,7 @@ const scenario be_interrupted{"be_interrupted", [](troupe::cluster& c) {
                                 ssh_options o;
                                 o.ssh = std::getenv("FAKE_SSH");
                                 std::thread{[] {
-                                  eventually([] { return processes_of_run().size() > 2; });
+                                  eventually([] { return processes_of_run().size() >= 2; });
                                   ::kill(::getpid(), SIGINT);
                                 }}.detach();
                                 c.addprocs({"mute", "slow"}, o);

@@ -206,6 +206,8 @@ BOOST_AUTO_TEST_CASE(ports_of_tunnels_count_up_and_those_that_are_taken_are_left
   at.sin_family = AF_INET;
   at.sin_port = htons(static_cast<std::uint16_t>(first + 1));
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int on = 1; // what has been connected there is no matter
+  BOOST_REQUIRE(::setsockopt(taken.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
   const bool is_taken = ::bind(taken.get(), reinterpret_cast<::sockaddr*>(&at), sizeof at) != 0 || ::listen(taken.get(), 1) == 0;
   BOOST_REQUIRE(is_taken);
   BOOST_TEST(troupe::next_tunnel_port() > first + 1);
