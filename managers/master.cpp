@@ -308,9 +308,12 @@ std::string master::shut_down() {
   process_.run_in_loop([&] {
     ending_ = true;
     adding = adding_ > 0;
-    for (auto& [id, w] : workers_)
+    for (auto& [id, w] : workers_) {
       if (w->at == worker::stage::member)
         all.push_back(id);
+      else if (w->at == worker::stage::joining)
+        fail_set_up(w, launch_reason::died, "was given up, since the program ends");
+    }
   });
   if (adding) { // by threads that nobody waits for any more
     waiter::interrupt_all();

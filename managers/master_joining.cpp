@@ -250,6 +250,8 @@ void master::give_up_joining(const std::shared_ptr<batch>& b) {
 // Loop thread.
 void master::set_up(const worker_ptr& w) {
   workers_[w->id] = w;
+  if (ending_)
+    return fail_set_up(w, launch_reason::died, "came when the program had ended");
   w->timer = process_.events().call_after(w->options.launch_timeout, [this, w] {
     fail_set_up(w, launch_reason::silent, "didn't finish joining within " + std::to_string(w->options.launch_timeout.count()) + " ms");
   });

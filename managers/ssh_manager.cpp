@@ -327,61 +327,25 @@ void ssh_manager::launch(const launch_options& options, launch_sink& sink, const
     };
   const auto l = std::make_shared<keeper_launch>(s, hosts, ways);
   launch = l;
-  struct remember {
-    ssh_manager& self;
-    const keeper_launch& l;
-    ~remember() {
-      std::lock_guard guard{self.sessions_mutex_};
-      std::erase_if(self.sessions_, [](auto& weak) { return weak.expired(); });
-      self.sessions_.insert(self.sessions_.end(), l.sessions().begin(), l.sessions().end());
-    }
-  } remembering{*this, *l};
   {
-    std::lock_guard guard{sessions_mutex_};
+    std::lock_guard guard{ways_mutex_};
     std::erase_if(ways_, [](auto& weak) { return weak.expired(); });
     ways_.insert(ways_.end(), ways_there.begin(), ways_there.end());
   }
-  l->run(sink);
+  run(*l, sink);
 }
 
 void ssh_manager::manage(proc_id id, const worker_config& config, manage_op op) {
   const auto w = started_worker::of(config);
   if (!w)
     return;
-  w->manage(id, op);
+  keeper_manager::manage(id, config, op);
   if (op != manage_op::deregistered || !options_.tunnel || !options_.multiplex)
     return;
-  std::lock_guard guard{sessions_mutex_};
+  std::lock_guard guard{ways_mutex_};
   for (auto& weak : ways_)
     if (const auto there = weak.lock())
       there->cancel(context_, *w);
-}
-
-bool ssh_manager::watch(proc_id, const worker_config& config, std::function<void(exit_cause)> ended) {
-  const auto w = started_worker::of(config);
-  if (w)
-    w->watch(std::move(ended));
-  return w != nullptr;
-}
-
-void ssh_manager::lost(proc_id, const worker_config& config) {
-  if (const auto w = started_worker::of(config))
-    w->lost();
-}
-
-void ssh_manager::kill(proc_id, const worker_config& config) {
-  if (const auto w = started_worker::of(config))
-    w->kill();
-}
-
-void ssh_manager::kill_all() {
-  std::lock_guard guard{sessions_mutex_};
-  for (auto& weak : sessions_)
-    if (const auto s = weak.lock())
-      s->kill_now();
-  for (auto& weak : ways_)
-    if (const auto w = weak.lock())
-      w->remove_socket();
 }
 
 } // namespace troupe

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "troupe/managers/keeper_lines.hpp"
+#include "troupe/managers/keeper_manager.hpp"
 #include "troupe/managers/keeper_session.hpp"
 #include "troupe/managers/machine_spec.hpp"
-#include "troupe/managers/own_manager.hpp"
 
 #include <functional>
 #include <memory>
@@ -17,7 +17,7 @@ class keeper_launch;
 struct told_worker;
 
 /// Starts workers on hosts that the system's ssh client reaches: one connection for each host, over which a host keeper starts its workers and tells what becomes of them.
-class ssh_manager final : public own_manager, public std::enable_shared_from_this<ssh_manager> {
+class ssh_manager final : public keeper_manager, public std::enable_shared_from_this<ssh_manager> {
 public:
   /// What `context` points to must outlive the manager and its workers. Throws usage_error for machines and options that make no sense; nothing has been started then.
   ssh_manager(std::vector<machine_spec> machines, ssh_options options, manager_context context);
@@ -26,12 +26,7 @@ public:
   void launch(const launch_options& options, launch_sink& sink) override;
   void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) override;
   void manage(proc_id id, const worker_config& config, manage_op op) override;
-  void kill(proc_id id, const worker_config& config) override;
-  void lost(proc_id id, const worker_config& config) override;
-  bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   launch_options default_options() const override;
-
-  void kill_all() override;
 
   /// "ssh_manager(node1, user@node2:2222 * 4, node3 * auto)"
   std::string to_text() const override;
@@ -52,8 +47,7 @@ private:
   const std::vector<machine_spec> machines_;
   const ssh_options options_;
   const manager_context context_;
-  std::mutex sessions_mutex_; // guards the next ones
-  std::vector<std::weak_ptr<keeper_session>> sessions_;
+  std::mutex ways_mutex_; // guards the ways
   std::vector<std::weak_ptr<way>> ways_;
 };
 

@@ -11,8 +11,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto where = troupe::parse_start_line(line);
   if (!where)
     return 0;
-  fuzz::require(where->port != 0, "a worker has a port");
-  fuzz::require(where->address.size() <= 45 && where->address.find_first_not_of("0123456789abcdefABCDEF.:") == std::string::npos,
+  const bool own = !where->scheme().empty(); // of a transport of the user's own
+  fuzz::require(own || where->port != 0, "a worker has a port");
+  fuzz::require(own || (where->address.size() <= 45 && where->address.find_first_not_of("0123456789abcdefABCDEF.:") == std::string::npos),
                 "an address is numeric");
   auto again = troupe::parse_start_line(troupe::start_line(*where));
   fuzz::require(again && again->port == where->port && again->address == where->address, "what was understood can be told");
