@@ -120,7 +120,7 @@ future<std::vector<proc_id>> cluster::addprocs_async(std::initializer_list<machi
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(const std::vector<machine_spec>& machines, ssh_options options) {
-  return async([&m = require_master("addprocs_async"), machines, options = std::move(options)] { return m.add_ssh(machines, options); });
+  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), machines, options = std::move(options)] { return m.add_ssh(machines, options); });
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager) {

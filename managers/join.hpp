@@ -38,6 +38,8 @@ struct join_request {
   cluster_form form;
   place_in_topology place;
   std::vector<member> members;
+  /// Those of them that get no new work.
+  std::vector<proc_id> draining;
   option_values options;
   /// The named values that come beside this, with their numbers.
   std::vector<std::pair<std::string, std::uint64_t>> values;
@@ -46,7 +48,7 @@ struct join_request {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, join_request& x) {
-    return f(x.form, x.place, x.members, x.options, x.values, x.functions);
+    return f(x.form, x.place, x.members, x.draining, x.options, x.values, x.functions);
   }
 };
 

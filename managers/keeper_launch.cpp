@@ -76,6 +76,8 @@ void keeper_launch::begin(std::size_t host) {
   const auto session = std::make_shared<keeper_session>(settings_.context, std::move(s));
   try {
     session->start();
+    if (ways_.started)
+      ways_.started(session);
     sessions_[host] = session;
     states_[host].connecting = true;
   } catch (const std::exception& e) {

@@ -43,6 +43,8 @@ public:
     std::function<launch_failure(std::size_t host, const keeper_session::end&)> explain;
     /// Who listens on that host, once all its workers do or have failed. Hands them to `launched` or `failed`, now or later. Not given: they are all launched.
     std::function<void(std::size_t host, const std::shared_ptr<keeper_session>&, std::vector<told_worker>)> all_told;
+    /// A client has been started. May be empty.
+    std::function<void(const std::shared_ptr<keeper_session>&)> started;
     /// A host's client has ended, after the launch or in it. On the loop's thread. May be empty.
     std::function<void(std::size_t host)> gone;
   };

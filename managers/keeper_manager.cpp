@@ -4,17 +4,12 @@
 
 namespace troupe {
 
-void keeper_manager::run(keeper_launch& l, launch_sink& sink) {
-  struct remember { // also when the launch is interrupted
-    keeper_manager& self;
-    const keeper_launch& of;
-    ~remember() {
-      std::lock_guard guard{self.sessions_mutex_};
-      std::erase_if(self.sessions_, [](auto& weak) { return weak.expired(); });
-      self.sessions_.insert(self.sessions_.end(), of.sessions().begin(), of.sessions().end());
-    }
-  } remembering{*this, l};
-  l.run(sink);
+std::function<void(const std::shared_ptr<keeper_session>&)> keeper_manager::remembering() {
+  return [this](const std::shared_ptr<keeper_session>& s) {
+    std::lock_guard guard{sessions_mutex_};
+    std::erase_if(sessions_, [](auto& weak) { return weak.expired(); });
+    sessions_.push_back(s);
+  };
 }
 
 void keeper_manager::manage(proc_id id, const worker_config& config, manage_op op) {

@@ -9,7 +9,6 @@
 
 namespace troupe {
 
-class keeper_launch;
 class keeper_session;
 
 /// A manager whose workers are looked after by keepers on their hosts: what is the same for all of these, however a keeper is brought there.
@@ -22,8 +21,8 @@ public:
   void kill_all() override;
 
 protected:
-  /// Runs a launch, and remembers its sessions.
-  void run(keeper_launch& l, launch_sink& sink);
+  /// What a launch is to call with each session that it has started (keeper_launch::ways::started), for kill_all.
+  std::function<void(const std::shared_ptr<keeper_session>&)> remembering();
 
 private:
   std::mutex sessions_mutex_; // guards the sessions

@@ -111,6 +111,16 @@ std::shared_ptr<started_worker> keeper_session::start_worker(const keeper_start&
   }
   g->add(w);
   order(what);
+  // the client may have ended between the keeper's hello and this
+  context_.events->post([self = shared_from_this(), w, index = what.index] {
+    if (!self->ended_)
+      return; // its end will find the worker
+    {
+      std::lock_guard guard{self->mutex_};
+      self->workers_.erase(index);
+    }
+    w->take_end({}, "was lost with the connection to its host");
+  });
   return w;
 }
 

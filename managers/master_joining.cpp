@@ -78,7 +78,7 @@ void master::finish_adding(const std::shared_ptr<batch>& b, const launch_options
   });
   try {
     b->done.wait();
-  } catch (const interrupted&) {
+  } catch (...) { // interrupted, or cancelled
     give_up_joining(b);
     throw;
   }
@@ -272,7 +272,7 @@ void master::set_up(const worker_ptr& w) {
 void master::send_join(const worker_ptr& w) {
   frame_builder f;
   f.start(frame_kind::join);
-  write(f.out(), join_request{process_.form(), {w->config.ident, w->config.connect_idents}, process_.members().all(), options_, names_.send_all(w->id), join_functions_});
+  write(f.out(), join_request{process_.form(), {w->config.ident, w->config.connect_idents}, process_.members().all(), process_.members().draining(), options_, names_.send_all(w->id), join_functions_});
   w->told = true;
   process_.net().send(w->id, f, urgency::now);
 }
@@ -287,6 +287,7 @@ void master::take_answer(proc_id from, const frame_view& f) {
   if (!answer.problem.empty())
     return fail_set_up(w, launch_reason::refused, "refused to join: " + answer.problem);
   process_.events().cancel(w->timer);
+  process_.net().forget_claim(w->id);
   w->at = worker::stage::member;
   answer.self.id = w->id;
   if (w->config.claim.empty() && !w->config.through_master) // else it knows best how others reach it

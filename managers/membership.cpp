@@ -88,6 +88,11 @@ void membership::add(member m) {
   members_[id] = std::move(m);
 }
 
+std::vector<proc_id> membership::draining() const {
+  std::lock_guard guard{mutex_};
+  return {draining_.begin(), draining_.end()};
+}
+
 void membership::set_draining(proc_id id) {
   std::lock_guard guard{mutex_};
   if (members_.contains(id))
@@ -99,6 +104,7 @@ void membership::set_terminating(proc_id id) {
   if (auto i = members_.find(id); i != members_.end()) {
     gone_[id] = i->second.info;
     members_.erase(i);
+    draining_.erase(id);
   }
   if (auto i = gone_.find(id); i != gone_.end())
     i->second.state = process_state::terminating;

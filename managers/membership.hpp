@@ -83,6 +83,8 @@ public:
   /// The workers that `may` be called, in turn; the master if there's none.
   proc_id next_worker(const std::function<bool(proc_id)>& may);
   std::optional<member> find(proc_id id) const;
+  /// Those that get no new work.
+  std::vector<proc_id> draining() const;
   /// Those on the host of `id`.
   std::vector<proc_id> on_host_of(proc_id id) const;
   /// Those that have left, too.

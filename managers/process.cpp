@@ -214,7 +214,7 @@ void process::meet(const member& m) {
   if (lazy || mesh_->connected(m.id) || !mesh_->can_link(m.id))
     return;
   awaited_links_.insert(m.id);
-  mesh_->connect_if_dialler(m.id);
+  mesh_->connect(m.id);
 }
 
 void process::link_is_there(proc_id id) {

@@ -51,6 +51,8 @@ std::vector<std::string> expand(const std::string& list) {
       names.push_back(text.substr(begin, line_end - begin));
     begin = line_end + 1;
   }
+  if (names.empty())
+    throw std::runtime_error{"troupe: the nodes of this Slurm allocation can't be found out: scontrol show hostnames " + list + " printed none"};
   return names;
 }
 
@@ -174,11 +176,13 @@ void slurm_manager::launch(const launch_options& options, launch_sink& sink, con
   s.launch_timeout = options.launch_timeout;
   s.client_name = "srun";
   keeper_launch::ways ways;
-  ways.order = [&](std::size_t, int index, int count, const keeper_hello& there) {
+  ways.started = remembering();
+  ways.order = [&](std::size_t host, int index, int count, const keeper_hello& there) {
     keeper_start out;
     out.index = index;
     out.program = options.exename.empty() ? own_program() : options.exename;
-    out.args = worker_arguments(options, options.bind_addr.empty() ? there.address : options.bind_addr, count, "");
+    out.args = worker_arguments(options, options.bind_addr.empty() ? there.address : options.bind_addr,
+                                std::max(count, parts[host].node.cpus), "");
     out.env = env_of(options.env, index);
     return out;
   };
@@ -190,7 +194,7 @@ void slurm_manager::launch(const launch_options& options, launch_sink& sink, con
     return out;
   };
   const auto l = std::make_shared<keeper_launch>(s, hosts, ways);
-  run(*l, sink);
+  l->run(sink);
 }
 
 } // namespace troupe

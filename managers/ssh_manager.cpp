@@ -300,11 +300,14 @@ void ssh_manager::launch(const launch_options& options, launch_sink& sink, const
   s.launch_timeout = options.launch_timeout;
   s.client_name = options_.ssh;
   keeper_launch::ways ways;
+  ways.started = remembering();
   ways.order = [&](std::size_t host, int index, int count, const keeper_hello& there) {
     keeper_start out;
     out.index = index;
     out.program = program_of(options);
-    out.args = worker_arguments(options, bind_address_of(machines_[parts[host].machine], options, there), count, options_.cmdline_cookie ? context_.cookie : "");
+    const int of_machine = machines_[parts[host].machine].count; // one that comes later finds the others' ports taken
+    const int tries = std::max(count, of_machine == auto_count ? there.cpus : of_machine);
+    out.args = worker_arguments(options, bind_address_of(machines_[parts[host].machine], options, there), tries, options_.cmdline_cookie ? context_.cookie : "");
     out.env = env_of(options.env, index);
     return out;
   };
@@ -332,7 +335,7 @@ void ssh_manager::launch(const launch_options& options, launch_sink& sink, const
     std::erase_if(ways_, [](auto& weak) { return weak.expired(); });
     ways_.insert(ways_.end(), ways_there.begin(), ways_there.end());
   }
-  run(*l, sink);
+  l->run(sink);
 }
 
 void ssh_manager::manage(proc_id id, const worker_config& config, manage_op op) {

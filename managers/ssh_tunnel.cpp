@@ -87,9 +87,11 @@ void ssh_tunnel::start() {
 
 void ssh_tunnel::end() {
   context_.events->post([self = shared_from_this()] {
-    self->over_ = true;
+    const bool first = !std::exchange(self->over_, true);
     if (const auto c = std::exchange(self->client_, nullptr))
       c->process.signal_group(SIGKILL);
+    if (first && !self->was_up_) // who waits for it goes on
+      self->settings_.on_up({}, "the connection to its host has ended");
   });
 }
 

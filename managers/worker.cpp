@@ -162,6 +162,7 @@ private:
     process_.net().set_restricted(request_.form.which != topology::all_to_all);
     membership_change others;
     others.joined = request_.members;
+    others.draining = request_.draining;
     others.joined.push_back(process_.self());
     process_.apply(others);
     // news that came while the runtime was made

@@ -75,7 +75,8 @@ void mesh::add(proc_id id, const endpoint& where, std::uint64_t scope, bool link
     return;
   }
   auto p = find_or_make(id);
-  if (!p->worker_dials || where.port != 0) // the master doesn't say of itself where it listens
+  const bool adopted = this->id() == master_id && !p->worker_dials && p->where.can_be_dialled(); // and dialled there again, which may be a tunnel's end
+  if (!adopted && (!p->worker_dials || where.port != 0)) // the master doesn't say of itself where it listens
     p->where = where;
   p->scope = scope;
   p->linked = linked;
@@ -103,7 +104,7 @@ void mesh::mark_gone(proc_id id, error_info why) {
   }
   p->is_gone = true;
   stop_timers(*p);
-  std::erase_if(expected_, [id](auto& e) { return e.second.id == id; });
+  forget_claim(id);
   if (p->talk->attached() && !p->left) {
     frame_builder f;
     write(f.start(frame_kind::dismissal).out(), text);

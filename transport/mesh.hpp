@@ -134,6 +134,9 @@ public:
   /// Master: the worker that dials in and makes this claim gets the id. `done` is called when it has, unless it is marked as gone before.
   void expect(proc_id id, std::string claim, std::function<void()> done);
 
+  /// Master: the worker belongs to the cluster now, and dials with its id. Until then it may make its claim again.
+  void forget_claim(proc_id id);
+
   /// Master: somebody has dialled, at a listener that isn't the mesh's own.
   void knock(std::unique_ptr<byte_stream> stream);
 
@@ -150,9 +153,6 @@ public:
 
   /// Opens the link to a known process now. Does nothing if there is one.
   void connect(proc_id id);
-
-  /// The same, if it is this process that has to.
-  void connect_if_dialler(proc_id id);
 
   /// Whether a direct link to a known process is possible and allowed, as far as can be known from where the two listen.
   bool can_link(proc_id id) const;

@@ -90,9 +90,11 @@ verdict mesh::admit_expected(const hello& h) {
     return {};
   }
   admitted_id_ = found->second.id;
-  admitted_ = [this, claim = h.claim, done = found->second.done] { // once the connection stands
-    expected_.erase(claim);
-    done();
+  // once the connection stands; the worker may have given it up by then, and say the same again
+  admitted_ = [this, claim = h.claim] {
+    const auto e = expected_.find(claim);
+    if (const auto done = e == expected_.end() ? nullptr : std::exchange(e->second.done, nullptr))
+      done();
   };
   return {};
 }
@@ -150,6 +152,10 @@ void mesh::expect(proc_id id, std::string claim, std::function<void()> done) {
   expected_[std::move(claim)] = {id, std::move(done)};
 }
 
+void mesh::forget_claim(proc_id id) {
+  std::erase_if(expected_, [id](auto& e) { return e.second.id == id; });
+}
+
 void mesh::knock(std::unique_ptr<byte_stream> stream) {
   open_door();
   door_->knock(std::move(stream), settings_.cookie);
@@ -186,10 +192,10 @@ bool mesh::dials(const peer& p) const {
   return reachable(p) && (me > p.id || !reached_by(p));
 }
 
-// Whether this process is the one that dials, as far as it knows. Of one that it hasn't heard of yet it believes that it knows better.
+// Whether this process is the one that dials, as far as it knows: it never dials one that it hasn't heard of.
 bool mesh::must_be_dialled(proc_id who) const {
   const auto p = find(who);
-  return p && p->known ? dials(*p) : who < id();
+  return p && p->known && dials(*p);
 }
 
 bool mesh::can_link(proc_id id) const {
@@ -214,8 +220,10 @@ void mesh::connect(proc_id id) {
 }
 
 void mesh::redial(proc_id id) {
-  auto p = find(id);
-  if (!p || p->is_gone)
+  if (id <= 0 || id == this->id())
+    return;
+  auto p = find_or_make(id); // the news of it may be on its way
+  if (p->is_gone)
     return;
   if (p->talk->attached() && p->talk->kind() != "relay") {
     if (loop_.now() - p->opened < settings_.detector.beat)
@@ -236,14 +244,6 @@ void mesh::connect(const peer_ptr& p) {
     return;
   }
   reopen(p);
-}
-
-void mesh::connect_if_dialler(proc_id id) {
-  const auto p = find(id);
-  if (!p || !dials(*p))
-    return;
-  p->wanted = true;
-  connect(p);
 }
 
 // Has the link opened from the end that can. Where neither can, the process with the higher id has it opened by way of the master.

@@ -121,7 +121,7 @@ void save_values() {
   save_value("error", example_error());
   save_value("hello", example_hello());
   save_value("change", troupe::membership_change{3, {example_member(2)}, {4}, {{3, example_error()}}});
-  save_value("join", troupe::join_request{{troupe::topology::custom, true}, {4, {5, 6}}, {example_member(2), example_member(3)}, {{"--threads", {"4"}}, {"-v", {}}},
+  save_value("join", troupe::join_request{{troupe::topology::custom, true}, {4, {5, 6}}, {example_member(2), example_member(3)}, {3}, {{"--threads", {"4"}}, {"-v", {}}},
                                            {{"mesh", 7}}, {{99, 1, "lambda #1 in main", {std::byte{5}}}}});
   save_value("joined", troupe::join_answer{example_member(2), "it has another --size"});
   save_value("named", troupe::named_header{7, "mesh", "std::vector<double>", {4, 5, 6}});

@@ -423,7 +423,7 @@ BOOST_AUTO_TEST_CASE(vectors_of_64_megabytes_and_spans_of_them_arrive_whole) {
     BOOST_TEST((f.fetch() == big));
 }
 
-// RC-19
+// RC-19, SE-01
 BOOST_AUTO_TEST_CASE(a_function_works_on_copies_of_its_arguments) {
   workers w{1};
   const auto change = [](std::vector<int>& v) {
@@ -643,7 +643,7 @@ BOOST_AUTO_TEST_CASE(a_direct_function_runs_while_a_task_computes) {
   BOOST_TEST(busy.fetch());
 }
 
-// RC-16
+// RC-16, TH-02
 BOOST_AUTO_TEST_CASE(a_hundred_tasks_that_wait_do_not_hold_up_others) {
   workers w{1};
   counter = 0;
@@ -978,4 +978,21 @@ BOOST_AUTO_TEST_CASE(what_was_lent_to_a_call_that_fails_is_the_callers_again) {
   mine.reset();
   killer.join();
   BOOST_TEST(c.remotecall_fetch(all[0], [](int x) { return x; }, 1) == 1);
+}
+
+// RC-03, RC-24, MS-03: the result stays where it is until somebody asks
+BOOST_AUTO_TEST_CASE(a_call_that_was_waited_for_has_its_result_there_until_it_is_fetched) {
+  const workers w{2};
+  const auto received = [] {
+    const auto all = here().statistics();
+    return std::find_if(all.begin(), all.end(), [](auto& s) { return s.id == 1; })->bytes_received;
+  };
+  const auto before = received();
+  auto f = here().remotecall_wait(w[0], [] { return std::vector<double>(1000000, 0.5); });
+  BOOST_TEST(f.isready());
+  BOOST_TEST(received() - before < 100000u);
+  BOOST_TEST(here().remotecall_fetch(w[1], [](troupe::future<std::vector<double>> g) { return g.fetch().back(); }, f) == 0.5);
+  BOOST_TEST(f.fetch().size() == 1000000u);
+  BOOST_TEST(received() - before > 8000000u);
+  BOOST_CHECK_THROW(here().remotecall_wait(w[0], [] { throw std::runtime_error{"on purpose"}; }), troupe::remote_error);
 }

@@ -415,7 +415,7 @@ BOOST_AUTO_TEST_CASE(such_a_call_to_oneself_or_with_arguments_that_cannot_be_rea
 
 // -- values that can't travel -------------------------------------------------------------------------------
 
-// RC-21
+// RC-21, FA-13
 BOOST_AUTO_TEST_CASE(a_result_that_cannot_be_encoded_costs_nothing_but_the_call) {
   workers w{1};
   const auto os_pid = here().remotecall_fetch<own_os_pid>(w[0]);
@@ -471,7 +471,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_decoded_is_an_error_of_the_process_that_trie
   BOOST_TEST(here().remotecall_fetch<own_id>(w[0]) == w[0]);
 }
 
-// RC-20
+// RC-20, MS-04
 BOOST_AUTO_TEST_CASE(bad_calls_between_good_ones_leave_the_connection_in_step) {
   workers w{1};
   const auto mixed = [&] {

@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(workers_are_where_they_were_asked_for) {
     }
 }
 
-// Local workers listen on loopback, where others don't reach them: they dial these.
+// LM-02: local workers listen on loopback, where others don't reach them: they dial these.
 BOOST_AUTO_TEST_CASE(local_workers_and_those_on_other_hosts_have_direct_links) {
   const workers local{1};
   const remote_workers far{hosts(1)};
@@ -143,6 +143,18 @@ BOOST_AUTO_TEST_CASE(with_tunnels_workers_of_two_hosts_talk_by_way_of_the_master
       BOOST_TEST(by_way_of(a, b) == b);
   BOOST_TEST(linked(w[0], w[1])); // on one host
   BOOST_TEST(!linked(w[0], w[2]));
+}
+
+// The master goes on at the tunnel's end: the worker's own address means something on its host only.
+BOOST_AUTO_TEST_CASE(a_link_that_is_lost_in_a_tunnel_is_opened_again_through_it) {
+  const remote_workers w{{"root@host1"}, {.tunnel = true}};
+  const auto before = here().info(w[0]).os_pid;
+  troupe::child_process killing{
+    {.program = "sh", .args = {"-c", "n=0; for p in $(pgrep -f '[s]sh .*-L 127'); do kill -9 $p; n=$((n + 1)); done; exit $n"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+  const auto killed = killing.wait_until(std::chrono::steady_clock::now() + patience);
+  BOOST_TEST((killed && killed->status == 1));
+  BOOST_TEST(by_way_of(1, w[0]) == w[0]);
+  BOOST_TEST(here().info(w[0]).os_pid == before);
 }
 
 // FA-10

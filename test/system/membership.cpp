@@ -143,6 +143,25 @@ BOOST_AUTO_TEST_CASE(an_addition_that_is_cancelled_gives_up_those_that_havent_jo
   BOOST_TEST(w.ids().size() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(an_addition_that_is_cancelled_gives_up_those_that_are_joining) {
+  here().on_join([] {
+    if (std::getenv("SLOW_TO_JOIN") != nullptr)
+      std::this_thread::sleep_for(2s);
+  });
+  auto coming = here().addprocs_async(1, {.env = {{"SLOW_TO_JOIN", "yes"}}});
+  std::this_thread::sleep_for(500ms); // it has told its address by then
+  coming.cancel();
+  BOOST_CHECK_THROW(coming.fetch(), troupe::cancelled);
+  std::this_thread::sleep_for(3s);
+  BOOST_TEST(here().nprocs() == 1);
+}
+
+BOOST_AUTO_TEST_CASE(an_addition_over_ssh_in_the_background_fails_with_the_error_of_an_addition) {
+  auto coming = here().addprocs_async({"nowhere"}, {.ssh = "/bin/false"});
+  const auto failed = error_of<troupe::launch_error>([&] { coming.fetch(); });
+  BOOST_TEST(failed.failures().at(0).host == "nowhere");
+}
+
 BOOST_AUTO_TEST_CASE(a_program_that_ends_while_workers_come_leaves_none) {
   const auto end = run_scenario("adds and ends");
   BOOST_TEST(end.end.status == 0);
@@ -216,6 +235,11 @@ BOOST_AUTO_TEST_CASE(a_worker_that_is_drained_finishes_what_it_has_and_gets_noth
   }
   // who calls from elsewhere is refused, too
   BOOST_CHECK_THROW(here().remotecall_fetch(w[1], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
+  // who comes later knows, too
+  const workers later{1};
+  const auto known = here().remotecall_fetch(later[0], [] { return here().workers(); });
+  BOOST_TEST((known == ids{w[1], later[0]}));
+  BOOST_CHECK_THROW(here().remotecall_fetch(later[0], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
   here().drain(w[0]); // again: nothing to do
   here().rmprocs(w[0]);
 }

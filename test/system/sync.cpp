@@ -226,3 +226,21 @@ BOOST_AUTO_TEST_CASE(a_function_whose_task_never_begins_is_destroyed) {
   BOOST_TEST(eventually([&] { return alive.use_count() == 1; }));
   hog.wait();
 }
+
+// EX-08
+BOOST_AUTO_TEST_CASE(the_errors_of_several_tasks_come_together_in_the_order_of_the_tasks) {
+  const workers w{2};
+  const auto all = error_of<troupe::composite_error>([&] {
+    here().sync([&] {
+      for (int i = 1; i <= 5; ++i)
+        here().async([i] {
+          std::this_thread::sleep_for(std::chrono::milliseconds{5 * (5 - i)});
+          throw std::runtime_error{"task " + std::to_string(i)};
+        });
+    });
+  });
+  BOOST_TEST(all.errors().size() == 5u);
+  const std::string text = all.what();
+  BOOST_TEST(contains(text, "task 1"));
+  BOOST_TEST(text.ends_with("4 more exceptions"), text);
+}
