@@ -266,7 +266,7 @@ void master::set_up(const worker_ptr& w) {
       process_.events().call_after(link_time, [this, w, why_not] { fail_set_up(w, launch_reason::unreachable, "can't be reached: " + why_not); });
     else
       send_join(w);
-  });
+  }, w->config.through_master);
 }
 
 void master::send_join(const worker_ptr& w) {

@@ -127,9 +127,9 @@ public:
   /// Lets others in at this address. May be called before the loop runs.
   endpoint listen(const std::string& address, std::uint16_t port);
 
-  /// Master: gives a worker that listens at `where` its id and opens the link to it.
-  void adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit,
-             std::function<void(std::string why_not)> done);
+  /// Master: gives a worker that listens at `where` its id and opens the link to it. `tunnel`: something else listens there on its behalf, so that a refused connection doesn't mean that
+  /// the worker has ended.
+  void adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit, std::function<void(std::string why_not)> done, bool tunnel = false);
 
   /// Master: the worker that dials in and makes this claim gets the id. `done` is called when it has, unless it is marked as gone before.
   void expect(proc_id id, std::string claim, std::function<void()> done);
@@ -238,6 +238,7 @@ private:
     loop::clock::time_point opened{}; // the present link
     std::string why_broken;
     bool worker_dials = false; // of a link between worker and master
+    bool tunnel = false;       // see adopt
     bool dialling = false;
     bool relaying = false;
     bool left = false; // has said goodbye

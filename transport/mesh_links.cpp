@@ -137,9 +137,9 @@ void mesh::accept_relay(std::unique_ptr<byte_stream> stream) {
   connection::start(loop_, std::move(stream), std::move(s));
 }
 
-void mesh::adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit,
-                 std::function<void(std::string)> done) {
+void mesh::adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit, std::function<void(std::string)> done, bool tunnel) {
   auto p = find_or_make(id);
+  p->tunnel = tunnel;
   p->where = where;
   p->wanted = true;
   dial_with(p, where, limit, [done = std::move(done)](std::string why, bool) { done(std::move(why)); });
@@ -272,7 +272,7 @@ void mesh::dial(const peer_ptr& p) {
 void mesh::dial_failed(const peer_ptr& p, const std::string& why, bool refused) {
   ++p->failures;
   // its host is there, and nobody listens: the process has ended
-  if (refused && id() == master_id && p->broken_since && loop_.now() - *p->broken_since >= refused_limit)
+  if (refused && !p->tunnel && id() == master_id && p->broken_since && loop_.now() - *p->broken_since >= refused_limit)
     return lose(p, p->why_broken + "; " + why);
   if (p->talk->attached() || p->is_gone)
     return retry_later(p); // by a relay

@@ -64,6 +64,7 @@ public:
     folder_.with("known_hosts", "* " + public_key);
     const auto config = folder_.with("sshd_config", "Port " + std::to_string(port_) + "\nListenAddress 127.0.0.1\nHostKey " + (folder_ / "host_key")
                                                       + "\nAuthorizedKeysFile " + (folder_ / "authorized_keys")
+                                                      + "\nSetEnv SHLVL=2" // lest bash reads the user's .bashrc
                                                       + "\nUsePAM no\nStrictModes no\nPidFile none\nPasswordAuthentication yes\nPermitRootLogin yes\n");
     start(config);
   }
