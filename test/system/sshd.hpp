@@ -90,7 +90,8 @@ public:
 
 private:
   void start(const std::string& config) {
-    sshd_.emplace(troupe::child_options{.program = "/usr/sbin/sshd", .args = {"-D", "-e", "-f", config}, .dir = "/", .env = {}, .env_removed_prefixes = {}});
+    // it goes with this program, whatever ends that
+    sshd_.emplace(troupe::child_options{.program = "setpriv", .args = {"--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f", config}, .dir = "/", .env = {}, .env_removed_prefixes = {}});
     errors_ = sshd_->take_stderr();
     BOOST_REQUIRE(eventually([&] { return can_connect(port_); }));
   }
