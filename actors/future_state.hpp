@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -268,6 +269,10 @@ public:
   std::uint64_t number();
   /// The answer, to be read with the process's codec.
   reader content(actor_codec* actors);
+  /// What it refers to.
+  std::span<const held_reference_ptr> references() {
+    return payload().value.references;
+  }
 };
 
 /// Ends a call that hasn't been answered: the state gets the error `cancelled`, and the call's process is told. Doesn't block; does nothing if

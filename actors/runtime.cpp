@@ -1,5 +1,6 @@
 #include "troupe/actors/runtime.hpp"
 
+#include "troupe/actors/array_operation.hpp"
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/driving.hpp"
 #include "troupe/actors/future.hpp"
@@ -77,6 +78,8 @@ runtime::runtime(loop& l, mesh& m, settings s)
   system_ = std::make_unique<caf::actor_system>(config_);
   system_->await_actors_before_shutdown(false); // shut_down does it, with a limit
   hub_ = &system_->network_manager().hub();
+  elements_ = std::make_unique<element_tables>(*this);
+  hub_->set_elements(elements_.get());
   port_handle_ = make_plain_actor<request_port>(*system_);
   port_ = static_cast<request_port*>(port_handle_->get());
   node_handle_ = make_plain_actor<node_actor>(*system_);
@@ -98,6 +101,8 @@ runtime::~runtime() {
   references::set_of_process(nullptr);
   held_->close();
   reference_actors_.clear();
+  hub_->set_elements(nullptr);
+  elements_ = nullptr; // before the actor system, whose actors they are
   port_handle_ = nullptr;
   node_handle_ = nullptr;
   system_.reset();
@@ -134,6 +139,8 @@ void runtime::frame_arrived(proc_id from, frame_view& f) {
     take_question(from, f);
   else if (kind == frame_kind::counts)
     owned_.hear(from, reader{f.payload});
+  else if (kind == frame_kind::array)
+    array_operation::arrive(*this, from, f);
   else if (kind >= frame_kind::message)
     hub_->handle(from, f);
   else
@@ -176,6 +183,7 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   shared_.peer_lost(id);
   functions_.peer_lost(id);
   maps_.peer_lost(id);
+  elements_->peer_lost(id);
   hub_->peer_lost(id, why);
 }
 
@@ -578,6 +586,29 @@ std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_p
   return number;
 }
 
+void runtime::send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const detail::call_limits* limits, std::string (*label)()) {
+  std::uint64_t number = 0;
+  if (waiting) {
+    if (limits != nullptr)
+      if (auto why = limits->reached({to, 0, label})) {
+        waiting->set_error(*why);
+        return;
+      }
+    number = replies_.add(to, waiting);
+    std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
+    waiting->belongs_to(to, number, label);
+    if (limits != nullptr)
+      waiting->keep_until_ready(limits->watch(alarms_, {to, number, label}));
+  }
+  if (to == id()) {
+    auto v = view_for_oneself(f, frame_kind::array);
+    array_operation::arrive(*this, to, v);
+  } else if (auto gone = send_waiting(to, f, waiting ? urgency::now : urgency::batched, flow::messages)) {
+    if (waiting && replies_.take(number))
+      waiting->set_error(*gone);
+  }
+}
+
 // About what lives here, or about a shared value that this process has and another wants.
 void runtime::take_question(proc_id from, frame_view& f) {
   const auto [op, about] = peek_question(f.payload);
@@ -695,6 +726,7 @@ void runtime::end_reference_actor(const ref_id& which) {
 // -- end ------------------------------------------------------------------------------------------------------------------
 
 void runtime::end_actors() {
+  elements_->end_all();
   auto last = system_->latest_actor_id();
   for (caf::actor_id i = 1; i <= last; ++i)
     if (auto p = system_->registry().get(i); p && p != port_handle_ && p != node_handle_)

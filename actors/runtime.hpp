@@ -2,6 +2,7 @@
 
 #include "troupe/actors/alarms.hpp"
 #include "troupe/actors/call_limits.hpp"
+#include "troupe/actors/element_tables.hpp"
 #include "troupe/actors/executor.hpp"
 #include "troupe/actors/function_cache.hpp"
 #include "troupe/actors/map_stops.hpp"
@@ -134,12 +135,20 @@ public:
   map_stops& maps() {
     return maps_;
   }
+  /// Elements of arrays that live here.
+  element_tables& elements() {
+    return *elements_;
+  }
   /// A thread that encodes and decodes shared values.
   side_thread& data() {
     return data_;
   }
   /// Answers a question with a value.
   void send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write);
+  /// The same with an error.
+  void send_error(proc_id to, std::uint64_t question, const error_info& why);
+  /// Sends a frame about the elements of an array, perhaps to this process, once there is room for it if the calling thread may wait. `waiting` gets the answer; null for none. `limits`: null for none.
+  void send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const detail::call_limits* limits, std::string (*label)());
   /// What this process refers to.
   const std::shared_ptr<references>& held() const {
     return held_;
@@ -206,7 +215,6 @@ private:
   void look_after(task_control::run told);
   error_info still_running_error(const task_control::client& c) const;
   std::string where() const;
-  void send_error(proc_id to, std::uint64_t number, const error_info& why);
   void send_nothing(proc_id to, std::uint64_t number);
   void send_reply(proc_id to, frame_builder& f);
   error_info unknown_task_error(proc_id from) const;
@@ -241,6 +249,7 @@ private:
   shared_sources shared_;
   function_cache functions_;
   map_stops maps_;
+  std::unique_ptr<element_tables> elements_;
   side_thread data_;
   side_thread apart_; // last: its thread uses the others
 };

@@ -5,8 +5,19 @@
 
 #include <caf/execution_unit.hpp>
 #include <caf/resumable.hpp>
+#include <caf/scheduled_actor.hpp>
 
 namespace troupe {
+
+namespace {
+
+thread_local caf::actor_id running = 0;
+
+caf::actor_id actor_id_of(caf::resumable* what) {
+  return what->subtype() == caf::resumable::scheduled_actor ? static_cast<caf::scheduled_actor*>(what)->id() : 0;
+}
+
+} // namespace
 
 // What an actor runs on: others that it wakes go to the executor's queue.
 class scheduler::unit final : public caf::execution_unit {
@@ -57,6 +68,7 @@ void scheduler::run(void* context, void* data) {
   auto what = static_cast<caf::resumable*>(data);
   unit u{self};
   named_pins pins{named_pins::sees::newest};
+  running = actor_id_of(what);
   switch (what->resume(&u, self.max_throughput())) {
     case caf::resumable::resume_later:
       self.enqueue(what);
@@ -64,6 +76,11 @@ void scheduler::run(void* context, void* data) {
     default:
       intrusive_ptr_release(what);
   }
+  running = 0;
+}
+
+caf::actor_id scheduler::running_actor() {
+  return running;
 }
 
 void scheduler::enqueue(caf::resumable* what) {

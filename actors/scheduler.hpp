@@ -24,6 +24,9 @@ public:
   void enqueue(caf::resumable* what) override;
   caf::actor_clock& clock() noexcept override;
 
+  /// The actor whose handler the calling thread runs; 0: none's.
+  static caf::actor_id running_actor();
+
   /// For executor::stop: lets go of the actor that a job which won't run was for.
   static void drop(executor::job j);
 

@@ -2,6 +2,7 @@
 
 /// What programs need that define actors of their own: CAF's actors, messages between processes, c.spawn and c.request.
 
+#include "troupe/actors/array_creation.hpp"
 #include "troupe/managers/app.hpp"
 #include "troupe/managers/cluster.hpp"
 #include "troupe/transport/message_types.hpp"
@@ -66,6 +67,28 @@ template <auto F, class... Args>
 auto cluster::spawn(target where, Args&&... args) {
   using parameters = typename detail::without_self<typename detail::function_parameters<std::decay_t<decltype(F)>>::type>::type;
   return remotecall_fetch(where, typename detail::function_spawner_of<F, parameters>::type{}, std::forward<Args>(args)...);
+}
+
+template <class A, class... Args>
+auto cluster::spawn_array(const array_extents& n, const placement& where, Args&&... args) {
+  using made = detail::class_elements<A, typename detail::plain_argument<Args>::type...>;
+  return detail::make_array<A, made>(workers(), n, where, {std::forward<Args>(args)...});
+}
+
+template <auto F, class... Args>
+auto cluster::spawn_array(const array_extents& n, const placement& where, Args&&... args) {
+  using made = typename detail::function_elements_of<F, typename detail::function_parameters<std::decay_t<decltype(F)>>::type>::type;
+  return detail::make_array<typename made::element_type, made>(workers(), n, where, {std::forward<Args>(args)...});
+}
+
+template <class A>
+auto cluster::spawn_array(const array_extents& n) {
+  return spawn_array<A>(n, placement::block);
+}
+
+template <auto F>
+auto cluster::spawn_array(const array_extents& n) {
+  return spawn_array<F>(n, placement::block);
 }
 
 template <class R, class Handle, class... Ts>

@@ -41,8 +41,10 @@
 
 namespace troupe {
 
+class array_extents;
 class master;
 class mpi_manager;
+class placement;
 class process;
 
 /// See `any`.
@@ -611,6 +613,18 @@ public:
   auto spawn(target where, Args&&... args);
   template <auto F, class... Args>
   auto spawn(target where, Args&&... args);
+
+  /// Makes an array of actors: `n` elements (64, {8, 8} or {4, 4, 4}) of a class, constructed with (caf::actor_config&, element<A>, args…), or of a function that takes the element as its second argument, spread over the workers by
+  /// `where`: placement::block, which is the default, cyclic or custom(f). Returns an actor_array<A>. Blocks until all elements are there and have begun. Each gets its own copy of the arguments, which travel once to each process. Throws
+  /// usage_error for 0 elements, unknown_process for a placement that names none, no_workers, process_exited, and what the constructor of an element threw, as remote_error with the element's position as its item; then all elements end.
+  template <class A, class... Args>
+  auto spawn_array(const array_extents& n, const placement& where, Args&&... args);
+  template <auto F, class... Args>
+  auto spawn_array(const array_extents& n, const placement& where, Args&&... args);
+  template <class A>
+  auto spawn_array(const array_extents& n);
+  template <auto F>
+  auto spawn_array(const array_extents& n);
 
   /// Sends a request to an actor anywhere, and blocks until the answer comes: an R, or void. Throws process_exited when the actor's
   /// process goes first, remote_error when the answer is an error, type_mismatch when it is something else.

@@ -119,6 +119,8 @@ proc_id actor_hub::where_is(const caf::strong_actor_ptr& handle) const {
 }
 
 void actor_hub::publish(const caf::strong_actor_ptr& local) {
+  if (element_id::is(local->id()))
+    return; // its array keeps it
   // an actor sends many messages in a row: the registry's lock is taken for the first of them
   struct last_published {
     std::uint64_t hub = 0; // not its address, where a later one may lie
@@ -163,8 +165,15 @@ caf::strong_actor_ptr actor_hub::resolve(address a) {
   if (a.where == 0)
     return nullptr;
   if (a.where == mesh_.id())
-    return system_.registry().get(a.id);
+    return own(a.id);
   return proxies_.get_or_put(node(a.where), a.id);
+}
+
+// An actor of this process that others know; null if it has ended.
+caf::strong_actor_ptr actor_hub::own(caf::actor_id id) const {
+  if (element_id::is(id))
+    return elements_ == nullptr ? nullptr : elements_->find(element_id::of(id));
+  return system_.registry().get(id);
 }
 
 void actor_hub::close() {
@@ -360,7 +369,7 @@ void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
     stages.push_back(read(in));
   if (mid.is_response())
     open_requests_.answered(dest, mid);
-  auto receiver = system_.registry().get(dest);
+  auto receiver = own(dest);
   caf::mailbox_element_ptr what;
   try {
     what = received_message::read(in, p.types);
@@ -389,7 +398,7 @@ void actor_hub::read_message(proc_id from, peer& p, reader in, credit paid) {
 void actor_hub::read_watch(proc_id from, reader in) {
   auto id = in.get<caf::actor_id>();
   in.expect_end();
-  if (auto p = system_.registry().get(id))
+  if (auto p = own(id))
     p->get()->attach_functor([this, from, id](const caf::error& reason) { announce_end(from, id, reason); });
   else
     announce_end(from, id, ended_.reason_of(id).value_or(caf::exit_reason::unknown));
@@ -420,7 +429,7 @@ void actor_hub::read_link(proc_id from, reader in, bool on) {
   auto b = in.get<caf::actor_id>();
   in.expect_end();
   auto proxy = resolve({from, a});
-  auto ours = system_.registry().get(b);
+  auto ours = own(b);
   if (!proxy || !ours)
     return; // ours has ended: who watches it has been told
   auto p = static_cast<remote_proxy*>(caf::actor_cast<caf::abstract_actor*>(proxy));
@@ -445,7 +454,7 @@ void actor_hub::read_moved(reader in) {
 
 void actor_hub::answer_open_requests(proc_id id, const caf::error& reason) {
   for (auto& open : open_requests_.take_all(id))
-    if (auto asker = system_.registry().get(open.asker))
+    if (auto asker = own(open.asker))
       asker->enqueue(nullptr, open.id.response_id(), caf::make_message(reason), nullptr);
 }
 

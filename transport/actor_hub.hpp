@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/transport/actor_codec.hpp"
+#include "troupe/transport/element_id.hpp"
 #include "troupe/transport/ended_actors.hpp"
 #include "troupe/transport/mesh.hpp"
 #include "troupe/transport/message_types.hpp"
@@ -74,6 +75,16 @@ public:
   /// Makes an actor of this process known to others, and keeps it until it ends.
   void publish(const caf::strong_actor_ptr& local);
 
+  /// Where the elements of arrays are to be found that live here; must outlive the hub. Before the first message.
+  void set_elements(own_elements* elements) {
+    elements_ = elements;
+  }
+
+  /// Remembers why an element has ended, for who watches it too late.
+  void element_ended(element_id which, const caf::error& reason) {
+    ended_.note(which.actor(), reason);
+  }
+
   /// A handle of an actor on another process (or this one) by its id.
   caf::strong_actor_ptr actor_at(proc_id where, caf::actor_id id);
 
@@ -136,6 +147,7 @@ private:
   void answer_open_requests(proc_id id, const caf::error& reason);
   address read_address(reader& in);
   caf::strong_actor_ptr resolve(address a);
+  caf::strong_actor_ptr own(caf::actor_id id) const;
 
   static std::atomic<std::uint64_t> last_serial_;
 
@@ -146,6 +158,7 @@ private:
   runner elsewhere_;
   sender send_;
   caf::proxy_registry proxies_;
+  own_elements* elements_ = nullptr;
   open_requests open_requests_;
   ended_actors ended_;
   std::shared_mutex peers_mutex_; // guards peers_, nodes_ and ids_; nothing else is locked while it is held

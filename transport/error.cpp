@@ -93,7 +93,7 @@ std::string describe(const error_info& x) {
              : x.kind == error_kind::composite ? describe_composite(x)
                                                : x.message;
   if (x.item != error_info::no_item)
-    out += "\nat element " + std::to_string(x.item) + " of a map";
+    out += "\nat " + (x.item_name.empty() ? "element " + std::to_string(x.item) + " of a map" : x.item_name);
   return out;
 }
 
@@ -204,7 +204,7 @@ const std::vector<stack_frame>& error::stack() const noexcept {
 
 std::size_t error::item() const {
   if (info().item == error_info::no_item)
-    throw usage_error{"this error isn't about an element of a map: " + std::string{what()}};
+    throw usage_error{"this error isn't about an element of a map or an array: " + std::string{what()}};
   return static_cast<std::size_t>(info().item);
 }
 

@@ -109,8 +109,10 @@ struct error_info {
   std::vector<error_info> parts;
   /// For `launch`: who didn't come.
   std::vector<launch_failure> failures;
-  /// The element of a map that it is about, by its position from 0; no_item: none.
+  /// The element of a map, or of an array of actors, that it is about, by its position from 0; no_item: none.
   std::uint64_t item = no_item;
+  /// "element (1, 2) of array 3 of cell"; empty for one of a map.
+  std::string item_name;
   /// What goes with it on this process, and doesn't travel: see pmap_results.
   std::shared_ptr<const void> attached{};
 
@@ -118,7 +120,7 @@ struct error_info {
 
   template <class Inspector>
   friend typename Inspector::result_type inspect(Inspector& f, error_info& x) {
-    return f(x.kind, x.pid, x.pids, x.message, x.host, x.task, x.type_name, x.stack, x.cause, x.parts, x.failures, x.item);
+    return f(x.kind, x.pid, x.pids, x.message, x.host, x.task, x.type_name, x.stack, x.cause, x.parts, x.failures, x.item, x.item_name);
   }
 };
 
@@ -150,7 +152,7 @@ public:
   /// Where it was thrown, innermost frame first; empty if it wasn't thrown by a function that was called.
   const std::vector<stack_frame>& stack() const noexcept;
 
-  /// Of the input of a map: the position, from 0, of the element that failed. Throws usage_error if it isn't about one.
+  /// Of the input of a map, or of an array of actors: the position, from 0, of the element that failed. Throws usage_error if it isn't about one.
   std::size_t item() const;
 
   /// All of it, as it travels.

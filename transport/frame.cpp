@@ -51,6 +51,8 @@ std::string to_string(frame_kind kind) {
       return "ask";
     case frame_kind::counts:
       return "counts";
+    case frame_kind::array:
+      return "array";
     case frame_kind::message:
       return "message";
     case frame_kind::watch:

@@ -39,6 +39,7 @@ enum class frame_kind : std::uint8_t {
   cancel = 34,
   ask = 35,
   counts = 36,
+  array = 37,
 
   message = 48,
   watch = 49,

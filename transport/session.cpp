@@ -20,6 +20,7 @@ constexpr std::size_t turn_size = 1 << 20;
 // among themselves, and what is about actors behind everything.
 constexpr std::uint64_t no_order = 0;
 constexpr std::uint64_t order_of_calls = 1;
+constexpr std::uint64_t order_of_arrays = std::uint64_t{1} << 62; // and the array's number
 constexpr std::uint64_t order_of_all = ~std::uint64_t{0};
 
 std::size_t size_of(const byte_buffer& frame) {
@@ -33,6 +34,13 @@ std::uint64_t order_key(frame_kind kind, const byte_buffer& frame) {
     return order_of_calls;
   if (kind == frame_kind::reply || kind == frame_kind::relay || kind == frame_kind::named)
     return no_order;
+  if (kind == frame_kind::array) {
+    std::uint64_t head[2] = {};
+    if (frame.size() < sizeof(frame_header) + sizeof head)
+      return order_of_all;
+    std::memcpy(head, frame.data() + sizeof(frame_header), sizeof head);
+    return head[1] + order_of_arrays;
+  }
   std::uint64_t receiver = 0;
   if (kind != frame_kind::message || frame.size() < sizeof(frame_header) + sizeof receiver)
     return order_of_all;
