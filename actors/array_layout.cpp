@@ -142,6 +142,10 @@ array_layout array_layout::read(reader& in) {
   troupe::read(in, out.hosts_);
   if (out.hosts_.empty() || out.hosts_.size() > out.size())
     throw codec_error{"an array of " + std::to_string(out.size()) + " elements on " + std::to_string(out.hosts_.size()) + " processes"};
+  auto sorted = out.hosts_;
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted.front() <= 0 || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end())
+    throw codec_error{"an array on a process that there can't be, or on one twice"};
   if (out.kind_ == placement::how::custom) {
     troupe::read(in, out.owners_);
     if (out.owners_.size() != out.size()

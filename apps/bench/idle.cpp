@@ -15,18 +15,6 @@ namespace bench {
 
 namespace {
 
-// Proportional set size in MB (10^6): what only this process has, and its share of what it has with others.
-double pss_mb(std::int64_t pid) {
-  const auto path = "/proc/" + std::to_string(pid) + "/smaps_rollup";
-  std::ifstream in{path};
-  std::string word;
-  double kib = 0;
-  while (in >> word)
-    if (word == "Pss:" && in >> kib)
-      return kib * 1024 / 1e6;
-  throw std::runtime_error("cannot read the Pss in " + path);
-}
-
 // CPU time of a process since its start, that of threads which have ended included.
 double cpu_seconds(std::int64_t pid) {
   ::clockid_t clock_of_process{};
@@ -55,6 +43,17 @@ samples memory_of_bare_processes(std::size_t count) {
 }
 
 } // namespace
+
+double pss_mb(std::int64_t pid) {
+  const auto path = "/proc/" + std::to_string(pid) + "/smaps_rollup";
+  std::ifstream in{path};
+  std::string word;
+  double kib = 0;
+  while (in >> word)
+    if (word == "Pss:" && in >> kib)
+      return kib * 1024 / 1e6;
+  throw std::runtime_error("cannot read the Pss in " + path);
+}
 
 figure measure_worker_memory(troupe::cluster& c, const options& o) {
   std::this_thread::sleep_for(seconds{o.time / 4});

@@ -44,6 +44,7 @@ void register_messages(troupe::app& app);
 figure measure_rtt(troupe::cluster& c, const options& o);
 figure measure_direct_rtt(troupe::cluster& c, const options& o);
 figure measure_actor_rtt(troupe::cluster& c, const options& o);
+figure measure_array_rtt(troupe::cluster& c, const options& o);
 /// A direct call there and back, when both ends have been idle for 20 ms.
 figure measure_waking(troupe::cluster& c, const options& o);
 
@@ -93,6 +94,10 @@ figure measure_computing(troupe::cluster& c, const options& o);
 // arrays.cpp: GB/s
 figure measure_array_bandwidth(troupe::cluster& c, const options& o);
 
+// actor_arrays.cpp: ms, s
+figure measure_array_reduction(troupe::cluster& c, const options& o);
+figure measure_array_creation(troupe::cluster& c, const options& o);
+
 // channels.cpp: per second, GB/s, bytes
 figure measure_channel_rate(troupe::cluster& c, const options& o);
 figure measure_channel_put_rate(troupe::cluster& c, const options& o);
@@ -112,6 +117,9 @@ figure measure_with_copies(troupe::cluster& c, const options& o);
 figure measure_startup_4(troupe::cluster& c, const options& o);
 figure measure_startup_16(troupe::cluster& c, const options& o);
 figure measure_startup_64(troupe::cluster& c, const options& o);
+
+/// Proportional set size of a process in MB (10^6): what only it has, and its share of what it has with others.
+double pss_mb(std::int64_t pid);
 
 // losses.cpp: ms
 figure measure_death(troupe::cluster& c, const options& o);

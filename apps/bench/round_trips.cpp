@@ -69,7 +69,46 @@ caf::behavior asker(asker_actor* self, const caf::actor& echo) {
   }};
 }
 
+// Sends its neighbour a message and gets one back, for some seconds; answers with the time of each in µs.
+caf::behavior pinger(asker_actor* self, const troupe::element<caf::actor>& me) {
+  self->state.echo = me.neighbour(me.index() == 0 ? 1 : -1);
+  return {
+    [self](double time) {
+      self->state.end = after(seconds{time});
+      self->state.promise = self->make_response_promise();
+      self->state.sent = clock::now();
+      self->send(self->state.echo, std::uint64_t{1});
+      return self->state.promise;
+    },
+    [self, first = me.index() == 0](std::uint64_t x) {
+      auto& s = self->state;
+      if (first) {
+        const auto now = clock::now();
+        s.us.push_back(1e6 * seconds{now - s.sent}.count());
+        if (now >= s.end) {
+          s.promise.deliver(std::move(s.us));
+          s.us.clear();
+          return;
+        }
+        s.sent = now;
+      }
+      self->send(s.echo, x);
+    },
+  };
+}
+
 } // namespace
+
+figure measure_array_rtt(troupe::cluster& c, const options& o) {
+  const auto workers = c.workers();
+  const auto pair = c.spawn_array<pinger>(2, troupe::placement::block.on({workers[0], workers[1]}));
+  auto f = beside_raw("array_rtt_us", c, o, [&](auto end, samples& us) {
+    for (const double x : c.request<std::vector<double>>(pair[0], seconds{end - clock::now()}.count()))
+      us.add(x);
+  });
+  pair.end();
+  return f;
+}
 
 figure measure_rtt(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();

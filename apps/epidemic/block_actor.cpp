@@ -1,38 +1,24 @@
 #include "epidemic/block_actor.hpp"
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
 namespace epidemic {
 
 namespace {
 
-void meet(block_self* self, const join& m) {
-  auto& state = self->state;
-  state.peers = m.blocks;
-  for (std::size_t b = 0; b < state.peers.size(); ++b) {
-    if (b != state.index)
-      self->monitor(state.peers[b]);
-  }
-}
-
 /// Hands the days up to the asked one over, if they are over.
 void answer(block_self* self) {
   auto& state = self->state;
-  if (!state.answer)
+  if (!state.answer || state.day < state.asked)
     return;
-  if (state.lost) {
-    std::exchange(state.answer, std::nullopt)->deliver(*state.lost);
-  } else if (state.day >= state.asked) {
-    const std::size_t places = state.model->residents().size();
-    const auto end = state.rows.begin()
-                     + static_cast<std::ptrdiff_t>((state.asked + 1 - state.first_kept) * places);
-    results r{{state.rows.begin(), end}, state.messages};
-    state.rows.erase(state.rows.begin(), end);
-    state.first_kept = state.asked + 1;
-    std::exchange(state.answer, std::nullopt)->deliver(std::move(r));
-  }
+  const std::size_t places = state.model->residents().size();
+  const auto end = state.rows.begin()
+                   + static_cast<std::ptrdiff_t>((state.asked + 1 - state.first_kept) * places);
+  results r{{state.rows.begin(), end}, state.messages};
+  state.rows.erase(state.rows.begin(), end);
+  state.first_kept = state.asked + 1;
+  std::exchange(state.answer, std::nullopt)->deliver(std::move(r));
 }
 
 caf::typed_response_promise<results> on_collect(block_self* self, const collect& m) {
@@ -48,24 +34,13 @@ caf::typed_response_promise<results> on_collect(block_self* self, const collect&
   return promise;
 }
 
-void on_down(block_self* self, const caf::down_msg& m) {
-  auto& state = self->state;
-  const auto found = std::find_if(state.peers.begin(), state.peers.end(),
-                                  [&](const caf::actor& peer) { return peer.address() == m.source; });
-  const auto number = static_cast<std::size_t>(found - state.peers.begin()) + 1;
-  state.lost = caf::make_error(caf::sec::runtime_error,
-                               "block " + std::to_string(number) + " of " + std::to_string(state.peers.size())
-                                 + " of the epidemic ended: " + self->system().render(m.reason));
-  answer(self);
-}
-
 /// Gives each block its part of `items`, sorted by the place that `where` names, as a Message, and this one
 /// its own.
 template <class Message, class Item, class Receive>
 void hand_out(block_self* self, std::uint32_t day, const std::vector<Item>& items, std::uint32_t Item::*where,
               Receive receive) {
   auto& state = self->state;
-  std::vector<Message> parts(state.peers.size(), Message{day, {}});
+  std::vector<Message> parts(state.blocks.size(), Message{day, {}});
   for (const auto& item : items)
     parts[state.parts.block_of(item.*where)].all.push_back(item);
   for (std::size_t b = 0; b < parts.size(); ++b) {
@@ -73,7 +48,7 @@ void hand_out(block_self* self, std::uint32_t day, const std::vector<Item>& item
       receive(state, parts[b]);
       continue;
     }
-    self->send(state.peers[b], std::move(parts[b]));
+    self->send(state.blocks[b], std::move(parts[b]));
     ++state.messages;
   }
 }
@@ -97,20 +72,20 @@ bool step(block_self* self) {
   const auto today = state.day + 1;
   switch (state.now) {
     case block_state::phase::night:
-      if (state.peers.empty() || state.lost || state.day >= state.until)
+      if (state.day >= state.until)
         return false;
       hand_out<visits>(self, today, model.depart(today), &visit::to, receive_visits);
       state.now = block_state::phase::day;
       return true;
     case block_state::phase::day:
-      if (state.boxes[today].arrivals_from < state.peers.size())
+      if (state.boxes[today].arrivals_from < state.blocks.size())
         return false;
       hand_out<exposures>(self, today, model.mix(today, state.boxes[today].arrivals), &exposure::home,
                           receive_exposures);
       state.now = block_state::phase::evening;
       return true;
     case block_state::phase::evening:
-      if (state.boxes[today].exposed_from < state.peers.size())
+      if (state.boxes[today].exposed_from < state.blocks.size())
         return false;
       model.settle(today, state.boxes[today].exposed);
       state.boxes.erase(today);
@@ -130,15 +105,16 @@ void go_on(block_self* self) {
 
 } // namespace
 
-caf::behavior block_actor(block_self* self, scenario s, std::uint32_t index, std::uint32_t blocks) {
+caf::behavior block_actor(block_self* self, const troupe::element<block_self>& me, const scenario& s) {
   auto& state = self->state;
-  state.index = index;
-  state.parts = partition{s.places.size(), blocks};
-  state.model.emplace(s, state.parts.first(index), state.parts.last(index));
+  state.index = me.index();
+  state.parts = partition{s.places.size(), me.extents()};
+  const auto all = me.array();
+  for (std::size_t b = 0; b < all.size(); ++b)
+    state.blocks.push_back(all[b]);
+  state.model.emplace(s, state.parts.first(state.index), state.parts.last(state.index));
   state.rows = state.model->residents();
-  self->set_down_handler([self](const caf::down_msg& m) { on_down(self, m); });
   return {
-    [self](const join& m) { meet(self, m); },
     [self](const run_until& m) {
       self->state.until = std::max(self->state.until, m.day);
       go_on(self);

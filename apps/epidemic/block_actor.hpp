@@ -26,7 +26,7 @@ struct block_state {
   std::optional<block> model;
   partition parts{1, 1};
   std::size_t index = 0;
-  std::vector<caf::actor> peers;       // all blocks, this one too
+  std::vector<caf::actor> blocks;      // all, this one too
   phase now = phase::night;
   std::uint32_t day = 0;               // the last one that is over
   std::uint32_t until = 0;             // where to rest
@@ -36,14 +36,12 @@ struct block_state {
   std::uint64_t messages = 0;
   std::uint32_t asked = 0;             // the last day of the request that waits in `answer`
   std::optional<caf::typed_response_promise<results>> answer;
-  std::optional<caf::error> lost;      // another block is gone: there is no going on
 };
 
 using block_self = caf::stateful_actor<block_state>;
 
-/// An actor that runs one of `blocks` blocks of `s` together with the others. It starts when the master has
-/// sent it `join`, rests where `run_until` says, and keeps what it found until `collect` fetches it. When
-/// another block ends, whatever the reason, `collect` fails.
-caf::behavior block_actor(block_self* self, scenario s, std::uint32_t index, std::uint32_t blocks);
+/// An element of an array that runs `s` with the places divided among its elements. It rests where `run_until` says, and
+/// keeps what it found until `collect` fetches it.
+caf::behavior block_actor(block_self* self, const troupe::element<block_self>& me, const scenario& s);
 
 } // namespace epidemic

@@ -19,6 +19,7 @@ namespace {
 struct options {
   epidemic::parameters given;
   std::string places; // a file; empty: the states
+  std::size_t blocks = 0;
   std::string out = ".";
 };
 
@@ -32,6 +33,7 @@ void add_options(troupe::app& app, options& o) {
   app.option("--first-count", o.given.first_count, "how many are infectious there on day 0");
   app.option("--seed", o.given.seed, "of the random numbers");
   app.option("--places", o.places, "a file like states.csv, instead of the states of the USA");
+  app.option("--blocks", o.blocks, "how many parts the places are divided into; 0: one for each worker");
   app.option("--out", o.out, "the folder for epidemic.csv and epidemic.png");
 }
 
@@ -65,7 +67,7 @@ int simulate(troupe::cluster& c, const options& o) {
   const auto run = [&] {
     troupe::progress bar{"days", o.given.days};
     std::uint32_t shown = 0;
-    return epidemic::run_on(c, s, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
+    return epidemic::run_on(c, s, o.blocks, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
   }();
   files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
   files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));

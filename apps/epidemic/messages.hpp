@@ -10,11 +10,6 @@
 /// What the master and the blocks of an epidemic tell each other, and how it is written on the wire.
 namespace epidemic {
 
-/// Master to block: these are all the blocks, by number. Answered with nothing.
-struct join {
-  std::vector<caf::actor> blocks;
-};
-
 /// Master to block: go on up to and with `day`.
 struct run_until {
   std::uint32_t day = 0;
@@ -73,11 +68,6 @@ typename I::result_type inspect(I& f, visit& x) {
 template <class I>
 typename I::result_type inspect(I& f, exposure& x) {
   return f(caf::meta::type_name("epidemic::exposure"), x.home, x.people);
-}
-
-template <class I>
-typename I::result_type inspect(I& f, join& x) {
-  return f(caf::meta::type_name("epidemic::join"), x.blocks);
 }
 
 template <class I>

@@ -235,6 +235,8 @@ BOOST_AUTO_TEST_CASE(what_is_no_layout_is_refused) {
   BOOST_TEST(refused([&](auto& out) { head(out, 4, 3, {2}); }));
   BOOST_TEST(refused([&](auto& out) { head(out, 4, 0, {}); }));
   BOOST_TEST(refused([&](auto& out) { head(out, 1, 0, {2, 3}); }));
+  BOOST_TEST(refused([&](auto& out) { head(out, 4, 0, {2, 2}); }));
+  BOOST_TEST(refused([&](auto& out) { head(out, 4, 0, {2, -3}); }));
   BOOST_TEST(refused([&](auto& out) {
     head(out, 2, 2, {2});
     troupe::write(out, std::vector<std::uint32_t>{0});

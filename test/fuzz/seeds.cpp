@@ -4,6 +4,7 @@
 #include "fuzz/round_trip.hpp"
 #include "fuzz/values.hpp"
 
+#include "troupe/actors/array_info.hpp"
 #include "troupe/transport/frame.hpp"
 
 #include <caf/all.hpp>
@@ -253,6 +254,44 @@ void save_messages() {
   put("no_node", 3, caf::node_id{});
 }
 
+// -- arrays of actors ---------------------------------------------------------------------------------------------------
+
+troupe::array_info array_of(const troupe::array_extents& n, const troupe::placement& where, std::vector<troupe::proc_id> workers) {
+  troupe::array_info out;
+  out.number = 3;
+  out.label = "cell";
+  out.type = 0x1234;
+  out.layout = {n, where, std::move(workers), [](troupe::proc_id) {}};
+  return out;
+}
+
+void save_arrays() {
+  save("arrays", "line", {0}, fuzz::encoded(array_of(10, troupe::placement::block, {2, 3, 4})));
+  save("arrays", "plane", {0}, fuzz::encoded(array_of({3, 4}, troupe::placement::cyclic, {2, 3})));
+  save("arrays", "custom", {0}, fuzz::encoded(array_of({2, 2, 2}, troupe::placement::custom([](std::size_t i) { return i < 5 ? 2 : 7; }), {})));
+  const auto frame = [](std::uint64_t question, std::uint8_t what, std::uint32_t before, const std::vector<troupe::proc_id>& others) {
+    fuzz::no_actors actors;
+    byte_buffer out;
+    troupe::writer w{out, &actors};
+    w.put(question);
+    w.put(std::uint64_t{3});
+    w.put(what);
+    w.put(std::uint8_t{1});
+    w.put(std::uint64_t{0x77});
+    w.put(before);
+    write(w, others);
+    w.put(std::uint64_t{0});
+    write(w, caf::make_message(caf::atom("add"), 1));
+    return out;
+  };
+  save("arrays", "broadcast", {1}, frame(0, 0, 0, {3, 4, 5}));
+  save("arrays", "step", {1}, frame(9, 1, 1, {2, 4}));
+  save("arrays", "collect", {1}, frame(9, 2, 0, {}));
+  save("arrays", "reduce", {1}, frame(9, 3, 0, {3}));
+  save("arrays", "too_many_in_front", {1}, frame(9, 3, 2, {3}));
+  save("arrays", "unknown", {1}, frame(9, 4, 0, {3}));
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -266,5 +305,6 @@ int main(int argc, char** argv) {
   save_frames();
   save_chunks();
   save_messages();
+  save_arrays();
   return 0;
 }

@@ -37,7 +37,7 @@ constexpr frame_kind control_kinds[] = {frame_kind::hello,     frame_kind::refus
                                         frame_kind::stalled, frame_kind::unnamed, frame_kind::named_seen};
 constexpr frame_kind ordinary_kinds[] = {frame_kind::call,  frame_kind::reply, frame_kind::cancel, frame_kind::message, frame_kind::watch,
                                          frame_kind::down,  frame_kind::link,  frame_kind::unlink, frame_kind::moved,
-                                         frame_kind::relay, frame_kind::named};
+                                         frame_kind::relay, frame_kind::named, frame_kind::array};
 
 frame_header header_of(std::string_view hex) {
   auto raw = from_hex(hex);
@@ -99,11 +99,11 @@ BOOST_AUTO_TEST_CASE(a_header_with_any_bit_changed_is_no_header) {
 }
 
 BOOST_AUTO_TEST_CASE(the_numbers_of_the_kinds_are_the_protocols) {
-  static_assert(std::size(control_kinds) == 15 && std::size(ordinary_kinds) == 11);
+  static_assert(std::size(control_kinds) == 15 && std::size(ordinary_kinds) == 12);
   constexpr int numbers[] = {1, 2, 3, 4, 6, 16, 17, 18, 19, 20, 21, 22, 23, 25, 26};
   for (std::size_t i = 0; i < std::size(numbers); ++i)
     BOOST_TEST(static_cast<int>(control_kinds[i]) == numbers[i]);
-  constexpr int others[] = {32, 33, 34, 48, 49, 50, 51, 52, 53, 64, 24};
+  constexpr int others[] = {32, 33, 34, 48, 49, 50, 51, 52, 53, 64, 24, 37};
   for (std::size_t i = 0; i < std::size(others); ++i)
     BOOST_TEST(static_cast<int>(ordinary_kinds[i]) == others[i]);
 }

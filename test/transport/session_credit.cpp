@@ -376,6 +376,24 @@ BOOST_AUTO_TEST_CASE(calls_keep_their_order_behind_a_large_one) {
   BOOST_TEST(order == "reply message LARGE call0 call1 call2 call3 call4 medium call5 ");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_for_one_array_keeps_its_order_behind_a_large_one) {
+  const auto about = [](std::uint64_t question, std::uint64_t array, const std::string& text) {
+    return std::string{reinterpret_cast<const char*>(&question), sizeof question} + std::string{reinterpret_cast<const char*>(&array), sizeof array} + text;
+  };
+  talk t;
+  t.connect();
+  push(*t.a, frame_kind::array, about(1, 7, pattern(2 * mb, 1)), urgency::batched);
+  push(*t.a, frame_kind::array, about(2, 7, "same"), urgency::batched);
+  push(*t.a, frame_kind::array, about(3, 8, "other"), urgency::batched);
+  push(*t.a, frame_kind::message, message_to(7, "message"), urgency::batched);
+  push(*t.a, frame_kind::array, about(4, 7, "last"), urgency::batched);
+  t.run();
+  std::string order;
+  for (auto& f : t.arrived_at_b())
+    order += f.payload.size() > mb ? "LARGE " : f.header.kind == frame_kind::array ? f.payload.substr(16) + ' ' : "message ";
+  BOOST_TEST(order == "other message LARGE same last ");
+}
+
 BOOST_AUTO_TEST_CASE(what_stops_a_call_stays_behind_it) {
   talk t;
   t.connect();
