@@ -17,13 +17,41 @@ caf::actor element_handle(const array_info& info, std::size_t position) {
   return caf::actor_cast<caf::actor>(runtime::get().elements().handle(info, position));
 }
 
-void end_array(const array_info& info) {
+namespace {
+
+// Each process itself: those that are gone have no elements.
+template <class F>
+void tell_hosts(const array_info& info, F f) {
   collective_calls<void> calls;
   for (auto id : info.layout.hosts())
-    calls.begin([&] { return begin_call(id, {}, direct([](std::uint64_t number) { runtime::get().elements().end(number); }), info.number); });
+    calls.begin([&] { return begin_call(id, {}, direct(f), info.number); });
   for (auto& c : calls.calls())
     if (c.valid())
-      c.shared_state()->wait(); // who is gone has no elements
+      c.shared_state()->wait();
+}
+
+} // namespace
+
+void end_array(const array_info& info) {
+  const auto state = std::make_shared<typed_future_state<void>>();
+  try {
+    begin_array_operation(info, array_ask::end, nullptr, state, 0, [](writer&) {}, {});
+    state->value();
+  } catch (const process_exited&) { // there is no order left to be kept
+    tell_hosts(info, [](std::uint64_t number) { runtime::get().elements().end(number); });
+  } catch (const usage_error& e) {
+    if (e.pid() == 0)
+      throw;
+    // it had ended before
+  }
+}
+
+void give_up_array(const array_info& info) noexcept {
+  try {
+    tell_hosts(info, [](std::uint64_t number) { runtime::get().elements().give_up(number); });
+  } catch (const std::exception&) {
+    // what can't be reached from here is nobody's: see element_tables::declare
+  }
 }
 
 void throw_empty_array() {

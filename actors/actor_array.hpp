@@ -33,6 +33,8 @@ namespace detail {
 std::shared_ptr<const array_info> shared_info(array_info info);
 caf::actor element_handle(const array_info& info, std::size_t position);
 void end_array(const array_info& info);
+/// Of one that couldn't be made. Throws nothing.
+void give_up_array(const array_info& info) noexcept;
 [[noreturn]] void throw_empty_array();
 [[noreturn]] void throw_other_elements(const array_info& info, const std::string& wanted);
 std::optional<std::size_t> neighbour_position(const array_info& info, std::size_t of, std::span<const std::int64_t> offsets);
@@ -91,10 +93,10 @@ struct callable<fold_answers<R, Op>> {
   }
 };
 
-// Types of the user's that are sent to all elements needn't be registered by hand.
+// Types that are sent to all elements needn't be registered by hand.
 template <class T>
-void register_if_class() {
-  if constexpr (std::is_class_v<T> && sendable<T> && std::is_default_constructible_v<T> && has_inspect<T>)
+void register_if_new() {
+  if constexpr (!std::is_array_v<T> && caf::type_nr<T>::value == 0 && sendable<T> && std::is_default_constructible_v<T>)
     message_types<T>();
 }
 
@@ -227,7 +229,7 @@ public:
     return reduce_with<R>(&options, std::forward<Op>(op), std::forward<Ts>(message)...);
   }
 
-  /// Ends all elements: each handles what has come before, and then ends with exit_reason::user_shutdown. Blocks until their processes have told them. May be called again, and when processes are gone.
+  /// Ends all elements, in order behind the operations before: each handles what has come, and then ends with exit_reason::user_shutdown. Blocks until their processes have told them. May be called again, and when processes are gone.
   void end() const {
     detail::end_array(known());
   }
@@ -264,13 +266,13 @@ private:
   void begin_fold(array_ask ask, const call_options* options, std::shared_ptr<detail::future_state> waiting, std::uint64_t fold, const std::function<void(writer&)>& write_fold,
                   Ts&&... message) const {
     static_assert(sizeof...(Ts) > 0, "what shall the elements be told? Pass the message behind the other arguments");
-    (detail::register_if_class<std::remove_cvref_t<Ts>>(), ...);
+    (detail::register_if_new<std::remove_cvref_t<Ts>>(), ...);
     detail::begin_array_operation(known(), ask, options, std::move(waiting), fold, write_fold, caf::make_message(std::forward<Ts>(message)...));
   }
 
   template <class... Ts>
   future<void> begin_step(const call_options* options, Ts&&... message) const {
-    auto state = std::make_shared<detail::typed_future_state<void>>();
+    std::shared_ptr<detail::typed_future_state<void>> state = std::make_shared<detail::step_state>(known().number);
     begin(array_ask::handle, options, state, std::forward<Ts>(message)...);
     future<void> out{std::move(state)};
     detail::sync_scope::add(out);
@@ -280,11 +282,11 @@ private:
   template <class R, class... Ts>
   std::vector<R> collect_with(const call_options* options, Ts&&... message) const {
     using fold = detail::task_of<detail::gather_answers<R>>;
-    detail::check_may_wait_for(known(), "collect");
+    detail::check_may_wait_for(known().number, "to collect");
     auto state = std::make_shared<detail::reference_answer_state>();
     begin_fold(array_ask::collect, options, state, fold::id(), [](writer& out) { detail::callable<detail::gather_answers<R>>::write(out, {}); }, std::forward<Ts>(message)...);
     std::vector<R> out(size());
-    for (auto& part : detail::collected_parts(*state)) {
+    for (auto& part : detail::collected_parts(known(), *state)) {
       auto values = read<std::vector<R>>(part.content);
       const auto positions = known().layout.positions_on(part.from);
       if (values.size() != positions.count())
@@ -299,7 +301,7 @@ private:
   R reduce_with(const call_options* options, Op&& op, Ts&&... message) const {
     using function = detail::fold_answers<R, std::decay_t<Op>>;
     using fold = detail::task_of<function>;
-    detail::check_may_wait_for(known(), "reduce");
+    detail::check_may_wait_for(known().number, "to reduce");
     const function f{std::forward<Op>(op)};
     auto state = std::make_shared<detail::typed_future_state<R>>();
     begin_fold(array_ask::reduce, options, state, fold::id(), [&](writer& out) { detail::callable<function>::write(out, f); }, std::forward<Ts>(message)...);

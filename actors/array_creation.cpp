@@ -40,7 +40,19 @@ void make_elements(std::uint64_t array, const std::function<caf::strong_actor_pt
 }
 
 void declare_elements::operator()(const array_info& info) const {
-  runtime::get().elements().declare(info);
+  runtime::get().elements().declare(info, creator);
+}
+
+proc_id creator_here() {
+  const auto id = runtime::get().id();
+  return id == master_id ? 0 : id;
+}
+
+void commit_array(const array_info& info) {
+  if (creator_here() == 0)
+    return;
+  for (auto id : info.layout.hosts())
+    begin_call(id, {.flags = call_no_reply}, direct([](std::uint64_t number) { runtime::get().elements().commit(number); }), info.number);
 }
 
 } // namespace troupe::detail

@@ -30,8 +30,13 @@ void make_elements(std::uint64_t array, const std::function<caf::strong_actor_pt
 
 /// Has a process know an array.
 struct declare_elements {
+  proc_id creator = 0;
   void operator()(const array_info& info) const;
 };
+/// As long as an array is being made, it ends with who makes it: on the master that is so anyway.
+proc_id creator_here();
+/// It has been made.
+void commit_array(const array_info& info);
 
 /// Makes a process's elements of a class.
 template <class A, class... Args>
@@ -140,12 +145,13 @@ actor_array<A> make_array(std::vector<proc_id> workers, const array_extents& n, 
   const auto info = std::make_shared<const array_info>(plan_array(n, where, std::move(workers), Made::label(), type_tag<A>()));
   const auto& hosts = info->layout.hosts();
   try {
-    broadcast_over(nullptr, hosts, *info, declare_elements{});
+    broadcast_over(nullptr, hosts, *info, declare_elements{creator_here()});
     broadcast_over(nullptr, hosts, args, Made{info->number});
   } catch (...) {
-    end_array(*info);
+    give_up_array(*info);
     throw;
   }
+  commit_array(*info);
   return actor_array<A>{info};
 }
 

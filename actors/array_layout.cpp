@@ -110,6 +110,8 @@ std::size_t array_positions::own(std::size_t position) const {
 placement array_layout::as_placement() const {
   placement out{kind_};
   out.processes_ = hosts_;
+  if (kind_ == placement::how::custom)
+    out.chosen_ = [x = *this](const array_index& i) { return x.where(i.position_in(x.extents())); };
   return out;
 }
 

@@ -1,5 +1,6 @@
 #include "troupe/actors/array_operation.hpp"
 
+#include "troupe/actors/array_message.hpp"
 #include "troupe/actors/array_part.hpp"
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/call_limits.hpp"
@@ -10,6 +11,7 @@
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/waiter.hpp"
 #include "troupe/transport/message_types.hpp"
+#include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
 
@@ -42,16 +44,31 @@ void add_halves(std::vector<std::vector<proc_id>>& out, std::span<const proc_id>
       out.emplace_back(part.begin(), part.end());
 }
 
+std::vector<std::byte> bytes_in_front(std::span<const std::byte> rest) {
+  reader in{rest};
+  const auto bytes = in.take(static_cast<std::size_t>(in.get<std::uint64_t>()));
+  return {bytes.begin(), bytes.end()};
+}
+
 } // namespace
 
-array_operation::request array_operation::request::read(frame_view&& f) {
-  reader in{f.payload};
+// What is needed of a frame until it has been handed on and delivered.
+struct array_operation::arrived {
+  std::shared_ptr<const byte_buffer> owner;
+  std::span<const std::byte> rest;
+  std::shared_ptr<credit> paid;
+};
+
+array_operation::request array_operation::request::read(std::span<const std::byte> payload, proc_id from, proc_id to) {
+  reader in{payload};
   request r;
   r.question = in.get<std::uint64_t>();
   r.array = in.get<std::uint64_t>();
   r.ask = in.get<array_ask>();
-  if (r.ask > array_ask::reduce)
+  if (r.ask > array_ask::end)
     throw codec_error{"an operation " + std::to_string(static_cast<int>(r.ask)) + " on an array"};
+  if ((r.question == 0) != (r.ask == array_ask::tell))
+    throw codec_error{r.question == 0 ? "an operation on an array whose answer nobody wants" : "a broadcast to an array that is to be answered"};
   const auto bits = in.get<std::uint8_t>();
   r.hosts = (bits & hosts_bit) != 0;
   r.flat = (bits & flat_bit) != 0;
@@ -60,46 +77,57 @@ array_operation::request array_operation::request::read(frame_view&& f) {
   troupe::read(in, r.others);
   if (r.before > r.others.size())
     throw codec_error{"an operation on an array with " + std::to_string(r.before) + " of " + std::to_string(r.others.size()) + " processes in front"};
-  r.rest = f.payload.last(in.left());
-  r.frame = std::move(f);
+  if (from != to && (!r.hosts || r.flat || r.before != 0))
+    throw codec_error{"an operation on an array that only its own process can have begun"};
+  auto sorted = r.others;
+  sorted.push_back(to);
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted.front() <= 0 || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end())
+    throw codec_error{"an operation on an array for a process that there can't be, or twice for one"};
+  r.rest = payload.last(in.left());
   return r;
 }
 
 void array_operation::arrive(runtime& rt, proc_id from, frame_view& f) {
-  auto r = request::read(std::move(f));
+  const auto r = request::read(f.payload, from, rt.id());
+  const auto what = std::make_shared<arrived>(arrived{std::move(f.owner), r.rest, std::make_shared<credit>(std::move(f.credit))});
   caf::actor_config config;
   auto& system = rt.system();
-  const bool heard = r.question != 0;
-  const auto made = caf::make_actor<array_operation, caf::strong_actor_ptr>(system.next_actor_id(), system.node(), &system, config, rt, from, std::move(r));
+  const auto made = caf::make_actor<array_operation, caf::strong_actor_ptr>(system.next_actor_id(), system.node(), &system, config, rt, from, r, std::move(f.references));
   const auto op = static_cast<array_operation*>(made->get());
   try {
-    op->hand_on();
+    op->run(what);
   } catch (...) {
-    if (!heard)
+    if (r.question == 0)
       throw;
     op->fail(describe_current_exception());
   }
 }
 
-array_operation::array_operation(caf::actor_config& cfg, runtime& rt, proc_id from, request r)
-  : caf::monitorable_actor(cfg), runtime_(rt), from_(from), request_(std::move(r)) {
-  const std::span<const proc_id> others{request_.others};
-  const auto before = others.first(request_.before);
-  const auto behind = others.subspan(request_.before);
-  if (request_.flat) {
+array_operation::array_operation(caf::actor_config& cfg, runtime& rt, proc_id from, const request& r, std::vector<held_reference_ptr> references)
+  : caf::monitorable_actor(cfg), runtime_(rt), from_(from), question_(r.question), array_(r.array), ask_(r.ask), fold_(r.fold), folds_with_(bytes_in_front(r.rest)),
+    references_(std::move(references)), others_(r.others) {
+  const std::span<const proc_id> others{others_};
+  const auto before = others.first(r.before);
+  const auto behind = others.subspan(r.before);
+  if (r.flat) {
     for (auto id : others)
       branches_.push_back({id});
     before_ = before.size();
-    return;
-  }
-  if (!before.empty() && !behind.empty()) {
+  } else if (!before.empty() && !behind.empty()) {
     branches_.emplace_back(before.begin(), before.end());
     branches_.emplace_back(behind.begin(), behind.end());
     before_ = 1;
-    return;
+  } else {
+    add_halves(branches_, others);
+    before_ = behind.empty() ? branches_.size() : 0;
   }
-  add_halves(branches_, others);
-  before_ = behind.empty() ? branches_.size() : 0;
+  left_ = branches_.size() + (r.hosts ? 1 : 0);
+  if (question_ != 0)
+    while (below_.size() < branches_.size())
+      below_.push_back(std::make_shared<answer_state>());
+  if (r.hosts)
+    part_ = rt.elements().find_array(array_);
 }
 
 array_operation::pointer array_operation::self() {
@@ -108,37 +136,52 @@ array_operation::pointer array_operation::self() {
 
 // -- down -----------------------------------------------------------------------------------------------------------------
 
-void array_operation::hand_on() {
-  left_ = branches_.size() + (request_.hosts ? 1 : 0);
-  if (request_.hosts) {
-    part_ = runtime_.elements().find_array(request_.array);
-    if (!part_)
-      return fail(no_such_array());
-    // what comes behind it on this array must not get there before it: not even while this thread waits below
-    part_->submit([me = self()] { static_cast<array_operation*>(me->get())->deliver(); });
+void array_operation::run(const std::shared_ptr<arrived>& what) {
+  if (question_ == 0)
+    cleanup(caf::exit_reason::normal, nullptr); // nobody who gets its handle from an element keeps it
+  const bool root = from_ == runtime_.id();
+  if (!part_ && left_ > branches_.size()) {
+    if (question_ != 0)
+      fail(no_such_array());
+    return;
   }
-  if (request_.question != 0)
-    while (below_.size() < branches_.size())
-      below_.push_back(std::make_shared<answer_state>());
-  for (std::size_t i = 0; i < branches_.size(); ++i)
-    hand_on(branches_[i], below_.empty() ? nullptr : below_[i]);
+  if (!root)
+    for (auto id : others_)
+      if (!part_->has_host(id))
+        throw codec_error{"an operation on " + part_->info()->to_text() + " for process " + std::to_string(id) + ", which has none of its elements"};
+  if (question_ != 0) {
+    runtime_.elements().open(*this);
+    // who was lost before has been told of by nobody
+    for (auto id : others_)
+      if (const auto gone = runtime_.net().gone(id))
+        return fail(*gone);
+    if (!root && runtime_.net().gone(from_))
+      return abandon();
+  }
+  if (left_ == 0)
+    return finish();
+  if (part_) // what comes behind it on this array must not get there before it: not even while this thread waits below
+    part_->submit([me = self(), what] { static_cast<array_operation*>(me->get())->deliver(*what); });
+  const auto unless = root && question_ != 0 ? runtime_.replies().find(question_) : nullptr;
+  for (std::size_t i = 0; i < branches_.size() && !over_; ++i)
+    hand_on(branches_[i], *what, below_.empty() ? nullptr : below_[i], unless);
 }
 
-void array_operation::hand_on(std::span<const proc_id> to, std::shared_ptr<answer_state> waiting) {
+void array_operation::hand_on(std::span<const proc_id> to, const arrived& what, std::shared_ptr<answer_state> waiting, const std::shared_ptr<detail::future_state>& unless) {
   borrowed_builder f{&runtime_.hub()};
   auto& out = f->start(frame_kind::array).out();
   request child;
-  child.array = request_.array;
-  child.ask = request_.ask;
+  child.array = array_;
+  child.ask = ask_;
   child.hosts = true;
-  child.fold = request_.fold;
+  child.fold = fold_;
   child.others.assign(to.begin() + 1, to.end());
   write_head(out, child);
-  for (auto& r : request_.frame.references)
+  for (auto& r : references_)
     out.carry(r);
   {
-    writer::referring scope{out, request_.frame.owner};
-    out.block(request_.rest.data(), request_.rest.size());
+    writer::referring scope{out, what.owner};
+    out.block(what.rest.data(), what.rest.size());
   }
   if (waiting)
     waiting->when_here([me = self(), state = waiting.get()] {
@@ -148,12 +191,16 @@ void array_operation::hand_on(std::span<const proc_id> to, std::shared_ptr<answe
       else
         op->one_is_done();
     });
-  runtime_.send_array(to.front(), *f, waiting, nullptr, nullptr);
+  const auto size = f->size();
+  runtime_.send_array(to.front(), *f, waiting, {.unless = unless});
+  // who reads frames can't wait until there is room: who sent this one does
+  if (!waiter::may_block())
+    runtime_.net().when_room(to.front(), flow::messages, [paid = what.paid] {}, size);
 }
 
-caf::message array_operation::decode() const {
-  reader in{request_.rest, &runtime_.hub()};
-  in.set_references(request_.frame.references);
+caf::message array_operation::decode(const arrived& what) const {
+  reader in{what.rest, &runtime_.hub()};
+  in.set_references(references_);
   in.take(static_cast<std::size_t>(in.get<std::uint64_t>())); // what folds
   caf::message out;
   codec<caf::message>::read(in, out);
@@ -161,26 +208,36 @@ caf::message array_operation::decode() const {
   return out;
 }
 
-void array_operation::deliver() {
+// A job of the executor: nothing may leave it.
+void array_operation::deliver(const arrived& what) {
   if (over_)
     return;
-  caf::message message;
   try {
-    message = decode();
-  } catch (const std::exception& e) {
-    return fail(make_error_info(error_kind::not_decodable, "a message to " + part_->info()->to_text() + " can't be decoded: " + e.what(), runtime_.id()));
+    if (ask_ == array_ask::end) {
+      runtime_.elements().end(array_);
+      return one_is_done();
+    }
+    deliver(decode(what), what.paid);
+  } catch (...) {
+    auto why = make_error_info(error_kind::not_decodable, "a message to " + part_->info()->to_text() + " can't be decoded: " + describe_current_exception().message, runtime_.id());
+    if (question_ == 0)
+      status_line::print(stderr, "troupe: " + why.message + "; it is dropped\n");
+    fail(why);
   }
+}
+
+void array_operation::deliver(const caf::message& message, const std::shared_ptr<credit>& paid) {
   const auto count = part_->positions().count();
-  const bool asks = request_.question != 0;
+  const bool asks = question_ != 0;
   if (asks) {
     std::lock_guard guard{mutex_};
     waiting_ = count;
     answered_.resize(count);
-    if (request_.ask != array_ask::handle)
+    if (ask_ != array_ask::handle)
       answers_.resize(count);
   }
-  if (asks)
-    part_->open(*this);
+  if (asks && count == 0)
+    return one_is_done();
   for (std::size_t own = 0; own < count && !over_; ++own) {
     const auto element = part_->element(own);
     if (!element) {
@@ -189,10 +246,8 @@ void array_operation::deliver() {
       continue;
     }
     const auto id = asks ? caf::message_id{own + 1}.with_normal_priority() : caf::make_message_id();
-    element->enqueue(self(), id, message, nullptr);
+    element->enqueue(caf::mailbox_element_ptr{new array_message{self(), id, message, paid}}, nullptr);
   }
-  if (over_) // it may have been before it was open
-    close();
 }
 
 // -- up -------------------------------------------------------------------------------------------------------------------
@@ -205,19 +260,22 @@ void array_operation::enqueue(caf::mailbox_element_ptr what, caf::execution_unit
   }
   const auto own = static_cast<std::size_t>(what->mid.request_id().integer_value()) - 1;
   auto answer = what->move_content_to_message();
-  if (answer.size() == 1 && answer.match_element<caf::error>(0))
-    return element_failed(own, answer.get_as<caf::error>(0));
+  const auto failed = answer.size() == 1 && answer.match_element<caf::error>(0);
   bool all = false;
   {
     std::lock_guard guard{mutex_};
     if (own >= answered_.size() || answered_[own])
       return;
-    answered_[own] = true;
-    if (!answers_.empty())
-      answers_[own] = std::move(answer);
-    all = --waiting_ == 0;
+    if (!failed) {
+      answered_[own] = true;
+      if (!answers_.empty())
+        answers_[own] = std::move(answer);
+      all = --waiting_ == 0;
+    }
   }
-  if (all)
+  if (failed)
+    element_failed(own, answer.get_as<caf::error>(0));
+  else if (all)
     one_is_done();
 }
 
@@ -242,14 +300,21 @@ void array_operation::element_failed(std::size_t own, const caf::error& why) {
 }
 
 error_info array_operation::no_such_array() const {
-  return make_error_info(error_kind::usage, "array " + std::to_string(request_.array) + " has ended on process " + std::to_string(runtime_.id()), runtime_.id());
+  return make_error_info(error_kind::usage, "array " + std::to_string(array_) + " has ended on process " + std::to_string(runtime_.id()), runtime_.id());
+}
+
+void array_operation::peer_lost(proc_id id, const error_info& why) {
+  if (id == from_)
+    abandon();
+  else if (std::find(others_.begin(), others_.end(), id) != others_.end())
+    fail(why); // also when it has answered: others may wait for what it would have sent them
 }
 
 void array_operation::fail(const error_info& why) {
   if (over_.exchange(true))
     return;
-  if (request_.question != 0)
-    runtime_.send_error(from_, request_.question, why);
+  if (question_ != 0)
+    runtime_.send_error(from_, question_, why);
   close();
 }
 
@@ -258,9 +323,17 @@ void array_operation::abandon() {
     close();
 }
 
-void array_operation::close() {
-  if (part_)
-    part_->close(*this);
+// Needs `over_`. Those below, if they are still at it, are told that nobody waits for them.
+bool array_operation::close() {
+  if (question_ == 0)
+    return false;
+  const auto why = make_error_info(error_kind::cancelled, "the operation that it was a part of is over");
+  for (auto& state : below_)
+    if (const auto& call = state->open_call(); !state->ready() && call.number != 0)
+      runtime_.give_up(call.to, call.number, why);
+  runtime_.elements().close(*this);
+  cleanup(caf::exit_reason::normal, nullptr); // who has got its handle from an element lets go of it
+  return true;
 }
 
 void array_operation::one_is_done() {
@@ -269,11 +342,14 @@ void array_operation::one_is_done() {
 }
 
 void array_operation::finish() {
-  if (request_.ask == array_ask::handle) {
+  if (question_ == 0)
+    return;
+  if (ask_ == array_ask::handle || ask_ == array_ask::end) {
     if (over_.exchange(true))
       return;
-    runtime_.send_value(from_, request_.question, [](writer&) {});
-    return close();
+    runtime_.send_value(from_, question_, [](writer&) {});
+    close();
+    return;
   }
   // operators are the user's
   if (waiter::may_block())
@@ -300,7 +376,7 @@ struct folding_scope {
 void array_operation::fold() {
   if (over_.exchange(true))
     return;
-  const auto task = detail::find_task(request_.fold);
+  const auto task = detail::find_task(fold_);
   std::vector<caf::message> nothing;
   const array_positions none;
   const array_info unknown;
@@ -308,27 +384,25 @@ void array_operation::fold() {
   try {
     if (task == nullptr)
       throw unknown_task{make_error_info(error_kind::unknown_task, "process " + std::to_string(runtime_.id()) + " doesn't have what combines the answers of an array's elements: it runs another program", runtime_.id())};
-    if (request_.ask == array_ask::reduce)
+    if (ask_ == array_ask::reduce)
       for (std::size_t i = 0; i < below_.size(); ++i)
         (i < before_ ? in.before : in.behind).push_back(below_[i]->content(&runtime_.hub()));
     folding_scope scope{in};
     const auto run = [&](writer& out) {
-      reader with{request_.rest, &runtime_.hub()};
-      with.set_references(request_.frame.references);
-      reader own{with.take(static_cast<std::size_t>(with.get<std::uint64_t>())), &runtime_.hub()};
-      own.set_references(request_.frame.references);
-      task->run(own, out);
+      reader with{folds_with_, &runtime_.hub()};
+      with.set_references(references_);
+      task->run(with, out);
     };
-    runtime_.send_value(from_, request_.question, [&](writer& out) {
-      if (request_.ask == array_ask::reduce)
+    runtime_.send_value(from_, question_, [&](writer& out) {
+      if (ask_ == array_ask::reduce)
         run(out);
       else
         write_collected(out, run);
     });
   } catch (const type_mismatch& e) {
-    runtime_.send_error(from_, request_.question, e.info());
+    runtime_.send_error(from_, question_, e.info());
   } catch (...) {
-    runtime_.send_error(from_, request_.question, runtime_.describe_failure(task == nullptr ? "a fold" : task->label()));
+    runtime_.send_error(from_, question_, runtime_.describe_failure(task == nullptr ? "a fold" : task->label()));
   }
   close();
 }
@@ -354,25 +428,37 @@ void array_operation::write_collected(writer& out, const std::function<void(writ
 namespace detail {
 
 fold_input& fold_input::current() {
+  if (folding == nullptr)
+    throw codec_error{"a function that combines the answers of an array's elements can't be called for itself"};
   return *folding;
 }
 
 void throw_answer_mismatch(const fold_input& in, std::size_t own, const std::string& expected) {
+  constexpr std::size_t most_shown = 200;
   const auto& answer = in.own[own];
-  auto info = make_error_info(error_kind::type_mismatch, "it answered " + (answer.empty() ? "nothing" : caf::to_string(answer)) + " where " + expected + " was expected");
+  auto text = answer.empty() ? std::string{"nothing"} : caf::to_string(answer);
+  if (text.size() > most_shown)
+    text = text.substr(0, most_shown) + "…";
+  auto info = make_error_info(error_kind::type_mismatch, "it answered " + text + " where " + expected + " was expected");
   in.info.put_element(info, in.positions[own]);
   throw_error(std::move(info));
 }
 
-std::vector<collected_part> collected_parts(reference_answer_state& answer) {
+std::vector<collected_part> collected_parts(const array_info& info, reference_answer_state& answer) {
   std::vector<collected_part> out;
   auto in = answer.content(process_codec());
+  std::vector<proc_id> came;
   for (auto& x : split_elements(in, answer.references())) {
     reader content{x.bytes, process_codec()};
     content.set_references(x.references);
-    const auto from = content.get<proc_id>();
+    const auto from = came.emplace_back(content.get<proc_id>());
     out.push_back({from, content});
   }
+  auto hosts = info.layout.hosts();
+  std::sort(hosts.begin(), hosts.end());
+  std::sort(came.begin(), came.end());
+  if (came != hosts)
+    throw_not_decodable("what the elements of an array answered", "there are parts of " + std::to_string(came.size()) + " processes, but not one of each that has elements");
   return out;
 }
 
@@ -386,6 +472,8 @@ std::string operation_label(array_ask ask) {
       return "actor_array::step";
     case array_ask::collect:
       return "actor_array::collect";
+    case array_ask::end:
+      return "actor_array::end";
     case array_ask::reduce:
       break;
   }
@@ -405,6 +493,8 @@ auto label_function(array_ask ask) -> std::string (*)() {
       return label_of<array_ask::handle>;
     case array_ask::collect:
       return label_of<array_ask::collect>;
+    case array_ask::end:
+      return label_of<array_ask::end>;
     case array_ask::reduce:
       break;
   }
@@ -455,13 +545,14 @@ void begin_array_operation(const array_info& info, array_ask ask, const call_opt
   std::optional<call_limits> limits;
   if (options != nullptr)
     limits.emplace(*options, std::chrono::steady_clock::now());
-  rt.send_array(rt.id(), *f, std::move(waiting), limits ? &*limits : nullptr, label_function(ask));
+  rt.send_array(rt.id(), *f, waiting, {.limits = limits ? &*limits : nullptr, .label = label_function(ask)});
 }
 
-void check_may_wait_for(const array_info& info, const char* what) {
+void check_may_wait_for(std::uint64_t array, const char* what) {
   waiter::check_may_block();
-  if (const auto id = scheduler::running_actor(); element_id::is(id) && element_id::of(id).array == info.number)
-    throw would_block{make_error_info(error_kind::would_block, std::string{what} + " in a handler of an element of " + info.to_text() + " would wait for the handler itself: use step(…).then(…), or ask from a task")};
+  if (const auto id = scheduler::running_actor(); element_id::is(id) && element_id::of(id).array == array)
+    throw would_block{make_error_info(error_kind::would_block, std::string{what} + " of array " + std::to_string(array)
+                                                                 + " in the constructor or a handler of one of its elements would wait for itself: use .then(…), or ask from a task")};
 }
 
 } // namespace detail

@@ -1,11 +1,13 @@
 #include "troupe/actors/array_part.hpp"
 
-#include "troupe/actors/array_operation.hpp"
 #include "troupe/actors/element_stub.hpp"
 #include "troupe/actors/runtime.hpp"
+#include "troupe/actors/scheduler.hpp"
 
 #include <caf/all.hpp>
 
+#include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace troupe {
@@ -41,15 +43,53 @@ private:
   bool ready_ = false;
 };
 
-array_part::array_part(std::shared_ptr<const array_info> info, runtime& rt)
-  : info_(std::move(info)), positions_(info_->layout.positions_on(rt.id())), runtime_(rt), elements_(positions_.count()) {
+namespace {
+
+// To set what an actor does with an exception, and to set it back, which CAF has no way for: the member is for derived classes.
+struct exception_handling : caf::scheduled_actor {
+  static exception_handler& of(caf::scheduled_actor& x) {
+    return x.*(&exception_handling::exception_handler_);
+  }
+};
+
+struct keep_exception {
+  std::exception_ptr* where;
+
+  caf::error operator()(caf::scheduled_actor*, std::exception_ptr& x) const {
+    *where = x;
+    return caf::sec::runtime_error;
+  }
+};
+
+std::vector<proc_id> sorted(std::vector<proc_id> ids) {
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+} // namespace
+
+array_part::array_part(std::shared_ptr<const array_info> info, runtime& rt, proc_id creator)
+  : info_(std::move(info)), positions_(info_->layout.positions_on(rt.id())), runtime_(rt), hosts_(sorted(info_->layout.hosts())), creator_(creator), elements_(positions_.count()) {
 }
 
 array_part::~array_part() = default;
 
+bool array_part::has_host(proc_id id) const {
+  return std::binary_search(hosts_.begin(), hosts_.end(), id);
+}
+
+void array_part::throw_ended() const {
+  throw usage_error{info_->to_text() + " was ended while it was made"};
+}
+
 void array_part::make_all(const element_maker& make_one) {
   birth_unit unit{runtime_.system()};
   for (std::size_t own = 0; own < positions_.count(); ++own) {
+    {
+      std::lock_guard guard{mutex_};
+      if (ended_)
+        throw_ended();
+    }
     try {
       make(own, make_one, unit);
     } catch (...) {
@@ -65,42 +105,60 @@ void array_part::make(std::size_t own, const element_maker& make_one, birth_unit
   caf::actor_config config{&unit};
   std::exception_ptr failed;
   element_birth birth{config, element_id{info_->number, position}.actor(), position, failed};
+  const scheduler::running_scope running{birth.id};
   const auto made = make_one(birth);
-  publish(own, made);
-  const auto actor = static_cast<caf::scheduled_actor*>(caf::actor_cast<caf::abstract_actor*>(made));
-  unit.begin(*actor);
+  if (!publish(own, made))
+    throw_ended();
+  auto& actor = *static_cast<caf::scheduled_actor*>(caf::actor_cast<caf::abstract_actor*>(made));
+  auto& handler = exception_handling::of(actor);
+  auto given = std::exchange(handler, keep_exception{&failed});
+  unit.begin(actor);
   if (failed)
     std::rethrow_exception(failed);
-  if (const auto reason = actor->fail_state(); reason && reason != caf::exit_reason::user_shutdown)
+  if (handler.target<keep_exception>() != nullptr) // it hasn't set another meanwhile
+    handler = std::move(given);
+  if (const auto reason = actor.fail_state(); reason && reason != caf::exit_reason::user_shutdown)
     throw std::runtime_error{"it ended while it began: " + runtime_.system().render(reason)};
 }
 
-void array_part::publish(std::size_t own, const caf::strong_actor_ptr& made) {
+// Returns false if it must not live any more.
+bool array_part::publish(std::size_t own, const caf::strong_actor_ptr& made) {
   made->get()->attach_functor([part = shared_from_this(), own](const caf::error& reason) { part->element_ended(own, reason); });
   std::lock_guard guard{mutex_};
+  if (ended_)
+    return false;
   if (const auto stub = stubs_.find(own); stub != stubs_.end())
     static_cast<element_stub*>(stub->second->get())->become(made); // nothing is scheduled by that: it hasn't begun
   elements_[own] = made;
   made_ = own + 1;
+  return true;
 }
 
+// Who has been given a stub gets it again: what is attached to one can be detached from it.
 caf::strong_actor_ptr array_part::element(std::size_t own) {
   std::lock_guard guard{mutex_};
+  if (!stubs_.empty())
+    if (const auto stub = stubs_.find(own); stub != stubs_.end())
+      return stub->second;
   if (own < made_)
     return elements_[own];
   if (ended_)
     return nullptr;
-  auto& stub = stubs_[own];
-  if (!stub)
-    stub = runtime_.elements().make_stub({info_->number, positions_[own]});
-  return stub;
+  return stubs_[own] = runtime_.elements().make_stub({info_->number, positions_[own]});
+}
+
+std::optional<caf::error> array_part::reason_of(std::size_t position) {
+  std::lock_guard guard{mutex_};
+  const auto i = reasons_.find(positions_.own(position));
+  return i == reasons_.end() ? std::nullopt : std::optional{i->second};
 }
 
 void array_part::element_ended(std::size_t own, const caf::error& reason) {
-  runtime_.hub().element_ended({info_->number, positions_[own]}, reason);
   caf::strong_actor_ptr element, stub; // end without the lock
   {
     std::lock_guard guard{mutex_};
+    if (!ended_)
+      reasons_.try_emplace(own, reason);
     if (own < made_)
       element.swap(elements_[own]);
     if (const auto i = stubs_.find(own); i != stubs_.end()) {
@@ -110,37 +168,7 @@ void array_part::element_ended(std::size_t own, const caf::error& reason) {
   }
   if (stub)
     static_cast<element_stub*>(stub->get())->kill_proxy(nullptr, reason);
-  for (auto& op : open_operations())
-    static_cast<array_operation*>(op->get())->element_ended(own, reason);
-}
-
-std::vector<caf::strong_actor_ptr> array_part::open_operations() {
-  std::vector<caf::strong_actor_ptr> out;
-  std::lock_guard guard{mutex_};
-  for (auto op : operations_)
-    out.emplace_back(op->ctrl());
-  return out;
-}
-
-void array_part::open(array_operation& op) {
-  std::lock_guard guard{mutex_};
-  if (operations_.insert(&op).second)
-    caf::intrusive_ptr_add_ref(op.ctrl());
-}
-
-void array_part::close(array_operation& op) {
-  {
-    std::lock_guard guard{mutex_};
-    if (operations_.erase(&op) == 0)
-      return;
-  }
-  caf::intrusive_ptr_release(op.ctrl());
-}
-
-void array_part::peer_lost(proc_id id) {
-  for (auto& p : open_operations())
-    if (const auto op = static_cast<array_operation*>(p->get()); op->asked_by() == id)
-      op->abandon();
+  runtime_.elements().element_ended(info_->number, own, reason);
 }
 
 void array_part::submit(std::function<void()> f) {
@@ -150,23 +178,30 @@ void array_part::submit(std::function<void()> f) {
     if (std::exchange(running_, true))
       return;
   }
+  submit_next();
+}
+
+void array_part::submit_next() {
   runtime_.jobs().submit([self = shared_from_this()] { self->run_submitted(); });
 }
 
+// One at a time, so that the elements get their turns in between.
 void array_part::run_submitted() {
-  while (true) {
-    std::function<void()> next;
-    {
-      std::lock_guard guard{mutex_};
-      if (submitted_.empty()) {
-        running_ = false;
-        return;
-      }
-      next = std::move(submitted_.front());
-      submitted_.pop_front();
-    }
-    next();
+  std::function<void()> next;
+  {
+    std::lock_guard guard{mutex_};
+    next = std::move(submitted_.front());
+    submitted_.pop_front();
   }
+  next();
+  {
+    std::lock_guard guard{mutex_};
+    if (submitted_.empty()) {
+      running_ = false;
+      return;
+    }
+  }
+  submit_next();
 }
 
 void array_part::end(caf::exit_reason reason) {

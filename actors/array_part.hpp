@@ -7,19 +7,19 @@
 #include <caf/error.hpp>
 #include <caf/exit_reason.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 namespace troupe {
 
-class array_operation;
 class element_stub;
 class runtime;
 
@@ -40,7 +40,8 @@ using element_maker = std::function<caf::strong_actor_ptr(element_birth&)>;
 /// Any thread. Locking: `mutex_` guards everything; actors are neither constructed nor ended under it.
 class array_part : public std::enable_shared_from_this<array_part> {
 public:
-  array_part(std::shared_ptr<const array_info> info, runtime& rt);
+  /// `creator`: see element_tables::declare.
+  array_part(std::shared_ptr<const array_info> info, runtime& rt, proc_id creator);
   ~array_part();
 
   const std::shared_ptr<const array_info>& info() const {
@@ -50,7 +51,17 @@ public:
     return positions_;
   }
 
-  /// Makes all elements, and has them begin, in the calling thread. Throws what the first one throws that fails, with its position as the error's item, and makes no others then.
+  bool has_host(proc_id id) const;
+
+  /// Who makes the array; 0: it has been made, or its end is everybody's.
+  proc_id creator() const {
+    return creator_;
+  }
+  void commit() {
+    creator_ = 0;
+  }
+
+  /// Makes all elements, and has them begin, in the calling thread. Throws what the first one throws that fails, with its position as the error's item, and makes no others then; usage_error when the array ends meanwhile.
   void make_all(const element_maker& make);
 
   /// The element, or its stub. Null if it has ended.
@@ -62,14 +73,11 @@ public:
     return own < positions_.count() ? element(own) : nullptr;
   }
 
+  /// Why one has ended, if it has.
+  std::optional<caf::error> reason_of(std::size_t position);
+
   /// Runs a function where users' code may run; those of one array one after the other, in this order.
   void submit(std::function<void()> f);
-
-  /// From now on an operation hears of elements that end (array_operation::element_ended), until `close`.
-  void open(array_operation& op);
-  void close(array_operation& op);
-  /// Ends the operations that a process has asked for.
-  void peer_lost(proc_id id);
 
   /// Ends all elements, and will make no more.
   void end(caf::exit_reason reason);
@@ -78,20 +86,23 @@ private:
   class birth_unit;
 
   void make(std::size_t own, const element_maker& make, birth_unit& unit);
-  void publish(std::size_t own, const caf::strong_actor_ptr& made);
+  bool publish(std::size_t own, const caf::strong_actor_ptr& made);
   void element_ended(std::size_t own, const caf::error& reason);
   void run_submitted();
-  std::vector<caf::intrusive_ptr<caf::actor_control_block>> open_operations();
+  void submit_next();
+  [[noreturn]] void throw_ended() const;
 
   const std::shared_ptr<const array_info> info_;
   const array_positions positions_;
   runtime& runtime_;
+  const std::vector<proc_id> hosts_; // sorted
+  std::atomic<proc_id> creator_;
   std::mutex mutex_;
   std::vector<caf::strong_actor_ptr> elements_;
   std::size_t made_ = 0;
   bool ended_ = false;
   std::unordered_map<std::size_t, caf::strong_actor_ptr> stubs_; // of those that were asked for before they were made
-  std::unordered_set<array_operation*> operations_;
+  std::unordered_map<std::size_t, caf::error> reasons_; // of those that have ended
   std::deque<std::function<void()>> submitted_;
   bool running_ = false; // what was submitted
 };

@@ -31,12 +31,14 @@ void element_stub::kill_proxy(caf::execution_unit* host, caf::error reason) {
 
 void element_stub::enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) {
   if (!made_.load(std::memory_order_acquire)) {
-    std::lock_guard guard{mutex_};
+    std::unique_lock lock{mutex_};
+    if (!element_ && !ended_) {
+      kept_.push_back(std::move(what));
+      return;
+    }
     if (!element_) {
-      if (ended_)
-        bounce(what);
-      else
-        kept_.push_back(std::move(what));
+      lock.unlock();
+      bounce(what);
       return;
     }
   }

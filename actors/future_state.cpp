@@ -93,7 +93,9 @@ bool future_state::set_elsewhere() {
     complete(outcome::elsewhere);
     wanted = !callbacks_.empty();
   }
-  if (wanted)
+  if (wanted && !home_)
+    set_error(make_error_info(error_kind::not_decodable, "an answer without a value, where there is no reference that has one"));
+  else if (wanted)
     request(ask_op::fetch, false);
   return true;
 }
@@ -144,6 +146,7 @@ bool future_state::wait_until(outcome least, std::optional<time_point> limit) {
   if (over())
     return true;
   waiter::check_may_block();
+  about_to_wait();
   auto& me = waiter::of_this_thread();
   // whatever way the wait ends, nobody may notify this thread's waiter for this future any more
   struct leave {

@@ -199,6 +199,9 @@ protected:
   /// A value has come that nobody waits for any more.
   virtual void orphaned(encoded&) {
   }
+  /// A thread is about to block for it. May throw.
+  virtual void about_to_wait() {
+  }
   virtual void dropped();
 
   /// As if the value had come: it is here, in another form than encoded. Returns false if there was one before.

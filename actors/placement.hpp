@@ -48,7 +48,7 @@ public:
     return kind_;
   }
 
-  /// The processes that it was given with `on`; of an array's placement those that have elements, in order.
+  /// The processes that it was given with `on`; of an array's placement those that have elements, in order. An array's placement serves to make another one like it.
   const std::vector<proc_id>& processes() const {
     return processes_;
   }

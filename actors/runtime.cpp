@@ -183,7 +183,7 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   shared_.peer_lost(id);
   functions_.peer_lost(id);
   maps_.peer_lost(id);
-  elements_->peer_lost(id);
+  elements_->peer_lost(id, why);
   hub_->peer_lost(id, why);
 }
 
@@ -586,26 +586,32 @@ std::uint64_t runtime::send_question(proc_id to, frame_builder& f, std::shared_p
   return number;
 }
 
-void runtime::send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const detail::call_limits* limits, std::string (*label)()) {
+void runtime::send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const array_sending& how) {
   std::uint64_t number = 0;
   if (waiting) {
-    if (limits != nullptr)
-      if (auto why = limits->reached({to, 0, label})) {
+    if (how.limits != nullptr)
+      if (auto why = how.limits->reached({to, 0, how.label})) {
         waiting->set_error(*why);
         return;
       }
     number = replies_.add(to, waiting);
     std::memcpy(f.out().buffer().data() + number_at, &number, sizeof number);
-    waiting->belongs_to(to, number, label);
-    if (limits != nullptr)
-      waiting->keep_until_ready(limits->watch(alarms_, {to, number, label}));
+    waiting->belongs_to(to, number, how.label);
+    if (how.limits != nullptr)
+      waiting->keep_until_ready(how.limits->watch(alarms_, {to, number, how.label}));
   }
-  if (to == id()) {
-    auto v = view_for_oneself(f, frame_kind::array);
-    array_operation::arrive(*this, to, v);
-  } else if (auto gone = send_waiting(to, f, waiting ? urgency::now : urgency::batched, flow::messages)) {
-    if (waiting && replies_.take(number))
-      waiting->set_error(*gone);
+  try {
+    if (to == id()) {
+      auto v = view_for_oneself(f, frame_kind::array);
+      array_operation::arrive(*this, to, v);
+    } else if (auto gone = send_waiting(to, f, waiting ? urgency::now : urgency::batched, flow::messages, how.unless)) {
+      if (waiting && replies_.take(number))
+        waiting->set_error(*gone);
+    }
+  } catch (...) { // interrupted before it was sent
+    if (waiting)
+      replies_.take(number);
+    throw;
   }
 }
 

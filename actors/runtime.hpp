@@ -147,8 +147,16 @@ public:
   void send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write);
   /// The same with an error.
   void send_error(proc_id to, std::uint64_t question, const error_info& why);
-  /// Sends a frame about the elements of an array, perhaps to this process, once there is room for it if the calling thread may wait. `waiting` gets the answer; null for none. `limits`: null for none.
-  void send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const detail::call_limits* limits, std::string (*label)());
+  struct array_sending {
+    /// Null for none.
+    const detail::call_limits* limits = nullptr;
+    /// Names the operation.
+    std::string (*label)() = nullptr;
+    /// Ready when it needn't be sent any more; null: it has to be.
+    std::shared_ptr<detail::future_state> unless{};
+  };
+  /// Sends a frame about the elements of an array, perhaps to this process, once there is room for it if the calling thread may wait. `waiting` gets the answer; null for none.
+  void send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const array_sending& how);
   /// What this process refers to.
   const std::shared_ptr<references>& held() const {
     return held_;

@@ -59,6 +59,7 @@ void runtime::take_cancel(proc_id from, frame_view& f) {
 }
 
 void runtime::stop_here(proc_id from, std::uint64_t number, const error_info& why) {
+  elements_->stop(from, number);
   frame_view dropped; // ends without the table's lock
   std::optional<task_control::client> unanswered;
   ref_id kept;

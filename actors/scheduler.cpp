@@ -7,6 +7,8 @@
 #include <caf/resumable.hpp>
 #include <caf/scheduled_actor.hpp>
 
+#include <utility>
+
 namespace troupe {
 
 namespace {
@@ -68,7 +70,7 @@ void scheduler::run(void* context, void* data) {
   auto what = static_cast<caf::resumable*>(data);
   unit u{self};
   named_pins pins{named_pins::sees::newest};
-  running = actor_id_of(what);
+  running_scope scope{actor_id_of(what)};
   switch (what->resume(&u, self.max_throughput())) {
     case caf::resumable::resume_later:
       self.enqueue(what);
@@ -76,7 +78,13 @@ void scheduler::run(void* context, void* data) {
     default:
       intrusive_ptr_release(what);
   }
-  running = 0;
+}
+
+scheduler::running_scope::running_scope(caf::actor_id id) : outer_(std::exchange(running, id)) {
+}
+
+scheduler::running_scope::~running_scope() {
+  running = outer_;
 }
 
 caf::actor_id scheduler::running_actor() {

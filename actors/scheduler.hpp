@@ -24,8 +24,20 @@ public:
   void enqueue(caf::resumable* what) override;
   caf::actor_clock& clock() noexcept override;
 
-  /// The actor whose handler the calling thread runs; 0: none's.
+  /// The actor whose handler the calling thread runs, or which it makes; 0: none.
   static caf::actor_id running_actor();
+
+  /// While it lives, the calling thread runs code of an actor.
+  class running_scope {
+  public:
+    explicit running_scope(caf::actor_id id);
+    ~running_scope();
+    running_scope(const running_scope&) = delete;
+    running_scope& operator=(const running_scope&) = delete;
+
+  private:
+    const caf::actor_id outer_;
+  };
 
   /// For executor::stop: lets go of the actor that a job which won't run was for.
   static void drop(executor::job j);

@@ -176,6 +176,10 @@ caf::strong_actor_ptr actor_hub::own(caf::actor_id id) const {
   return system_.registry().get(id);
 }
 
+std::optional<caf::error> actor_hub::reason_of(caf::actor_id id) const {
+  return element_id::is(id) && elements_ != nullptr ? elements_->reason_of(element_id::of(id)) : ended_.reason_of(id);
+}
+
 void actor_hub::close() {
   if (closed_.exchange(true))
     return;
@@ -401,7 +405,7 @@ void actor_hub::read_watch(proc_id from, reader in) {
   if (auto p = own(id))
     p->get()->attach_functor([this, from, id](const caf::error& reason) { announce_end(from, id, reason); });
   else
-    announce_end(from, id, ended_.reason_of(id).value_or(caf::exit_reason::unknown));
+    announce_end(from, id, reason_of(id).value_or(caf::exit_reason::unknown));
 }
 
 void actor_hub::announce_end(proc_id to, caf::actor_id id, const caf::error& reason) {

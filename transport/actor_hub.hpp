@@ -80,11 +80,6 @@ public:
     elements_ = elements;
   }
 
-  /// Remembers why an element has ended, for who watches it too late.
-  void element_ended(element_id which, const caf::error& reason) {
-    ended_.note(which.actor(), reason);
-  }
-
   /// A handle of an actor on another process (or this one) by its id.
   caf::strong_actor_ptr actor_at(proc_id where, caf::actor_id id);
 
@@ -148,6 +143,7 @@ private:
   address read_address(reader& in);
   caf::strong_actor_ptr resolve(address a);
   caf::strong_actor_ptr own(caf::actor_id id) const;
+  std::optional<caf::error> reason_of(caf::actor_id id) const;
 
   static std::atomic<std::uint64_t> last_serial_;
 

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <caf/actor_control_block.hpp>
-#include <caf/fwd.hpp>
+#include <caf/error.hpp>
 
 #include <cstdint>
+#include <optional>
 
 namespace troupe {
 
@@ -41,6 +42,9 @@ public:
 
   /// The element's actor, or who takes its messages until there is one. Null if it has ended, or isn't here.
   virtual caf::strong_actor_ptr find(element_id which) = 0;
+
+  /// Why it has ended, as far as that is known.
+  virtual std::optional<caf::error> reason_of(element_id which) = 0;
 };
 
 } // namespace troupe

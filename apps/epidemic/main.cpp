@@ -9,6 +9,8 @@
 #include <troupe/troupe.hpp>
 
 #include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <iomanip>
 #include <iostream>
 #include <stdexcept>
@@ -37,7 +39,15 @@ void add_options(troupe::app& app, options& o) {
   app.option("--out", o.out, "the folder for epidemic.csv and epidemic.png");
 }
 
-void print_summary(const epidemic::cluster_run& run, const options& o, double seconds) {
+// What all processes have sent each other, of whatever kind.
+std::uint64_t bytes_sent(const troupe::cluster& c) {
+  std::uint64_t sum = 0;
+  for (const auto& p : c.statistics())
+    sum += p.bytes_sent;
+  return sum;
+}
+
+void print_summary(const epidemic::cluster_run& run, const options& o, double seconds, std::uint64_t bytes) {
   using epidemic::grouped;
   const auto result = epidemic::summarize(run.course);
   const auto percent = [&](std::int64_t n) {
@@ -50,8 +60,11 @@ void print_summary(const epidemic::cluster_run& run, const options& o, double se
             << " of " << grouped(result.people) << " people\n"
             << "messages:    " << grouped(static_cast<std::int64_t>(run.messages)) << " between "
             << run.blocks << (run.blocks == 1 ? " block" : " blocks") << " of " << course.places()
-            << " places\n"
-            << "time:        " << std::setprecision(2) << seconds << " s for " << course.days() << " days\n"
+            << " places, " << static_cast<double>(bytes) / 1e6 << " MB between processes\n"
+            << "time:        " << std::setprecision(2) << seconds << " s for " << course.days() << " days, "
+            << 1e3 * seconds / course.days() << " ms a day, "
+            << grouped(std::llround(static_cast<double>(course.places()) * course.days() / seconds))
+            << " places a second\n"
             << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n"
             << std::flush;
   if (!std::cout)
@@ -59,20 +72,22 @@ void print_summary(const epidemic::cluster_run& run, const options& o, double se
 }
 
 int simulate(troupe::cluster& c, const options& o) {
-  const auto start = std::chrono::steady_clock::now();
   const epidemic::scenario s{o.given,
                              o.places.empty() ? epidemic::default_places() : epidemic::read_places(o.places)};
   epidemic::check(s);
   files::require_folder(o.out); // before the work, not after it
+  const auto sent_before = bytes_sent(c);
+  const auto run_start = std::chrono::steady_clock::now();
   const auto run = [&] {
     troupe::progress bar{"days", o.given.days};
     std::uint32_t shown = 0;
     return epidemic::run_on(c, s, o.blocks, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
   }();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - run_start;
+  const auto sent = bytes_sent(c) - sent_before;
   files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
   files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  print_summary(run, o, taken.count());
+  print_summary(run, o, taken.count(), sent);
   return 0;
 }
 

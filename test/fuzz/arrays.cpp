@@ -1,10 +1,10 @@
-// What is told of arrays of actors. The first byte chooses: 0 where an array's elements live, 1 a frame that is for them.
+// What is told of arrays of actors. The first byte chooses: 0 where an array's elements live, 1 a frame that is for them, 2 one from the process itself.
 #include "fuzz/round_trip.hpp"
 
 #include "troupe/actors/array_info.hpp"
 #include "troupe/actors/array_operation.hpp"
 
-#include <memory>
+#include <algorithm>
 
 namespace {
 
@@ -20,17 +20,12 @@ void read_layout(std::span<const std::byte> bytes) {
   }
 }
 
-void read_frame(std::span<const std::byte> bytes) {
-  const auto owner = std::make_shared<troupe::byte_buffer>();
-  owner->resize(bytes.size());
-  std::copy(bytes.begin(), bytes.end(), owner->begin());
-  troupe::frame_view f;
-  f.payload = *owner;
-  f.owner = owner;
+void read_frame(std::span<const std::byte> bytes, troupe::proc_id from) {
   try {
-    const auto r = troupe::array_operation::request::read(std::move(f));
+    const auto r = troupe::array_operation::request::read(bytes, from, 2);
     fuzz::require(r.before <= r.others.size(), "those in front are some of them");
-    fuzz::require(r.rest.empty() || (r.rest.data() >= owner->data() && r.rest.data() + r.rest.size() == owner->data() + owner->size()), "the rest is the frame's");
+    fuzz::require(from == 2 || std::find(r.others.begin(), r.others.end(), 2) == r.others.end(), "nobody sends it to itself");
+    fuzz::require(r.rest.empty() || r.rest.data() + r.rest.size() == bytes.data() + bytes.size(), "the rest is the frame's");
   } catch (const troupe::codec_error&) {
   }
 }
@@ -39,9 +34,10 @@ void read_frame(std::span<const std::byte> bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::input in{data, size};
-  if (in.byte() % 2 == 0)
+  const auto choice = in.byte() % 3;
+  if (choice == 0)
     read_layout(in.rest());
   else
-    read_frame(in.rest());
+    read_frame(in.rest(), choice == 1 ? 1 : 2);
   return 0;
 }

@@ -285,11 +285,13 @@ void save_arrays() {
     return out;
   };
   save("arrays", "broadcast", {1}, frame(0, 0, 0, {3, 4, 5}));
-  save("arrays", "step", {1}, frame(9, 1, 1, {2, 4}));
+  save("arrays", "step", {2}, frame(9, 1, 1, {3, 4}));
   save("arrays", "collect", {1}, frame(9, 2, 0, {}));
   save("arrays", "reduce", {1}, frame(9, 3, 0, {3}));
-  save("arrays", "too_many_in_front", {1}, frame(9, 3, 2, {3}));
-  save("arrays", "unknown", {1}, frame(9, 4, 0, {3}));
+  save("arrays", "too_many_in_front", {2}, frame(9, 3, 2, {3}));
+  save("arrays", "end", {1}, frame(9, 4, 0, {3}));
+  save("arrays", "unknown", {1}, frame(9, 5, 0, {3}));
+  save("arrays", "twice", {1}, frame(9, 1, 0, {3, 4, 3}));
 }
 
 } // namespace

@@ -722,6 +722,282 @@ BOOST_AUTO_TEST_CASE(who_waits_for_an_array_hears_that_a_process_of_it_has_died)
   }
 }
 
+namespace {
+
+// The first says at once that it has handled a step, the others when they hear from it.
+class follower : public caf::event_based_actor {
+public:
+  follower(caf::actor_config& cfg, element<follower> e) : caf::event_based_actor(cfg), e_(std::move(e)) {}
+  caf::behavior make_behavior() override {
+    return {
+      [this](const std::vector<double>&) {
+        auto p = make_response_promise();
+        if (e_.index() == 0)
+          p.deliver(caf::unit);
+        else
+          promise_ = p;
+        return p;
+      },
+      [this](go_atom) {
+        for (std::size_t i = 1; i < e_.extents(); ++i)
+          send(e_.array()[i], 1);
+      },
+      [this](int) { promise_.deliver(caf::unit); },
+    };
+  }
+  void on_exit() override { promise_ = {}; }
+
+private:
+  element<follower> e_;
+  caf::response_promise promise_;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_process_that_dies_when_its_elements_have_answered_still_ends_the_step) {
+  for (std::size_t n : {2u, 4u}) {
+    const workers w{static_cast<int>(n)};
+    const auto grid = here().spawn_array<follower>(n);
+    const auto waiting = grid.step(std::vector<double>{1});
+    BOOST_TEST(!waiting.wait_for(50ms));
+    ::kill(static_cast<::pid_t>(here().info(w[0]).os_pid), SIGKILL);
+    BOOST_TEST(waiting.wait_for(patience));
+    BOOST_TEST(error_of<troupe::process_exited>([&] { waiting.wait(); }).pid() == w[0]);
+    grid.end();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_large_step_leaves_room_for_what_its_elements_wait_for) {
+  const workers w{1};
+  const auto grid = here().spawn_array<follower>(2, placement::block.on({1, w[0]}));
+  const auto waiting = grid.step(std::vector<double>(3'000'000, 1.0)); // more than may be on its way
+  BOOST_TEST(!waiting.wait_for(200ms));
+  caf::anon_send(grid[0], go_atom::value);
+  BOOST_TEST(waiting.wait_for(patience));
+  waiting.wait();
+  grid.end();
+}
+
+namespace {
+
+std::atomic<int> handled{0};
+
+caf::behavior slow(caf::event_based_actor*, element<> e, int slow_one) {
+  return {[me = static_cast<int>(e.index()), slow_one](const std::vector<char>&) {
+    if (me == slow_one)
+      std::this_thread::sleep_for(10ms);
+    ++handled;
+  }};
+}
+
+std::int64_t peak_mb(proc_id id) {
+  return here().remotecall_fetch(id, [] {
+    const auto text = read_file("/proc/self/status");
+    return std::stoll(text.substr(text.find("VmHWM:") + 6)) / 1024;
+  });
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(who_broadcasts_faster_than_any_process_of_the_tree_can_handle_it_waits) {
+  const workers w{3};
+  for (int slow_one : {0, 1, 2}) { // the first process hands on to one of the others
+    const auto grid = here().spawn_array<slow>(3, placement::block, slow_one);
+    const std::vector<char> data(300'000);
+    for (int i = 0; i < 300; ++i)
+      grid.broadcast(data);
+    grid.end();
+  }
+  for (auto id : w.ids())
+    BOOST_TEST(peak_mb(id) < 150);
+}
+
+BOOST_AUTO_TEST_CASE(an_array_ends_behind_what_was_broadcast_before) {
+  alone_and_on_three([] {
+    for (int i = 0; i < 5; ++i) {
+      here().everywhere([] { handled = 0; });
+      const auto grid = here().spawn_array<slow>(300, placement::cyclic, -1);
+      grid.broadcast(std::vector<char>(10));
+      grid.end();
+      BOOST_TEST(eventually([] {
+        int all = 0;
+        for (auto id : here().procs())
+          all += here().remotecall_fetch(id, [] { return handled.load(); });
+        return all == 300;
+      }));
+    }
+  });
+}
+
+namespace {
+
+class delegating : public caf::event_based_actor {
+public:
+  delegating(caf::actor_config& cfg, element<delegating> e, caf::actor to) : caf::event_based_actor(cfg), to_(std::move(to)) {
+    static_cast<void>(e);
+  }
+  caf::behavior make_behavior() override {
+    return {[this](std::vector<char>&) { return delegate(to_, 1); }};
+  }
+
+private:
+  caf::actor to_;
+};
+
+caf::behavior answering() {
+  return {[](int x) { return x; }};
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(elements_may_have_others_answer_for_them_again_and_again) {
+  const workers w{2};
+  const auto answers = here().spawn<answering>(1);
+  const auto grid = here().spawn_array<delegating>(2, placement::block, answers);
+  for (int i = 0; i < 150; ++i)
+    BOOST_TEST(grid.reduce<int>(std::plus<>{}, std::vector<char>(300'000)) == 2);
+  for (auto id : w.ids()) // no operation is left
+    BOOST_TEST(eventually([&] {
+      return here().remotecall_fetch(id, [] { return here().system().registry().named_actors().size() < 100 && here().system().registry().running() == 1; });
+    }));
+  grid.end();
+  caf::anon_send_exit(answers, caf::exit_reason::user_shutdown);
+}
+
+namespace {
+
+class slow_to_come : public caf::event_based_actor {
+public:
+  slow_to_come(caf::actor_config& cfg, element<slow_to_come> e, int bad) : caf::event_based_actor(cfg) {
+    std::this_thread::sleep_for(5ms);
+    if (e.index() == bad)
+      ::kill(::getpid(), SIGKILL);
+  }
+  caf::behavior make_behavior() override {
+    return {[](int) {}};
+  }
+  void on_exit() override { counted_.end(); }
+
+private:
+  counted counted_;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(elements_that_are_still_made_when_their_array_fails_do_not_stay) {
+  const workers w{4};
+  BOOST_CHECK_THROW(here().spawn_array<slow_to_come>(100, placement::block, 3), troupe::process_exited);
+  BOOST_TEST(eventually([] { return alive_everywhere() == 0; }));
+}
+
+BOOST_AUTO_TEST_CASE(an_array_whose_creator_dies_while_it_is_made_ends_with_it) {
+  const workers w{3};
+  const auto made = here().remotecall(w[0], [] { here().spawn_array<slow_to_come>(90, placement::block, -1); });
+  BOOST_TEST(eventually([&] { return here().remotecall_fetch(w[1], troupe::direct([] { return alive.load(); })) > 2; }));
+  ::kill(static_cast<::pid_t>(here().info(w[0]).os_pid), SIGKILL);
+  BOOST_CHECK_THROW(made.wait(), troupe::process_exited);
+  BOOST_TEST(eventually([] { return alive_everywhere() == 0; }));
+}
+
+BOOST_AUTO_TEST_CASE(a_deadline_ends_also_the_wait_for_room) {
+  const workers w{1};
+  const auto grid = here().spawn_array<slow>(1, placement::block.on({w[0]}), 0);
+  const std::vector<char> data(4'000'000);
+  const auto busy = here().remotecall(w[0], [] { // it takes the only turn, and keeps it
+    const auto until = std::chrono::steady_clock::now() + 2s;
+    while (std::chrono::steady_clock::now() < until) {
+    }
+  });
+  for (int i = 0; i < 8; ++i)
+    BOOST_CHECK_THROW(grid.step(troupe::call_options{.deadline = 50ms}, data).wait(), troupe::deadline_exceeded);
+  BOOST_CHECK(!busy.isready());
+  busy.wait();
+  grid.step(data).wait();
+  grid.end();
+}
+
+namespace {
+
+class early : public caf::event_based_actor {
+public:
+  early(caf::actor_config& cfg, element<early> e, int how) : caf::event_based_actor(cfg), e_(std::move(e)), how_(how) {
+    if (how_ == 0)
+      e_.array().reduce<int>(std::plus<>{}, 1);
+  }
+  caf::behavior make_behavior() override {
+    if (how_ == 1)
+      e_.array().step(1).wait();
+    if (how_ == 2)
+      throw std::domain_error{"nothing to do"};
+    return {[](int x) { return x; }};
+  }
+
+private:
+  element<early> e_;
+  int how_;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(what_goes_wrong_before_an_element_has_begun_is_told_as_it_is) {
+  alone_and_on_three([] {
+    for (int how : {0, 1}) {
+      const auto e = error_of<troupe::remote_error>([&] { here().spawn_array<early>(3, placement::block, how); });
+      BOOST_TEST(contains(e.what(), "would wait for itself"));
+    }
+    const auto e = error_of<troupe::remote_error>([&] { here().spawn_array<early>(3, placement::block, 2); });
+    BOOST_TEST(e.message() == "nothing to do");
+    BOOST_TEST(e.item() == 0u);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_placement_of_an_array_makes_another_like_it) {
+  const workers w{3};
+  const auto first = here().spawn_array<cell>({2, 4}, placement::custom([&](int i, int j) { return w[static_cast<std::size_t>(i + j) % 3]; }), 1);
+  const auto second = here().spawn_array<cell>(first.extents(), first.placement(), 1);
+  for (int i = 0; i < 8; ++i)
+    BOOST_TEST(first.where(i) == second.where(i));
+  check_indices(second);
+  first.end();
+  second.end();
+}
+
+BOOST_AUTO_TEST_CASE(an_error_does_not_grow_with_the_answer_that_it_is_about) {
+  const auto grid = here().spawn_array<cell>(1, placement::block, 1);
+  const auto e = error_of<troupe::type_mismatch>([&] { grid.collect<int>(std::string(1'000'000, 'x')); });
+  BOOST_TEST(std::string{e.what()}.size() < 500u);
+  grid.end();
+}
+
+BOOST_AUTO_TEST_CASE(what_combines_answers_is_no_function_to_be_called) {
+  const workers w{1};
+  BOOST_CHECK_THROW(here().remotecall_fetch(w[0], troupe::detail::gather_answers<int>{}), troupe::error);
+  BOOST_TEST(here().remotecall_fetch(w[0], [] { return 1; }) == 1);
+}
+
+namespace {
+
+enum class mode : std::int8_t { fast, slow };
+
+caf::behavior taker(caf::event_based_actor*, element<>) {
+  return {
+    [](mode m) { return static_cast<int>(m); },
+    [](const std::vector<block_of_data>& all) { return static_cast<int>(all.size()); },
+    [](const std::array<double, 3>& x) { return static_cast<int>(x[2]); },
+  };
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(what_is_sent_to_all_needs_no_registration) {
+  const workers w{2};
+  const auto grid = here().spawn_array<taker>(4);
+  BOOST_TEST(grid.reduce<int>(std::plus<>{}, mode::slow) == 4);
+  BOOST_TEST(grid.reduce<int>(std::plus<>{}, std::vector<block_of_data>(3)) == 12);
+  BOOST_TEST(grid.reduce<int>(std::plus<>{}, std::array<double, 3>{0, 1, 2}) == 8);
+  grid.end();
+}
+
 BOOST_AUTO_TEST_CASE(a_worker_that_is_removed_or_drained_takes_its_elements_along_or_keeps_them) {
   const workers w{3};
   const auto grid = here().spawn_array<cell>(6, placement::block, 1);
