@@ -801,15 +801,15 @@ std::int64_t peak_mb(proc_id id) {
 
 BOOST_AUTO_TEST_CASE(who_broadcasts_faster_than_any_process_of_the_tree_can_handle_it_waits) {
   const workers w{3};
-  for (int slow_one : {0, 1, 2}) { // the first process hands on to one of the others
+  for (int slow_one : {0, 1}) { // the first process hands on to the second
     const auto grid = here().spawn_array<slow>(3, placement::block, slow_one);
-    const std::vector<char> data(300'000);
-    for (int i = 0; i < 300; ++i)
+    const std::vector<char> data(1'000'000);
+    for (int i = 0; i < 150; ++i)
       grid.broadcast(data);
     grid.end();
   }
   for (auto id : w.ids())
-    BOOST_TEST(peak_mb(id) < 150);
+    BOOST_TEST(peak_mb(id) < 100);
 }
 
 BOOST_AUTO_TEST_CASE(an_array_ends_behind_what_was_broadcast_before) {
