@@ -204,3 +204,34 @@ BOOST_AUTO_TEST_CASE(an_epidemic_is_the_same_in_each_mode) {
     r.check_nothing_left();
   }
 }
+
+// Residuals and checksum, to the last digit; the figures of the run differ.
+BOOST_AUTO_TEST_CASE(a_field_of_blocks_is_the_same_in_each_mode) {
+  if (!std::filesystem::exists(program("heat"))) {
+    BOOST_TEST_MESSAGE("the applications are not built");
+    return;
+  }
+  const temporary_folder folder;
+  const auto numbers = [](run& r) {
+    const auto end = r.end(60s);
+    BOOST_TEST(end.state.status == 0);
+    r.check_nothing_left();
+    return end.out.substr(0, end.out.find("process ")) + r.value("checksum");
+  };
+  const auto args = [&](std::vector<std::string> more) {
+    for (const std::string& text : {std::string{"--size"}, std::string{"75"}, std::string{"--steps"}, std::string{"200"}, std::string{"--out"}, folder / "."})
+      more.push_back(text);
+    return more;
+  };
+  run local{program("heat"), args({"-p", "2"})};
+  const auto expected = numbers(local);
+  BOOST_TEST(count(expected, "residual") == 2);
+  for (auto& mode : mpi_modes) {
+    auto job = mpirun(4, "heat", args({mode}));
+    BOOST_TEST(numbers(job) == expected, mode);
+    auto mixed = mpirun(3, "heat", args({mode, "-p", "2", "--blocks", "3x4"}));
+    BOOST_TEST(numbers(mixed) == expected, mode << " with local workers");
+  }
+  run started{program("heat"), args({"--mpi", "3", "-p", "1"})};
+  BOOST_TEST(numbers(started) == expected);
+}
