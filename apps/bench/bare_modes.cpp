@@ -1,10 +1,12 @@
 #include "bench/bare_modes.hpp"
 
 #include "bench/bare_door.hpp"
+#include "bench/bare_heat.hpp"
 #include "bench/raw_peer.hpp"
 
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -59,8 +61,8 @@ int meet() {
   return told ? 0 : 1;
 }
 
-int number(int argc, char** argv) {
-  return argc > 3 ? std::atoi(argv[3]) : -1;
+int number(int argc, char** argv, int which = 0) {
+  return argc > 3 + which ? std::atoi(argv[3 + which]) : -1;
 }
 
 } // namespace
@@ -76,6 +78,8 @@ int run_bare(int argc, char** argv) {
       return print_line("here\n") ? wait_for_end() : 1;
     if (mode == "mpi")
       return meet();
+    if (mode == "heat" && number(argc, argv) > 0 && number(argc, argv, 1) >= 0 && number(argc, argv, 2) > 0)
+      return run_bare_heat(number(argc, argv), static_cast<std::uint32_t>(number(argc, argv, 1)), static_cast<std::uint32_t>(number(argc, argv, 2)));
     if (mode == "peer")
       return serve_raw_peer(number(argc, argv));
     if (mode == "door")

@@ -38,12 +38,13 @@ void add_options(troupe::app& app, program_options& o) {
   app.option("--spin", o.spin, "keep the CPUs from sleeping meanwhile");
   app.option("--callers", o.callers, "call_rate: threads that call at once").check(CLI::PositiveNumber);
   app.option("--calls", o.calls, "call_rate: calls in flight").check(CLI::PositiveNumber);
+  app.option("--cells", o.cells, "heat_efficiency_pct: cells a side").check(CLI::Range(64, 16384));
   app.option("--answer", o.answer, "what startup_4_s and startup_16_s start").group("");
 }
 
 int list_metrics() {
   for (const auto& m : bench::all_metrics())
-    std::printf("%-17s %s\n", m.name, m.description);
+    std::printf("%-19s %s\n", m.name, m.description);
   return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "bench/metrics.hpp"
 
+#include "heat/messages.hpp"
+
 #include <troupe/actors.hpp>
 
 namespace bench {
@@ -30,6 +32,7 @@ const std::vector<metric>& all_metrics() {
     {"with_copies", "how often 100 MB that a map's function holds are sent to each worker", 2, false, measure_with_copies},
     {"array_reduce_ms", "a broadcast to 1,024 elements on 16 workers, and a reduction", 16, false, measure_array_reduction},
     {"array_create_s", "100,000 elements on 4 workers, until all have begun", 4, true, measure_array_creation},
+    {"heat_efficiency_pct", "steps of the heat equation by actors, against a plain MPI program", 2, false, measure_heat_efficiency},
     {"startup_4_s", "a program's start, until 4 workers have answered a call", 0, false, measure_startup_4},
     {"startup_16_s", "the same with 16 workers", 0, false, measure_startup_16},
     {"startup_64_s", "the same with 64 workers", 0, false, measure_startup_64},
@@ -48,7 +51,7 @@ const metric* find_metric(const std::string& name) {
 }
 
 void register_messages(troupe::app& app) {
-  app.message_types<std::vector<double>>();
+  app.message_types<std::vector<double>, heat::halo>();
 }
 
 } // namespace bench

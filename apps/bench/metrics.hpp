@@ -21,6 +21,7 @@ struct options {
   int repeat = 1;       ///< times that all is measured
   int callers = 1;      ///< call_rate: threads of the master that call at once
   int calls = 10000;    ///< call_rate: calls in flight
+  int cells = 2048;     ///< heat_efficiency_pct: cells a side
 };
 
 /// What can be measured. `measure` blocks, and throws what goes wrong: the death of a worker first of all.
@@ -112,6 +113,10 @@ figure measure_pmap_rate_default(troupe::cluster& c, const options& o);
 figure measure_pmap_efficiency(troupe::cluster& c, const options& o);
 figure measure_reduce_rate(troupe::cluster& c, const options& o);
 figure measure_with_copies(troupe::cluster& c, const options& o);
+
+// heating.cpp: %
+/// An array of actors, one for each worker, against an MPI program of as many ranks; and with 4 and 16 for each worker.
+figure measure_heat_efficiency(troupe::cluster& c, const options& o);
 
 // startup.cpp: s
 figure measure_startup_4(troupe::cluster& c, const options& o);

@@ -36,7 +36,7 @@ BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
   for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct", "compute_loss_pct", "array_bw",
-                          "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw", "reference_bytes", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
+                          "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw", "reference_bytes", "heat_efficiency_pct", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }
 
@@ -71,6 +71,20 @@ BOOST_AUTO_TEST_CASE(several_are_measured_in_the_order_of_the_list_and_repeated)
     names.push_back(line["metric"]);
   const std::vector<std::string> expected{"actor_rtt_us", "msg_rate", "actor_rtt_us", "msg_rate"};
   BOOST_TEST(names == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(the_heat_equation_is_measured_beside_a_plain_program_that_computes_the_same) {
+  const auto out = run_bench("heat_efficiency_pct --cells 64 --seconds 0.05");
+  BOOST_TEST(out.status == 0);
+  const auto lines = out.lines();
+  BOOST_REQUIRE(lines.size() == 1U);
+  const auto& line = lines.front();
+  BOOST_TEST(line["unit"] == "%");
+  BOOST_TEST(line["workers"] == 2);
+  BOOST_TEST(line["cells"] == 64);
+  for (const auto name : {"value", "elements_4", "elements_16", "rate", "raw", "min", "max"})
+    BOOST_TEST(line[name].get<double>() > 0, name << " in " << line.dump());
+  BOOST_TEST(line["n"].get<int>() >= 3);
 }
 
 BOOST_AUTO_TEST_CASE(all_others_run_too) {
