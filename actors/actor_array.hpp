@@ -229,6 +229,26 @@ public:
     return reduce_with<R>(&options, std::forward<Op>(op), std::forward<Ts>(message)...);
   }
 
+  /// The same two, without blocking: futures. An element's handler may use them, with `then`.
+  template <class R, class... Ts>
+    requires(!detail::begins_with_options<Ts...>)
+  future<std::vector<R>> collect_async(Ts&&... message) const {
+    return begin_collect<R>(nullptr, std::forward<Ts>(message)...);
+  }
+  template <class R, class... Ts>
+  future<std::vector<R>> collect_async(const call_options& options, Ts&&... message) const {
+    return begin_collect<R>(&options, std::forward<Ts>(message)...);
+  }
+  template <class R, class Op, class... Ts>
+    requires(!std::same_as<std::remove_cvref_t<Op>, call_options>)
+  future<R> reduce_async(Op&& op, Ts&&... message) const {
+    return future<R>{begin_reduce<R>(nullptr, std::forward<Op>(op), std::forward<Ts>(message)...)};
+  }
+  template <class R, class Op, class... Ts>
+  future<R> reduce_async(const call_options& options, Op&& op, Ts&&... message) const {
+    return future<R>{begin_reduce<R>(&options, std::forward<Op>(op), std::forward<Ts>(message)...)};
+  }
+
   /// Ends all elements, in order behind the operations before: each handles what has come, and then ends with exit_reason::user_shutdown. Blocks until their processes have told them. May be called again, and when processes are gone.
   void end() const {
     detail::end_array(known());
@@ -280,15 +300,20 @@ private:
   }
 
   template <class R, class... Ts>
-  std::vector<R> collect_with(const call_options* options, Ts&&... message) const {
+  std::shared_ptr<detail::reference_answer_state> ask_all(const call_options* options, Ts&&... message) const {
     using fold = detail::task_of<detail::gather_answers<R>>;
-    detail::check_may_wait_for(known().number, "to collect");
     auto state = std::make_shared<detail::reference_answer_state>();
     begin_fold(array_ask::collect, options, state, fold::id(), [](writer& out) { detail::callable<detail::gather_answers<R>>::write(out, {}); }, std::forward<Ts>(message)...);
-    std::vector<R> out(size());
-    for (auto& part : detail::collected_parts(known(), *state)) {
+    return state;
+  }
+
+  // Blocks until they are there.
+  template <class R>
+  static std::vector<R> answers_of(const array_info& info, detail::reference_answer_state& state) {
+    std::vector<R> out(info.layout.size());
+    for (auto& part : detail::collected_parts(info, state)) {
       auto values = read<std::vector<R>>(part.content);
-      const auto positions = known().layout.positions_on(part.from);
+      const auto positions = info.layout.positions_on(part.from);
       if (values.size() != positions.count())
         detail::throw_not_decodable("what elements answered", std::to_string(values.size()) + " answers of " + std::to_string(positions.count()) + " elements");
       for (std::size_t i = 0; i < values.size(); ++i)
@@ -297,15 +322,36 @@ private:
     return out;
   }
 
+  template <class R, class... Ts>
+  std::vector<R> collect_with(const call_options* options, Ts&&... message) const {
+    detail::check_may_wait_for(known().number, "to collect");
+    return answers_of<R>(known(), *ask_all<R>(options, std::forward<Ts>(message)...));
+  }
+
+  template <class R, class... Ts>
+  future<std::vector<R>> begin_collect(const call_options* options, Ts&&... message) const {
+    const auto all = ask_all<R>(options, std::forward<Ts>(message)...);
+    const auto out = std::make_shared<detail::typed_future_state<std::vector<R>>>();
+    all->when_here([all, out, info = info_] {
+      detail::run_as_job([=] { detail::complete_with<std::vector<R>>(out, [&] { return answers_of<R>(*info, *all); }); });
+    });
+    return future<std::vector<R>>{out};
+  }
+
   template <class R, class Op, class... Ts>
-  R reduce_with(const call_options* options, Op&& op, Ts&&... message) const {
+  std::shared_ptr<detail::typed_future_state<R>> begin_reduce(const call_options* options, Op&& op, Ts&&... message) const {
     using function = detail::fold_answers<R, std::decay_t<Op>>;
     using fold = detail::task_of<function>;
-    detail::check_may_wait_for(known().number, "to reduce");
     const function f{std::forward<Op>(op)};
     auto state = std::make_shared<detail::typed_future_state<R>>();
     begin_fold(array_ask::reduce, options, state, fold::id(), [&](writer& out) { detail::callable<function>::write(out, f); }, std::forward<Ts>(message)...);
-    return state->take();
+    return state;
+  }
+
+  template <class R, class Op, class... Ts>
+  R reduce_with(const call_options* options, Op&& op, Ts&&... message) const {
+    detail::check_may_wait_for(known().number, "to reduce");
+    return begin_reduce<R>(options, std::forward<Op>(op), std::forward<Ts>(message)...)->take();
   }
 
   std::shared_ptr<const array_info> info_;

@@ -31,6 +31,7 @@ using go_atom = caf::atom_constant<caf::atom("go")>;
 using die_atom = caf::atom_constant<caf::atom("die")>;
 using quit_atom = caf::atom_constant<caf::atom("quit")>;
 using throw_atom = caf::atom_constant<caf::atom("throw")>;
+using total_atom = caf::atom_constant<caf::atom("total")>;
 using wait_atom = caf::atom_constant<caf::atom("wait")>;
 
 using position = std::array<std::uint64_t, 3>;
@@ -121,6 +122,12 @@ public:
         if (e_.index() == who)
           throw std::out_of_range{"far out"};
       },
+      [this](total_atom) {
+        e_.array().reduce_async<int>(std::plus<>{}, seen_atom::value).then([to = caf::actor_cast<caf::actor>(this)](int sum) {
+          caf::anon_send(to, total_atom::value, sum);
+        });
+      },
+      [this](total_atom, int sum) { value_ = sum; },
       [this](wait_atom) {
         try {
           return e_.array().reduce<int>(std::plus<>{}, seen_atom::value);
@@ -306,6 +313,21 @@ BOOST_AUTO_TEST_CASE(what_is_for_all_reaches_each_once_and_in_order) {
     BOOST_TEST(grid.reduce<int>(std::plus<>{}, seen_atom::value) == 20 * expected);
     BOOST_TEST(grid.reduce<int>([](int a, int b) { return std::max(a, b); }, 1) == 2 * expected + 1);
     BOOST_TEST(here().request<int>(grid[3], seen_atom::value) == 2 * expected + 1);
+    grid.end();
+  });
+}
+
+BOOST_AUTO_TEST_CASE(answers_can_be_had_as_futures_also_by_an_element_of_the_array) {
+  alone_and_on_three([] {
+    const auto grid = here().spawn_array<cell>(7, placement::cyclic, 2);
+    auto all = grid.collect_async<int>(seen_atom::value);
+    auto sum = grid.reduce_async<int>(std::plus<>{}, seen_atom::value);
+    BOOST_TEST((all.fetch() == std::vector<int>(7, 2)));
+    BOOST_TEST(sum.fetch() == 14);
+    BOOST_CHECK_THROW(grid.collect_async<double>(seen_atom::value).wait(), troupe::type_mismatch);
+    BOOST_CHECK_THROW(grid.reduce_async<int>(troupe::call_options{.deadline = 30ms}, std::plus<>{}, hang_atom::value).wait(), troupe::deadline_exceeded);
+    caf::anon_send(grid[3], total_atom::value);
+    BOOST_TEST(eventually([&] { return here().request<int>(grid[3], seen_atom::value) == 14; }));
     grid.end();
   });
 }
