@@ -1,6 +1,6 @@
 #pragma once
 
-#include "troupe/managers/own_manager.hpp"
+#include "troupe/managers/started_manager.hpp"
 
 #include <functional>
 #include <memory>
@@ -12,12 +12,8 @@ namespace troupe {
 class keeper_session;
 
 /// A manager whose workers are looked after by keepers on their hosts: what is the same for all of these, however a keeper is brought there.
-class keeper_manager : public own_manager {
+class keeper_manager : public started_manager {
 public:
-  void manage(proc_id id, const worker_config& config, manage_op op) override;
-  void kill(proc_id id, const worker_config& config) override;
-  void lost(proc_id id, const worker_config& config) override;
-  bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   void kill_all() override;
 
 protected:

@@ -152,33 +152,11 @@ void local_manager::start(const launch_options& options, int index, const std::s
   c->begin();
 }
 
-void local_manager::manage(proc_id id, const worker_config& config, manage_op op) {
-  if (const auto w = started_worker::of(config))
-    w->manage(id, op);
-}
-
-bool local_manager::watch(proc_id, const worker_config& config, std::function<void(exit_cause)> ended) {
-  const auto w = started_worker::of(config);
-  if (w)
-    w->watch(std::move(ended));
-  return w != nullptr;
-}
-
 void local_manager::kill_all() {
   std::lock_guard guard{children_mutex_};
   for (auto& weak : children_)
     if (const auto c = weak.lock())
       c->signal_group(SIGKILL);
-}
-
-void local_manager::lost(proc_id, const worker_config& config) {
-  if (const auto w = started_worker::of(config))
-    w->lost();
-}
-
-void local_manager::kill(proc_id, const worker_config& config) {
-  if (const auto w = started_worker::of(config))
-    w->kill();
 }
 
 } // namespace troupe

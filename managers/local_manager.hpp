@@ -1,8 +1,7 @@
 #pragma once
 
-#include "troupe/managers/own_manager.hpp"
+#include "troupe/managers/started_manager.hpp"
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,7 +13,7 @@ class gathering;
 
 /// Starts workers on this host: each in a process group of its own, with the cookie as the first line of its standard input, which
 /// stays open as long as this process lives: a worker whose input ends, ends too.
-class local_manager final : public own_manager, public std::enable_shared_from_this<local_manager> {
+class local_manager final : public started_manager, public std::enable_shared_from_this<local_manager> {
 public:
   /// What `context` points to must outlive the manager and its workers. Throws usage_error for options that make no sense.
   local_manager(int count, local_options options, manager_context context);
@@ -22,10 +21,6 @@ public:
 
   void launch(const launch_options& options, launch_sink& sink) override;
   void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) override;
-  void manage(proc_id id, const worker_config& config, manage_op op) override;
-  void kill(proc_id id, const worker_config& config) override;
-  void lost(proc_id id, const worker_config& config) override;
-  bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   launch_options default_options() const override;
 
   void kill_all() override;

@@ -182,8 +182,11 @@ member process::self() const {
 }
 
 void process::apply(const membership_change& change) {
-  for (auto& m : change.joined)
-    meet(m);
+  if (!change.joined.empty()) {
+    const auto me = self();
+    for (auto& m : change.joined)
+      meet(me, m);
+  }
   for (auto id : change.draining) {
     members_.set_draining(id);
     if (id != mesh_->id())
@@ -200,8 +203,8 @@ void process::apply(const membership_change& change) {
   }
 }
 
-void process::meet(const member& m) {
-  const bool linked = may_link(form_, self(), m);
+void process::meet(const member& me, const member& m) {
+  const bool linked = may_link(form_, me, m);
   mesh_->add(m.id, m.where, m.scope, linked);
   members_.add(m);
   if (m.replaces != 0 && runtime_)

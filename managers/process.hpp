@@ -107,7 +107,7 @@ public:
   static void warn(const std::string& text);
 
 private:
-  void meet(const member& m);
+  void meet(const member& me, const member& m);
   void link_is_there(proc_id id);
   error_info topology_error(proc_id to) const;
   void refused(const refusal& r);
