@@ -2,46 +2,52 @@
 
 #include "epidemic/messages.hpp"
 
-#include <cstdint>
+#include <troupe/actors.hpp>
+
 #include <map>
-#include <optional>
-#include <vector>
 
 namespace epidemic {
 
-/// What a block has before it ends a day: what the others sent for it so far. Another block may be ahead, but
-/// by less than a day, because it needs this one's messages too.
-struct day_box {
-  std::vector<visit> arrivals;
-  std::size_t arrivals_from = 0; // blocks
-  std::vector<exposure> exposed;
-  std::size_t exposed_from = 0;
+/// An element of the array that a scenario's places are divided among. It goes as far as the master's last
+/// `advance` says, without it, and keeps what it found until it is asked.
+class block_actor final : public caf::event_based_actor {
+public:
+  block_actor(caf::actor_config& cfg, const troupe::element<block_actor>& me, const scenario& s);
+  caf::behavior make_behavior() override;
+  void on_exit() override;
+
+private:
+  /// By day, what the blocks sent so far. One may be ahead, but by less than a day: it needs this one's, too.
+  template <class Item>
+  struct inbox {
+    struct day_box {
+      std::vector<Item> all;
+      std::size_t from = 0; // blocks
+    };
+    std::map<std::uint32_t, day_box> days;
+
+    void add(const parcel<Item>& p);
+  };
+
+  template <class Item>
+  void hand_out(inbox<Item>& own, std::uint32_t day, const std::vector<Item>& all, std::uint32_t Item::*where);
+  void go_on();
+  void answer();
+
+  partition parts_;
+  std::size_t index_;
+  std::vector<caf::actor> blocks_;     // all, this one too
+  block model_;
+  inbox<visit> arrivals_;
+  inbox<exposure> exposed_;
+  bool departed_ = false, mixed_ = false; // today
+  std::uint32_t day_ = 0;              // the last one that is over
+  std::uint32_t until_ = 0;            // where to rest
+  std::uint32_t first_kept_ = 0;       // the day of the first of `rows_`
+  std::vector<counts> rows_;           // what the master hasn't got yet
+  std::uint64_t messages_ = 0;
+  std::uint32_t asked_ = 0;            // the last day of the question that waits in `answer_`
+  caf::typed_response_promise<results> answer_;
 };
-
-struct block_state {
-  static inline const char* name = "epidemic_block";
-
-  enum class phase { night, day, evening };
-
-  std::optional<block> model;
-  partition parts{1, 1};
-  std::size_t index = 0;
-  std::vector<caf::actor> blocks;      // all, this one too
-  phase now = phase::night;
-  std::uint32_t day = 0;               // the last one that is over
-  std::uint32_t until = 0;             // where to rest
-  std::map<std::uint32_t, day_box> boxes;
-  std::uint32_t first_kept = 0;        // the day of the first of `rows`
-  std::vector<counts> rows;            // what the master has not collected yet
-  std::uint64_t messages = 0;
-  std::uint32_t asked = 0;             // the last day of the request that waits in `answer`
-  std::optional<caf::typed_response_promise<results>> answer;
-};
-
-using block_self = caf::stateful_actor<block_state>;
-
-/// An element of an array that runs `s` with the places divided among its elements. It rests where `run_until` says, and
-/// keeps what it found until `collect` fetches it.
-caf::behavior block_actor(block_self* self, const troupe::element<block_self>& me, const scenario& s);
 
 } // namespace epidemic

@@ -1,20 +1,18 @@
 // A stochastic SEIR epidemic in the states of the USA, which people travel between. The states are divided
 // among the workers; see model.hpp for the model and block_actor.hpp for how the parts work together.
 
+#include "epidemic/block_actor.hpp"
 #include "epidemic/chart.hpp"
-#include "epidemic/cluster_run.hpp"
 #include "epidemic/output.hpp"
 #include "files/files.hpp"
 
 #include <troupe/troupe.hpp>
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <iomanip>
 #include <iostream>
 #include <stdexcept>
-#include <utility>
 
 namespace {
 
@@ -47,47 +45,49 @@ std::uint64_t bytes_sent(const troupe::cluster& c) {
   return sum;
 }
 
-void print_summary(const epidemic::cluster_run& run, const options& o, double seconds, std::uint64_t bytes) {
-  using epidemic::grouped;
-  const auto result = epidemic::summarize(run.course);
-  const auto percent = [&](std::int64_t n) {
-    return 100 * static_cast<double>(n) / static_cast<double>(result.people);
-  };
-  const auto& course = run.course;
-  std::cout << std::fixed << std::setprecision(1) << "peak:        day " << result.peak_day << ", "
-            << grouped(result.peak) << " infectious (" << percent(result.peak) << " %)\n"
-            << "attack rate: " << percent(result.ever_infected) << " %, " << grouped(result.ever_infected)
-            << " of " << grouped(result.people) << " people\n"
-            << "messages:    " << grouped(static_cast<std::int64_t>(run.messages)) << " between "
-            << run.blocks << (run.blocks == 1 ? " block" : " blocks") << " of " << course.places()
-            << " places, " << static_cast<double>(bytes) / 1e6 << " MB between processes\n"
-            << "time:        " << std::setprecision(2) << seconds << " s for " << course.days() << " days, "
-            << 1e3 * seconds / course.days() << " ms a day, "
-            << grouped(std::llround(static_cast<double>(course.places()) * course.days() / seconds))
-            << " places a second\n"
-            << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n"
-            << std::flush;
-  if (!std::cout)
-    throw std::runtime_error("cannot write to the standard output");
+// On an array of blocks. Throws what waiting for them throws, process_exited when a worker ends, for one.
+epidemic::trajectory run_on(troupe::cluster& c, const epidemic::scenario& s, epidemic::run_figures& f) {
+  const std::uint32_t days = s.given.days;
+  const std::uint32_t chunk = std::clamp(days / 100, 1u, 50u);
+  const epidemic::partition parts{s.places.size(), f.blocks};
+  const auto blocks = c.spawn_array<epidemic::block_actor>(f.blocks, troupe::placement::block, s);
+  epidemic::trajectory course{s.places.size()};
+  troupe::progress bar{"days", days};
+  for (std::uint32_t first = 0; first <= days; first += chunk) {
+    const auto last = std::min(first + chunk - 1, days);
+    // a chunk ahead of what they report: they need not wait for the master, and what they keep stays small
+    const auto found = blocks.collect<epidemic::results>(epidemic::advance{last, std::min(last + chunk, days)});
+    course.extend_to(last);
+    f.messages = 0;
+    for (std::size_t b = 0; b < f.blocks; ++b) {
+      const std::size_t places = parts.last(b) - parts.first(b);
+      for (auto day = first; day <= last; ++day)
+        course.set(day, parts.first(b), std::span{found[b].rows}.subspan((day - first) * places, places));
+      f.messages += found[b].messages;
+    }
+    bar.advance(last + 1 - std::max(first, 1u));
+  }
+  blocks.end();
+  return course;
 }
 
 int simulate(troupe::cluster& c, const options& o) {
-  const epidemic::scenario s{o.given,
-                             o.places.empty() ? epidemic::default_places() : epidemic::read_places(o.places)};
+  const epidemic::scenario s{o.given, o.places.empty() ? epidemic::default_places() : epidemic::read_places(o.places)};
   epidemic::check(s);
   files::require_folder(o.out); // before the work, not after it
+  epidemic::run_figures f;
+  f.blocks = std::min(o.blocks == 0 ? c.workers().size() : o.blocks, s.places.size());
   const auto sent_before = bytes_sent(c);
-  const auto run_start = std::chrono::steady_clock::now();
-  const auto run = [&] {
-    troupe::progress bar{"days", o.given.days};
-    std::uint32_t shown = 0;
-    return epidemic::run_on(c, s, o.blocks, [&](std::uint32_t day) { bar.advance(day - std::exchange(shown, day)); });
-  }();
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - run_start;
-  const auto sent = bytes_sent(c) - sent_before;
-  files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(run.course, s));
-  files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(run.course, s));
-  print_summary(run, o, taken.count(), sent);
+  const auto start = std::chrono::steady_clock::now();
+  const auto course = run_on(c, s, f);
+  f.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  f.bytes = bytes_sent(c) - sent_before;
+  files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(course, s));
+  files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(course, s));
+  std::cout << epidemic::to_text(course, f) << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n"
+            << std::flush;
+  if (!std::cout)
+    throw std::runtime_error("cannot write to the standard output");
   return 0;
 }
 
@@ -97,6 +97,6 @@ int main(int argc, char** argv) {
   options o;
   troupe::app app{"epidemic", "A stochastic SEIR epidemic in the states of the USA"};
   add_options(app, o);
-  epidemic::register_messages(app);
+  app.message_types<epidemic::parcel<epidemic::visit>, epidemic::parcel<epidemic::exposure>, epidemic::results>();
   return app.run(argc, argv, [&](troupe::cluster& c) { return simulate(c, o); });
 }

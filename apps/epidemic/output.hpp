@@ -2,6 +2,8 @@
 
 #include "epidemic/model.hpp"
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,5 +24,16 @@ struct summary {
   std::int64_t people = 0;
 };
 summary summarize(const trajectory& t);
+
+/// What a run took.
+struct run_figures {
+  std::size_t blocks = 1;
+  std::uint64_t messages = 0; ///< between blocks
+  std::uint64_t bytes = 0;    ///< between processes
+  double seconds = 0;
+};
+
+/// What a run came to and what it took, on lines for people.
+std::string to_text(const trajectory& t, const run_figures& f);
 
 } // namespace epidemic
