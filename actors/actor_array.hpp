@@ -217,7 +217,7 @@ public:
     return collect_with<R>(&options, std::forward<Ts>(message)...);
   }
 
-  /// The same, combined: `op` is an F as calls take them, of two Rs, and associative. It gets the answers in row-major order if the elements are placed in blocks; else they are in order on each process only, and it must be commutative,
+  /// The same, combined: `op` is an F as calls take them, of two Rs, and associative; it mustn't block. It gets the answers in row-major order if the elements are placed in blocks; else they are in order on each process only, and it must be commutative,
   /// too. Blocks.
   template <class R, class Op, class... Ts>
     requires(!std::same_as<std::remove_cvref_t<Op>, call_options>)

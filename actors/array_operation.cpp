@@ -44,6 +44,9 @@ void add_halves(std::vector<std::vector<proc_id>>& out, std::span<const proc_id>
       out.emplace_back(part.begin(), part.end());
 }
 
+// Answers are sent at once, whoever sends them: an element that answered last must be neither held up nor interrupted by that.
+constexpr const char* answers_go_at_once = "what combines the answers of an array's elements must not block";
+
 std::vector<std::byte> bytes_in_front(std::span<const std::byte> rest) {
   reader in{rest};
   const auto bytes = in.take(static_cast<std::size_t>(in.get<std::uint64_t>()));
@@ -313,6 +316,7 @@ void array_operation::peer_lost(proc_id id, const error_info& why) {
 void array_operation::fail(const error_info& why) {
   if (over_.exchange(true))
     return;
+  const waiter::no_blocking at_once{answers_go_at_once};
   if (question_ != 0)
     runtime_.send_error(from_, question_, why);
   close();
@@ -324,16 +328,15 @@ void array_operation::abandon() {
 }
 
 // Needs `over_`. Those below, if they are still at it, are told that nobody waits for them.
-bool array_operation::close() {
+void array_operation::close() {
   if (question_ == 0)
-    return false;
+    return;
   const auto why = make_error_info(error_kind::cancelled, "the operation that it was a part of is over");
   for (auto& state : below_)
     if (const auto& call = state->open_call(); !state->ready() && call.number != 0)
       runtime_.give_up(call.to, call.number, why);
   runtime_.elements().close(*this);
   cleanup(caf::exit_reason::normal, nullptr); // who has got its handle from an element lets go of it
-  return true;
 }
 
 void array_operation::one_is_done() {
@@ -347,6 +350,7 @@ void array_operation::finish() {
   if (ask_ == array_ask::handle || ask_ == array_ask::end) {
     if (over_.exchange(true))
       return;
+    const waiter::no_blocking at_once{answers_go_at_once};
     runtime_.send_value(from_, question_, [](writer&) {});
     close();
     return;
@@ -376,6 +380,7 @@ struct folding_scope {
 void array_operation::fold() {
   if (over_.exchange(true))
     return;
+  const waiter::no_blocking at_once{answers_go_at_once};
   const auto task = detail::find_task(fold_);
   std::vector<caf::message> nothing;
   const array_positions none;

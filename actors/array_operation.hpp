@@ -114,7 +114,7 @@ private:
   void finish();
   void fold();
   void write_collected(writer& out, const std::function<void(writer&)>& own) const;
-  bool close();
+  void close();
   error_info no_such_array() const;
 
   runtime& runtime_;
