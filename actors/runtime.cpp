@@ -74,7 +74,11 @@ runtime::runtime(loop& l, mesh& m, settings s)
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
   caf::net::middleman::load(config_, {&loop_, &mesh_, [this](std::function<void()> f) { executor_.submit(std::move(f)); },
-                                    [this](proc_id to, frame_builder& f, urgency u, flow of) { return send_waiting(to, f, u, of); }});
+                                    [this](proc_id to, frame_builder& f, urgency u, flow of) {
+                                      // the one message that most handlers send needn't wait for company, nor for what its handler still has to compute
+                                      const bool alone = u == urgency::batched && scheduler::first_message() && !executor_.backlog();
+                                      return send_waiting(to, f, alone ? urgency::now : u, of);
+                                    }});
   system_ = std::make_unique<caf::actor_system>(config_);
   system_->await_actors_before_shutdown(false); // shut_down does it, with a limit
   hub_ = &system_->network_manager().hub();

@@ -14,6 +14,7 @@ namespace troupe {
 namespace {
 
 thread_local caf::actor_id running = 0;
+thread_local bool sent = false; // a message, by the running actor
 
 caf::actor_id actor_id_of(caf::resumable* what) {
   return what->subtype() == caf::resumable::scheduled_actor ? static_cast<caf::scheduled_actor*>(what)->id() : 0;
@@ -80,11 +81,16 @@ void scheduler::run(void* context, void* data) {
   }
 }
 
-scheduler::running_scope::running_scope(caf::actor_id id) : outer_(std::exchange(running, id)) {
+bool scheduler::first_message() {
+  return running != 0 && !std::exchange(sent, true);
+}
+
+scheduler::running_scope::running_scope(caf::actor_id id) : outer_(std::exchange(running, id)), outer_sent_(std::exchange(sent, false)) {
 }
 
 scheduler::running_scope::~running_scope() {
   running = outer_;
+  sent = outer_sent_;
 }
 
 caf::actor_id scheduler::running_actor() {

@@ -27,6 +27,9 @@ public:
   /// The actor whose handler the calling thread runs, or which it makes; 0: none.
   static caf::actor_id running_actor();
 
+  /// Whether this is the first time that the calling thread asks since its actor began to run; false outside of actors.
+  static bool first_message();
+
   /// While it lives, the calling thread runs code of an actor.
   class running_scope {
   public:
@@ -37,6 +40,7 @@ public:
 
   private:
     const caf::actor_id outer_;
+    const bool outer_sent_;
   };
 
   /// For executor::stop: lets go of the actor that a job which won't run was for.

@@ -225,7 +225,7 @@ std::function<breaks()> always(breaks kinds) {
 
 // FA-01, FA-02, FA-03, FA-08, FA-14
 BOOST_AUTO_TEST_CASE(workers_that_are_killed_end_their_own_calls_and_nothing_else) {
-  run(1, 50, always(breaks(4, break_kind::kill)));
+  run(1, 30, always(breaks(4, break_kind::kill)));
 }
 
 BOOST_AUTO_TEST_CASE(connections_that_fall_silent_for_a_moment_disturb_nothing) {
@@ -233,7 +233,7 @@ BOOST_AUTO_TEST_CASE(connections_that_fall_silent_for_a_moment_disturb_nothing) 
 }
 
 BOOST_AUTO_TEST_CASE(connections_that_are_cut_lose_nothing) {
-  run(3, 54, always(breaks(5, break_kind::cut)));
+  run(3, 30, always(breaks(5, break_kind::cut)));
 }
 
 // FA-10
@@ -243,7 +243,7 @@ BOOST_AUTO_TEST_CASE(workers_that_are_stopped_are_lost_and_ended) {
 
 BOOST_AUTO_TEST_CASE(a_cluster_survives_all_of_it_at_once) {
   using enum break_kind;
-  run(5, 100, [n = 0]() mutable {
+  run(5, 60, [n = 0]() mutable {
     return ++n % 20 == 0 ? breaks{stop, kill, stop, cut} : breaks{kill, cut, silence, kill};
   });
 }
