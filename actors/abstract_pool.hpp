@@ -31,18 +31,13 @@ public:
   /// Those that `take` may return now.
   virtual std::vector<proc_id> idle() const = 0;
 
-  virtual bool isready() const {
-    return !idle().empty();
-  }
+  virtual bool isready() const { return !idle().empty(); }
 
-  virtual std::size_t size() const {
-    return members().size();
-  }
+  virtual std::size_t size() const { return members().size(); }
 
   /// The process of a member has gone: it should be neither taken nor listed any more. Whoever doesn't see to that here is asked again when it gives a dead one, and
   /// the pool lists live members only.
-  virtual void lost(proc_id) {
-  }
+  virtual void lost(proc_id) {}
 };
 
 } // namespace troupe

@@ -54,9 +54,7 @@ void give_up_array(const array_info& info) noexcept {
   }
 }
 
-void throw_empty_array() {
-  throw usage_error{"an empty actor_array: it was default-constructed, or moved from"};
-}
+void throw_empty_array() { throw usage_error{"an empty actor_array: it was default-constructed, or moved from"}; }
 
 void throw_other_elements(const array_info& info, const std::string& wanted) {
   throw_error(make_error_info(error_kind::type_mismatch, info.to_text() + " is read as an array of " + wanted));
@@ -65,8 +63,8 @@ void throw_other_elements(const array_info& info, const std::string& wanted) {
 std::optional<std::size_t> neighbour_position(const array_info& info, std::size_t of, std::span<const std::int64_t> offsets) {
   const auto& extents = info.layout.extents();
   if (offsets.size() != extents.size())
-    throw usage_error{"neighbour with " + std::to_string(offsets.size()) + (offsets.size() == 1 ? " offset" : " offsets") + " in an array of " + to_string(extents)
-                      + " elements: give one for each dimension"};
+    throw usage_error{"neighbour with " + std::to_string(offsets.size()) + (offsets.size() == 1 ? " offset" : " offsets")
+                      + " in an array of " + to_string(extents) + " elements: give one for each dimension"};
   const auto at = array_index::at(of, extents);
   std::size_t position = 0;
   for (std::size_t d = 0; d < extents.size(); ++d) {

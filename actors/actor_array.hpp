@@ -85,12 +85,8 @@ struct callable_label<fold_answers<R, Op>> : callable_label<Op> {};
 
 template <class R, class Op>
 struct callable<fold_answers<R, Op>> {
-  static void write(writer& out, const fold_answers<R, Op>& x) {
-    callable<Op>::write(out, x.op);
-  }
-  static fold_answers<R, Op> read(reader& in) {
-    return {callable<Op>::read(in)};
-  }
+  static void write(writer& out, const fold_answers<R, Op>& x) { callable<Op>::write(out, x.op); }
+  static fold_answers<R, Op> read(reader& in) { return {callable<Op>::read(in)}; }
 };
 
 // Types that are sent to all elements needn't be registered by hand.
@@ -114,13 +110,9 @@ public:
   element() = default;
 
   /// Which one it is; as a number its position in row-major order.
-  array_index index() const {
-    return array_index::at(position_, extents());
-  }
+  array_index index() const { return array_index::at(position_, extents()); }
   /// How large the array is.
-  const array_extents& extents() const {
-    return known().layout.extents();
-  }
+  const array_extents& extents() const { return known().layout.extents(); }
   /// All of it.
   actor_array<A> array() const {
     known();
@@ -136,8 +128,7 @@ public:
   }
 
   /// Internal.
-  element(std::shared_ptr<const array_info> info, std::size_t position) : info_(std::move(info)), position_(position) {
-  }
+  element(std::shared_ptr<const array_info> info, std::size_t position) : info_(std::move(info)), position_(position) {}
 
 private:
   const array_info& known() const {
@@ -164,30 +155,18 @@ class actor_array {
 public:
   actor_array() = default;
 
-  bool valid() const noexcept {
-    return info_ != nullptr;
-  }
+  bool valid() const noexcept { return info_ != nullptr; }
 
   /// An element's handle, a plain CAF actor. Asks nobody. Throws usage_error if there's no such element.
-  caf::actor operator[](const array_index& i) const {
-    return detail::element_handle(known(), i.position_in(extents()));
-  }
+  caf::actor operator[](const array_index& i) const { return detail::element_handle(known(), i.position_in(extents())); }
 
   /// How many elements there are.
-  std::size_t size() const {
-    return known().layout.size();
-  }
-  const array_extents& extents() const {
-    return known().layout.extents();
-  }
+  std::size_t size() const { return known().layout.size(); }
+  const array_extents& extents() const { return known().layout.extents(); }
   /// On which process an element lives.
-  proc_id where(const array_index& i) const {
-    return known().layout.where(i.position_in(extents()));
-  }
+  proc_id where(const array_index& i) const { return known().layout.where(i.position_in(extents())); }
   /// How the elements were placed, and on which processes.
-  troupe::placement placement() const {
-    return known().layout.as_placement();
-  }
+  troupe::placement placement() const { return known().layout.as_placement(); }
 
   /// Sends all elements a message. Blocks only while their processes have too much unread.
   template <class... Ts>
@@ -250,9 +229,7 @@ public:
   }
 
   /// Ends all elements, in order behind the operations before: each handles what has come, and then ends with exit_reason::user_shutdown. Blocks until their processes have told them. May be called again, and when processes are gone.
-  void end() const {
-    detail::end_array(known());
-  }
+  void end() const { detail::end_array(known()); }
 
   friend bool operator==(const actor_array& a, const actor_array& b) {
     return a.info_ == b.info_ || (a.info_ && b.info_ && a.info_->number == b.info_->number);
@@ -265,8 +242,7 @@ public:
   }
 
   /// Internal.
-  explicit actor_array(std::shared_ptr<const array_info> info) : info_(std::move(info)) {
-  }
+  explicit actor_array(std::shared_ptr<const array_info> info) : info_(std::move(info)) {}
 
 private:
   friend struct codec<actor_array<A>>;
@@ -283,11 +259,12 @@ private:
   }
 
   template <class... Ts>
-  void begin_fold(array_ask ask, const call_options* options, std::shared_ptr<detail::future_state> waiting, std::uint64_t fold, const std::function<void(writer&)>& write_fold,
-                  Ts&&... message) const {
+  void begin_fold(array_ask ask, const call_options* options, std::shared_ptr<detail::future_state> waiting, std::uint64_t fold,
+                  const std::function<void(writer&)>& write_fold, Ts&&... message) const {
     static_assert(sizeof...(Ts) > 0, "what shall the elements be told? Pass the message behind the other arguments");
     (detail::register_if_new<std::remove_cvref_t<Ts>>(), ...);
-    detail::begin_array_operation(known(), ask, options, std::move(waiting), fold, write_fold, caf::make_message(std::forward<Ts>(message)...));
+    detail::begin_array_operation(known(), ask, options, std::move(waiting), fold, write_fold,
+                                  caf::make_message(std::forward<Ts>(message)...));
   }
 
   template <class... Ts>
@@ -303,7 +280,9 @@ private:
   std::shared_ptr<detail::reference_answer_state> ask_all(const call_options* options, Ts&&... message) const {
     using fold = detail::task_of<detail::gather_answers<R>>;
     auto state = std::make_shared<detail::reference_answer_state>();
-    begin_fold(array_ask::collect, options, state, fold::id(), [](writer& out) { detail::callable<detail::gather_answers<R>>::write(out, {}); }, std::forward<Ts>(message)...);
+    begin_fold(
+      array_ask::collect, options, state, fold::id(), [](writer& out) { detail::callable<detail::gather_answers<R>>::write(out, {}); },
+      std::forward<Ts>(message)...);
     return state;
   }
 
@@ -315,7 +294,8 @@ private:
       auto values = read<std::vector<R>>(part.content);
       const auto positions = info.layout.positions_on(part.from);
       if (values.size() != positions.count())
-        detail::throw_not_decodable("what elements answered", std::to_string(values.size()) + " answers of " + std::to_string(positions.count()) + " elements");
+        detail::throw_not_decodable("what elements answered",
+                                    std::to_string(values.size()) + " answers of " + std::to_string(positions.count()) + " elements");
       for (std::size_t i = 0; i < values.size(); ++i)
         out[positions[i]] = std::move(values[i]);
     }
@@ -344,7 +324,9 @@ private:
     using fold = detail::task_of<function>;
     const function f{std::forward<Op>(op)};
     auto state = std::make_shared<detail::typed_future_state<R>>();
-    begin_fold(array_ask::reduce, options, state, fold::id(), [&](writer& out) { detail::callable<function>::write(out, f); }, std::forward<Ts>(message)...);
+    begin_fold(
+      array_ask::reduce, options, state, fold::id(), [&](writer& out) { detail::callable<function>::write(out, f); },
+      std::forward<Ts>(message)...);
     return state;
   }
 

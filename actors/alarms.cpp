@@ -4,8 +4,7 @@
 
 namespace troupe {
 
-alarms::alarms(loop& l) : loop_(l) {
-}
+alarms::alarms(loop& l) : loop_(l) {}
 
 alarms::id alarms::set(clock::time_point when, std::function<void()> what) {
   std::lock_guard guard{mutex_};

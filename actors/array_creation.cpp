@@ -6,9 +6,7 @@ namespace troupe::detail {
 
 namespace {
 
-std::uint64_t new_array_number() {
-  return runtime::get().elements().next_number();
-}
+std::uint64_t new_array_number() { return runtime::get().elements().next_number(); }
 
 } // namespace
 
@@ -28,20 +26,17 @@ array_info plan_array(const array_extents& n, const placement& where, std::vecto
   return out;
 }
 
-caf::actor_system& system_here() {
-  return runtime::get().system();
-}
+caf::actor_system& system_here() { return runtime::get().system(); }
 
-void make_elements(std::uint64_t array, const std::function<caf::strong_actor_ptr(const std::shared_ptr<const array_info>&, element_birth&)>& make) {
+void make_elements(std::uint64_t array,
+                   const std::function<caf::strong_actor_ptr(const std::shared_ptr<const array_info>&, element_birth&)>& make) {
   const auto part = runtime::get().elements().find_array(array);
   if (!part)
     throw usage_error{"array " + std::to_string(array) + " was ended before its elements were made"};
   part->make_all([&](element_birth& b) { return make(part->info(), b); });
 }
 
-void declare_elements::operator()(const array_info& info) const {
-  runtime::get().elements().declare(info, creator);
-}
+void declare_elements::operator()(const array_info& info) const { runtime::get().elements().declare(info, creator); }
 
 proc_id creator_here() {
   const auto id = runtime::get().id();

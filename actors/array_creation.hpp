@@ -26,7 +26,8 @@ array_info plan_array(const array_extents& n, const placement& where, std::vecto
 caf::actor_system& system_here();
 
 /// Makes the elements of an array that are to live on this process, which must know it.
-void make_elements(std::uint64_t array, const std::function<caf::strong_actor_ptr(const std::shared_ptr<const array_info>&, element_birth&)>& make);
+void make_elements(std::uint64_t array,
+                   const std::function<caf::strong_actor_ptr(const std::shared_ptr<const array_info>&, element_birth&)>& make);
 
 /// Has a process know an array.
 struct declare_elements {
@@ -45,9 +46,7 @@ struct class_elements {
   static_assert((std::is_copy_constructible_v<Args> && ...), "each element gets its own copy of the arguments");
   using arguments = std::tuple<Args...>;
 
-  static std::string label() {
-    return demangle(typeid(A).name());
-  }
+  static std::string label() { return demangle(typeid(A).name()); }
 
   std::uint64_t array = 0;
 
@@ -59,8 +58,9 @@ struct class_elements {
           if constexpr (std::is_constructible_v<A, caf::actor_config&, element<A>, const Args&...>) {
             return caf::make_actor<A, caf::strong_actor_ptr>(b.id, system.node(), &system, b.config, element<A>{info, b.position}, xs...);
           } else {
-            static_assert(std::is_constructible_v<A, caf::actor_config&, const Args&...>,
-                          "an element's constructor takes (caf::actor_config&, troupe::element<A>, args…), with the arguments of spawn_array");
+            static_assert(
+              std::is_constructible_v<A, caf::actor_config&, const Args&...>,
+              "an element's constructor takes (caf::actor_config&, troupe::element<A>, args…), with the arguments of spawn_array");
             return caf::make_actor<A, caf::strong_actor_ptr>(b.id, system.node(), &system, b.config, xs...);
           }
         },
@@ -77,9 +77,7 @@ struct function_elements {
   using element_type = A;
   using arguments = std::tuple<typename argument<Ps>::held...>;
 
-  static std::string label() {
-    return label_of_function<F>();
-  }
+  static std::string label() { return label_of_function<F>(); }
 
   std::uint64_t array = 0;
 
@@ -126,7 +124,9 @@ private:
 
 template <auto F, class Parameters>
 struct function_elements_of {
-  static_assert(!std::is_same_v<Parameters, Parameters>, "the function of an array's elements takes (caf::event_based_actor* or caf::stateful_actor<S>*, troupe::element<A>, args…)");
+  static_assert(
+    !std::is_same_v<Parameters, Parameters>,
+    "the function of an array's elements takes (caf::event_based_actor* or caf::stateful_actor<S>*, troupe::element<A>, args…)");
 };
 template <auto F, class Self, class E, class... Ps>
   requires is_instance_of<std::remove_cvref_t<E>, element>
@@ -141,7 +141,8 @@ struct function_elements_of<F, parameters<Self*, E, Ps...>> {
 };
 
 template <class A, class Made>
-actor_array<A> make_array(std::vector<proc_id> workers, const array_extents& n, const placement& where, const typename Made::arguments& args) {
+actor_array<A> make_array(std::vector<proc_id> workers, const array_extents& n, const placement& where,
+                          const typename Made::arguments& args) {
   const auto info = std::make_shared<const array_info>(plan_array(n, where, std::move(workers), Made::label(), type_tag<A>()));
   const auto& hosts = info->layout.hosts();
   try {
@@ -157,15 +158,11 @@ actor_array<A> make_array(std::vector<proc_id> workers, const array_extents& n, 
 
 template <class A, class... Args>
 struct callable_label<class_elements<A, Args...>> {
-  static std::string text() {
-    return "the constructor of " + demangle(typeid(A).name());
-  }
+  static std::string text() { return "the constructor of " + demangle(typeid(A).name()); }
 };
 template <auto F, class Self, class A, class... Ps>
 struct callable_label<function_elements<F, Self, A, Ps...>> {
-  static std::string text() {
-    return label_of_function<F>();
-  }
+  static std::string text() { return label_of_function<F>(); }
 };
 
 } // namespace troupe::detail

@@ -14,7 +14,9 @@ namespace detail {
 
 // By value, whatever their signs.
 std::strong_ordering compare(std::size_t a, std::integral auto b) {
-  return std::cmp_less(a, b) ? std::strong_ordering::less : std::cmp_equal(a, b) ? std::strong_ordering::equal : std::strong_ordering::greater;
+  return std::cmp_less(a, b)    ? std::strong_ordering::less
+         : std::cmp_equal(a, b) ? std::strong_ordering::equal
+                                : std::strong_ordering::greater;
 }
 
 } // namespace detail
@@ -27,29 +29,20 @@ public:
   array_extents() = default;
   array_extents(std::integral auto n) : array_extents({to_signed(n), 1, 1}, 1) { // NOLINT: implicit
   }
-  array_extents(std::integral auto n0, std::integral auto n1) : array_extents({to_signed(n0), to_signed(n1), 1}, 2) {
-  }
-  array_extents(std::integral auto n0, std::integral auto n1, std::integral auto n2) : array_extents({to_signed(n0), to_signed(n1), to_signed(n2)}, 3) {
-  }
+  array_extents(std::integral auto n0, std::integral auto n1) : array_extents({to_signed(n0), to_signed(n1), 1}, 2) {}
+  array_extents(std::integral auto n0, std::integral auto n1, std::integral auto n2)
+    : array_extents({to_signed(n0), to_signed(n1), to_signed(n2)}, 3) {}
 
   /// Of `dimensions` numbers, none below 1. Throws usage_error, also when there would be more elements than an array can have (2^31).
   array_extents(const std::array<std::int64_t, most_dimensions>& sizes, std::size_t dimensions);
 
   /// How many dimensions there are; with begin and end the sizes in order.
-  std::size_t size() const {
-    return dimensions_;
-  }
-  const std::size_t* begin() const {
-    return sizes_.data();
-  }
-  const std::size_t* end() const {
-    return sizes_.data() + dimensions_;
-  }
+  std::size_t size() const { return dimensions_; }
+  const std::size_t* begin() const { return sizes_.data(); }
+  const std::size_t* end() const { return sizes_.data() + dimensions_; }
 
   /// The size in a dimension, from 0; 1 in those that it hasn't.
-  std::size_t operator[](std::integral auto dimension) const {
-    return sizes_[static_cast<std::size_t>(dimension)];
-  }
+  std::size_t operator[](std::integral auto dimension) const { return sizes_[static_cast<std::size_t>(dimension)]; }
 
   /// How many elements there are.
   operator std::size_t() const { // NOLINT: implicit
@@ -57,21 +50,15 @@ public:
   }
 
   friend bool operator==(const array_extents&, const array_extents&) = default;
-  friend bool operator==(const array_extents& a, std::integral auto n) {
-    return std::cmp_equal(static_cast<std::size_t>(a), n);
-  }
-  friend std::strong_ordering operator<=>(const array_extents& a, std::integral auto n) {
-    return detail::compare(a, n);
-  }
+  friend bool operator==(const array_extents& a, std::integral auto n) { return std::cmp_equal(static_cast<std::size_t>(a), n); }
+  friend std::strong_ordering operator<=>(const array_extents& a, std::integral auto n) { return detail::compare(a, n); }
 
   /// "64", "8 x 8".
   friend std::string to_string(const array_extents& x);
 
 private:
   // What is beyond the range is as wrong as what is negative.
-  static std::int64_t to_signed(std::integral auto n) {
-    return std::in_range<std::int64_t>(n) ? static_cast<std::int64_t>(n) : -1;
-  }
+  static std::int64_t to_signed(std::integral auto n) { return std::in_range<std::int64_t>(n) ? static_cast<std::int64_t>(n) : -1; }
 
   std::array<std::size_t, most_dimensions> sizes_{0, 1, 1};
   std::size_t dimensions_ = 1;
@@ -85,10 +72,9 @@ public:
   array_index() = default;
   array_index(std::integral auto i) : array_index({to_signed(i), 0, 0}, 1) { // NOLINT: implicit
   }
-  array_index(std::integral auto i, std::integral auto j) : array_index({to_signed(i), to_signed(j), 0}, 2) {
-  }
-  array_index(std::integral auto i, std::integral auto j, std::integral auto k) : array_index({to_signed(i), to_signed(j), to_signed(k)}, 3) {
-  }
+  array_index(std::integral auto i, std::integral auto j) : array_index({to_signed(i), to_signed(j), 0}, 2) {}
+  array_index(std::integral auto i, std::integral auto j, std::integral auto k)
+    : array_index({to_signed(i), to_signed(j), to_signed(k)}, 3) {}
 
   /// Of the element at a position in an array of these extents, in as many dimensions.
   static array_index at(std::size_t position, const array_extents& extents);
@@ -97,34 +83,20 @@ public:
   std::size_t position_in(const array_extents& extents) const;
 
   /// How many dimensions it has; with begin and end its numbers in order.
-  std::size_t size() const {
-    return dimensions_;
-  }
-  const std::int64_t* begin() const {
-    return at_.data();
-  }
-  const std::int64_t* end() const {
-    return at_.data() + dimensions_;
-  }
+  std::size_t size() const { return dimensions_; }
+  const std::int64_t* begin() const { return at_.data(); }
+  const std::int64_t* end() const { return at_.data() + dimensions_; }
 
-  std::size_t operator[](std::integral auto dimension) const {
-    return static_cast<std::size_t>(at_[static_cast<std::size_t>(dimension)]);
-  }
+  std::size_t operator[](std::integral auto dimension) const { return static_cast<std::size_t>(at_[static_cast<std::size_t>(dimension)]); }
 
   /// Throws usage_error for one of several dimensions that no array gave: its position isn't known.
   operator std::size_t() const { // NOLINT: implicit
     return position_ == unknown ? throw_no_number() : position_;
   }
 
-  friend bool operator==(const array_index& a, const array_index& b) {
-    return a.dimensions_ == b.dimensions_ && a.at_ == b.at_;
-  }
-  friend bool operator==(const array_index& a, std::integral auto n) {
-    return std::cmp_equal(static_cast<std::size_t>(a), n);
-  }
-  friend std::strong_ordering operator<=>(const array_index& a, std::integral auto n) {
-    return detail::compare(a, n);
-  }
+  friend bool operator==(const array_index& a, const array_index& b) { return a.dimensions_ == b.dimensions_ && a.at_ == b.at_; }
+  friend bool operator==(const array_index& a, std::integral auto n) { return std::cmp_equal(static_cast<std::size_t>(a), n); }
+  friend std::strong_ordering operator<=>(const array_index& a, std::integral auto n) { return detail::compare(a, n); }
 
   /// "5", "(1, 2)".
   friend std::string to_string(const array_index& x);
@@ -133,11 +105,8 @@ private:
   static constexpr std::size_t unknown = ~std::size_t{0};
 
   array_index(const std::array<std::int64_t, most_dimensions>& at, std::size_t dimensions)
-    : at_(at), dimensions_(dimensions), position_(dimensions == 1 ? static_cast<std::size_t>(at[0]) : unknown) {
-  }
-  static std::int64_t to_signed(std::integral auto n) {
-    return std::in_range<std::int64_t>(n) ? static_cast<std::int64_t>(n) : -1;
-  }
+    : at_(at), dimensions_(dimensions), position_(dimensions == 1 ? static_cast<std::size_t>(at[0]) : unknown) {}
+  static std::int64_t to_signed(std::integral auto n) { return std::in_range<std::int64_t>(n) ? static_cast<std::int64_t>(n) : -1; }
   std::size_t throw_no_number() const;
 
   std::array<std::int64_t, most_dimensions> at_{};

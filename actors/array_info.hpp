@@ -19,9 +19,7 @@ struct array_info {
   array_layout layout;
 
   /// "array 3 of cell".
-  std::string to_text() const {
-    return "array " + std::to_string(number) + " of " + label;
-  }
+  std::string to_text() const { return "array " + std::to_string(number) + " of " + label; }
 
   /// An error is about the element at a position.
   void put_element(error_info& why, std::size_t position) const {

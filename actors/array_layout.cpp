@@ -29,7 +29,8 @@ proc_id placement::choose(const array_index& i) const {
   return chosen_(i);
 }
 
-array_layout::array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers, const std::function<void(proc_id)>& check)
+array_layout::array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers,
+                           const std::function<void(proc_id)>& check)
   : extents_(extents), kind_(where.kind()), hosts_(where.processes().empty() ? std::move(workers) : where.processes()) {
   if (extents_ == 0)
     throw usage_error{"an array of 0 elements: there must be at least one in each dimension"};
@@ -52,7 +53,8 @@ array_layout::array_layout(const array_extents& extents, const placement& where,
         check(id);
       } catch (const error& e) {
         auto why = e.info();
-        why.message = "the placement puts element " + to_string(array_index::at(i, extents_)) + " on process " + std::to_string(id) + ": " + why.message;
+        why.message = "the placement puts element " + to_string(array_index::at(i, extents_)) + " on process " + std::to_string(id) + ": "
+                      + why.message;
         throw_error(std::move(why));
       }
       hosts_.push_back(id);

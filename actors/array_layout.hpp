@@ -15,17 +15,11 @@ namespace troupe {
 class array_positions {
 public:
   array_positions() = default;
-  array_positions(std::size_t first, std::size_t stride, std::size_t count) : first_(first), stride_(stride), count_(count) {
-  }
-  explicit array_positions(std::vector<std::uint32_t> list) : count_(list.size()), list_(std::move(list)) {
-  }
+  array_positions(std::size_t first, std::size_t stride, std::size_t count) : first_(first), stride_(stride), count_(count) {}
+  explicit array_positions(std::vector<std::uint32_t> list) : count_(list.size()), list_(std::move(list)) {}
 
-  std::size_t count() const {
-    return count_;
-  }
-  std::size_t operator[](std::size_t own) const {
-    return list_.empty() ? first_ + own * stride_ : list_[own];
-  }
+  std::size_t count() const { return count_; }
+  std::size_t operator[](std::size_t own) const { return list_.empty() ? first_ + own * stride_ : list_[own]; }
   /// The other way round; `count` if the process doesn't have it.
   std::size_t own(std::size_t position) const;
 
@@ -43,26 +37,17 @@ public:
 
   /// On these processes, in their order, or on those that the placement names. Throws usage_error, unknown_process and process_exited for one that isn't there, by `check`; no_workers if there
   /// is none.
-  array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers, const std::function<void(proc_id)>& check);
+  array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers,
+               const std::function<void(proc_id)>& check);
 
-  const array_extents& extents() const {
-    return extents_;
-  }
-  std::size_t size() const {
-    return extents_;
-  }
-  placement::how kind() const {
-    return kind_;
-  }
+  const array_extents& extents() const { return extents_; }
+  std::size_t size() const { return extents_; }
+  placement::how kind() const { return kind_; }
 
   /// The processes that have elements, in the order of their first elements.
-  const std::vector<proc_id>& hosts() const {
-    return hosts_;
-  }
+  const std::vector<proc_id>& hosts() const { return hosts_; }
 
-  proc_id where(std::size_t position) const {
-    return hosts_[host_of(position)];
-  }
+  proc_id where(std::size_t position) const { return hosts_[host_of(position)]; }
 
   /// Those of a process, perhaps none.
   array_positions positions_on(proc_id id) const;

@@ -14,21 +14,12 @@ namespace troupe {
 class array_message final : public caf::mailbox_element {
 public:
   array_message(caf::strong_actor_ptr from, caf::message_id id, caf::message what, std::shared_ptr<credit> paid)
-    : caf::mailbox_element(std::move(from), id, {}), what_(std::move(what)), paid_(std::move(paid)) {
-  }
+    : caf::mailbox_element(std::move(from), id, {}), what_(std::move(what)), paid_(std::move(paid)) {}
 
-  caf::type_erased_tuple& content() override {
-    return what_;
-  }
-  const caf::type_erased_tuple& content() const override {
-    return what_.content();
-  }
-  caf::message move_content_to_message() override {
-    return std::move(what_);
-  }
-  caf::message copy_content_to_message() const override {
-    return what_;
-  }
+  caf::type_erased_tuple& content() override { return what_; }
+  const caf::type_erased_tuple& content() const override { return what_.content(); }
+  caf::message move_content_to_message() override { return std::move(what_); }
+  caf::message copy_content_to_message() const override { return what_; }
 
 private:
   caf::message what_;

@@ -71,7 +71,8 @@ array_operation::request array_operation::request::read(std::span<const std::byt
   if (r.ask > array_ask::end)
     throw codec_error{"an operation " + std::to_string(static_cast<int>(r.ask)) + " on an array"};
   if ((r.question == 0) != (r.ask == array_ask::tell))
-    throw codec_error{r.question == 0 ? "an operation on an array whose answer nobody wants" : "a broadcast to an array that is to be answered"};
+    throw codec_error{r.question == 0 ? "an operation on an array whose answer nobody wants"
+                                      : "a broadcast to an array that is to be answered"};
   const auto bits = in.get<std::uint8_t>();
   r.hosts = (bits & hosts_bit) != 0;
   r.flat = (bits & flat_bit) != 0;
@@ -79,7 +80,8 @@ array_operation::request array_operation::request::read(std::span<const std::byt
   r.before = in.get<std::uint32_t>();
   troupe::read(in, r.others);
   if (r.before > r.others.size())
-    throw codec_error{"an operation on an array with " + std::to_string(r.before) + " of " + std::to_string(r.others.size()) + " processes in front"};
+    throw codec_error{"an operation on an array with " + std::to_string(r.before) + " of " + std::to_string(r.others.size())
+                      + " processes in front"};
   if (from != to && (!r.hosts || r.flat || r.before != 0))
     throw codec_error{"an operation on an array that only its own process can have begun"};
   auto sorted = r.others;
@@ -96,7 +98,8 @@ void array_operation::arrive(runtime& rt, proc_id from, frame_view& f) {
   const auto what = std::make_shared<arrived>(arrived{std::move(f.owner), r.rest, std::make_shared<credit>(std::move(f.credit))});
   caf::actor_config config;
   auto& system = rt.system();
-  const auto made = caf::make_actor<array_operation, caf::strong_actor_ptr>(system.next_actor_id(), system.node(), &system, config, rt, from, r, std::move(f.references));
+  const auto made = caf::make_actor<array_operation, caf::strong_actor_ptr>(system.next_actor_id(), system.node(), &system, config, rt,
+                                                                            from, r, std::move(f.references));
   const auto op = static_cast<array_operation*>(made->get());
   try {
     op->run(what);
@@ -107,9 +110,18 @@ void array_operation::arrive(runtime& rt, proc_id from, frame_view& f) {
   }
 }
 
-array_operation::array_operation(caf::actor_config& cfg, runtime& rt, proc_id from, const request& r, std::vector<held_reference_ptr> references)
-  : caf::monitorable_actor(cfg), runtime_(rt), from_(from), question_(r.question), array_(r.array), ask_(r.ask), fold_(r.fold), folds_with_(bytes_in_front(r.rest)),
-    references_(std::move(references)), others_(r.others) {
+array_operation::array_operation(caf::actor_config& cfg, runtime& rt, proc_id from, const request& r,
+                                 std::vector<held_reference_ptr> references)
+  : caf::monitorable_actor(cfg),
+    runtime_(rt),
+    from_(from),
+    question_(r.question),
+    array_(r.array),
+    ask_(r.ask),
+    fold_(r.fold),
+    folds_with_(bytes_in_front(r.rest)),
+    references_(std::move(references)),
+    others_(r.others) {
   const std::span<const proc_id> others{others_};
   const auto before = others.first(r.before);
   const auto behind = others.subspan(r.before);
@@ -133,9 +145,7 @@ array_operation::array_operation(caf::actor_config& cfg, runtime& rt, proc_id fr
     part_ = rt.elements().find_array(array_);
 }
 
-array_operation::pointer array_operation::self() {
-  return pointer{ctrl()};
-}
+array_operation::pointer array_operation::self() { return pointer{ctrl()}; }
 
 // -- down -----------------------------------------------------------------------------------------------------------------
 
@@ -151,7 +161,8 @@ void array_operation::run(const std::shared_ptr<arrived>& what) {
   if (!root)
     for (auto id : others_)
       if (!part_->has_host(id))
-        throw codec_error{"an operation on " + part_->info()->to_text() + " for process " + std::to_string(id) + ", which has none of its elements"};
+        throw codec_error{"an operation on " + part_->info()->to_text() + " for process " + std::to_string(id)
+                          + ", which has none of its elements"};
   if (question_ != 0) {
     runtime_.elements().open(*this);
     // who was lost before has been told of by nobody
@@ -170,7 +181,8 @@ void array_operation::run(const std::shared_ptr<arrived>& what) {
     hand_on(branches_[i], *what, below_.empty() ? nullptr : below_[i], unless);
 }
 
-void array_operation::hand_on(std::span<const proc_id> to, const arrived& what, std::shared_ptr<answer_state> waiting, const std::shared_ptr<detail::future_state>& unless) {
+void array_operation::hand_on(std::span<const proc_id> to, const arrived& what, std::shared_ptr<answer_state> waiting,
+                              const std::shared_ptr<detail::future_state>& unless) {
   borrowed_builder f{&runtime_.hub()};
   auto& out = f->start(frame_kind::array).out();
   request child;
@@ -222,7 +234,9 @@ void array_operation::deliver(const arrived& what) {
     }
     deliver(decode(what), what.paid);
   } catch (...) {
-    auto why = make_error_info(error_kind::not_decodable, "a message to " + part_->info()->to_text() + " can't be decoded: " + describe_current_exception().message, runtime_.id());
+    auto why = make_error_info(error_kind::not_decodable,
+                               "a message to " + part_->info()->to_text() + " can't be decoded: " + describe_current_exception().message,
+                               runtime_.id());
     if (question_ == 0)
       status_line::print(stderr, "troupe: " + why.message + "; it is dropped\n");
     fail(why);
@@ -303,7 +317,8 @@ void array_operation::element_failed(std::size_t own, const caf::error& why) {
 }
 
 error_info array_operation::no_such_array() const {
-  return make_error_info(error_kind::usage, "array " + std::to_string(array_) + " has ended on process " + std::to_string(runtime_.id()), runtime_.id());
+  return make_error_info(error_kind::usage, "array " + std::to_string(array_) + " has ended on process " + std::to_string(runtime_.id()),
+                         runtime_.id());
 }
 
 void array_operation::peer_lost(proc_id id, const error_info& why) {
@@ -367,11 +382,8 @@ namespace {
 thread_local detail::fold_input* folding = nullptr;
 
 struct folding_scope {
-  explicit folding_scope(detail::fold_input& in) : outer(std::exchange(folding, &in)) {
-  }
-  ~folding_scope() {
-    folding = outer;
-  }
+  explicit folding_scope(detail::fold_input& in) : outer(std::exchange(folding, &in)) {}
+  ~folding_scope() { folding = outer; }
   detail::fold_input* outer;
 };
 
@@ -388,7 +400,10 @@ void array_operation::fold() {
   detail::fold_input in{part_ ? *part_->info() : unknown, part_ ? part_->positions() : none, part_ ? answers_ : nothing, {}, {}};
   try {
     if (task == nullptr)
-      throw unknown_task{make_error_info(error_kind::unknown_task, "process " + std::to_string(runtime_.id()) + " doesn't have what combines the answers of an array's elements: it runs another program", runtime_.id())};
+      throw unknown_task{make_error_info(error_kind::unknown_task,
+                                         "process " + std::to_string(runtime_.id())
+                                           + " doesn't have what combines the answers of an array's elements: it runs another program",
+                                         runtime_.id())};
     if (ask_ == array_ask::reduce)
       for (std::size_t i = 0; i < below_.size(); ++i)
         (i < before_ ? in.before : in.behind).push_back(below_[i]->content(&runtime_.hub()));
@@ -463,7 +478,8 @@ std::vector<collected_part> collected_parts(const array_info& info, reference_an
   std::sort(hosts.begin(), hosts.end());
   std::sort(came.begin(), came.end());
   if (came != hosts)
-    throw_not_decodable("what the elements of an array answered", "there are parts of " + std::to_string(came.size()) + " processes, but not one of each that has elements");
+    throw_not_decodable("what the elements of an array answered",
+                        "there are parts of " + std::to_string(came.size()) + " processes, but not one of each that has elements");
   return out;
 }
 
@@ -519,8 +535,8 @@ void check_hosts(runtime& rt, const array_info& info) {
 
 } // namespace
 
-void begin_array_operation(const array_info& info, array_ask ask, const call_options* options, std::shared_ptr<future_state> waiting, std::uint64_t fold,
-                           const std::function<void(writer&)>& write_fold, const caf::message& message) {
+void begin_array_operation(const array_info& info, array_ask ask, const call_options* options, std::shared_ptr<future_state> waiting,
+                           std::uint64_t fold, const std::function<void(writer&)>& write_fold, const caf::message& message) {
   auto& rt = runtime::get();
   check_hosts(rt, info);
   array_operation::request r;
@@ -556,8 +572,10 @@ void begin_array_operation(const array_info& info, array_ask ask, const call_opt
 void check_may_wait_for(std::uint64_t array, const char* what) {
   waiter::check_may_block();
   if (const auto id = scheduler::running_actor(); element_id::is(id) && element_id::of(id).array == array)
-    throw would_block{make_error_info(error_kind::would_block, std::string{what} + " of array " + std::to_string(array)
-                                                                 + " in the constructor or a handler of one of its elements would wait for itself: use .then(…), or ask from a task")};
+    throw would_block{make_error_info(
+      error_kind::would_block,
+      std::string{what} + " of array " + std::to_string(array)
+        + " in the constructor or a handler of one of its elements would wait for itself: use .then(…), or ask from a task")};
 }
 
 } // namespace detail

@@ -53,10 +53,10 @@ public:
     std::uint64_t array = 0;
     array_ask ask = array_ask::tell;
     bool hosts = false; // its receiver has elements
-    bool flat = false;  // its receiver, who sent it, asks all others itself
+    bool flat = false; // its receiver, who sent it, asks all others itself
     std::uint64_t fold = 0;
-    std::uint32_t before = 0;        // how many of the others come before the receiver in the array's order
-    std::vector<proc_id> others;     // whom it is to be handed on to
+    std::uint32_t before = 0; // how many of the others come before the receiver in the array's order
+    std::vector<proc_id> others; // whom it is to be handed on to
     std::span<const std::byte> rest; // what folds the answers, and the message
 
     /// Of a frame from one process to another, whose payload must outlive what is returned. Throws codec_error.
@@ -70,16 +70,10 @@ public:
   array_operation(caf::actor_config& cfg, runtime& rt, proc_id from, const request& r, std::vector<held_reference_ptr> references);
 
   /// Whose elements it is for.
-  std::uint64_t array() const {
-    return array_;
-  }
-  proc_id asked_by() const {
-    return from_;
-  }
+  std::uint64_t array() const { return array_; }
+  proc_id asked_by() const { return from_; }
   /// The number of the question that it answers, of who asked.
-  std::uint64_t question() const {
-    return question_;
-  }
+  std::uint64_t question() const { return question_; }
 
   /// An element has ended: if it hasn't answered, it won't.
   void element_ended(std::size_t own, const caf::error& reason);
@@ -93,9 +87,7 @@ public:
   // caf::abstract_actor
   using caf::abstract_actor::enqueue;
   void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override;
-  const char* name() const override {
-    return "troupe.array_operation";
-  }
+  const char* name() const override { return "troupe.array_operation"; }
 
 private:
   using pointer = caf::intrusive_ptr<caf::actor_control_block>;
@@ -104,7 +96,8 @@ private:
 
   pointer self();
   void run(const std::shared_ptr<arrived>& what);
-  void hand_on(std::span<const proc_id> to, const arrived& what, std::shared_ptr<answer_state> waiting, const std::shared_ptr<detail::future_state>& unless);
+  void hand_on(std::span<const proc_id> to, const arrived& what, std::shared_ptr<answer_state> waiting,
+               const std::shared_ptr<detail::future_state>& unless);
   void deliver(const arrived& what);
   void deliver(const caf::message& message, const std::shared_ptr<credit>& paid);
   caf::message decode(const arrived& what) const;
@@ -130,7 +123,7 @@ private:
   std::vector<std::vector<proc_id>> branches_;
   std::size_t before_ = 0; // how many branches come before the elements here
   std::vector<std::shared_ptr<answer_state>> below_; // of the branches; written before it is known to others
-  std::atomic<std::size_t> left_{0};                 // branches, and the elements here, that aren't done
+  std::atomic<std::size_t> left_{0}; // branches, and the elements here, that aren't done
   std::atomic<bool> over_{false};
   std::mutex mutex_;
   std::size_t waiting_ = 0; // elements here that haven't answered
@@ -156,8 +149,8 @@ struct fold_input {
 [[noreturn]] void throw_answer_mismatch(const fold_input& in, std::size_t own, const std::string& expected);
 
 /// Begins an operation on all elements; `waiting`, null for none, gets the answer or the error. `write_fold` writes what the function of number `fold` folds with. Throws process_exited, not_connected, not_serializable, usage_error.
-void begin_array_operation(const array_info& info, array_ask ask, const call_options* options, std::shared_ptr<future_state> waiting, std::uint64_t fold,
-                           const std::function<void(writer&)>& write_fold, const caf::message& message);
+void begin_array_operation(const array_info& info, array_ask ask, const call_options* options, std::shared_ptr<future_state> waiting,
+                           std::uint64_t fold, const std::function<void(writer&)>& write_fold, const caf::message& message);
 
 /// Throws usage_error where blocking isn't allowed, and would_block in a handler of one of the array's elements: it would wait for itself.
 void check_may_wait_for(std::uint64_t array, const char* what);
@@ -165,13 +158,10 @@ void check_may_wait_for(std::uint64_t array, const char* what);
 /// Of a step's future.
 class step_state final : public typed_future_state<void> {
 public:
-  explicit step_state(std::uint64_t array) : array_(array) {
-  }
+  explicit step_state(std::uint64_t array) : array_(array) {}
 
 private:
-  void about_to_wait() override {
-    check_may_wait_for(array_, "to wait for a step");
-  }
+  void about_to_wait() override { check_may_wait_for(array_, "to wait for a step"); }
 
   const std::uint64_t array_;
 };

@@ -15,8 +15,7 @@ namespace troupe {
 // What elements run on while they begin: not in the queue behind everything else but here and now, so that all have begun when the array is there.
 class array_part::birth_unit final : public caf::execution_unit {
 public:
-  explicit birth_unit(caf::actor_system& system) : caf::execution_unit(&system) {
-  }
+  explicit birth_unit(caf::actor_system& system) : caf::execution_unit(&system) {}
 
   void exec_later(caf::resumable* what) override {
     if (what == newborn_)
@@ -47,9 +46,7 @@ namespace {
 
 // To set what an actor does with an exception, and to set it back, which CAF has no way for: the member is for derived classes.
 struct exception_handling : caf::scheduled_actor {
-  static exception_handler& of(caf::scheduled_actor& x) {
-    return x.*(&exception_handling::exception_handler_);
-  }
+  static exception_handler& of(caf::scheduled_actor& x) { return x.*(&exception_handling::exception_handler_); }
 };
 
 struct keep_exception {
@@ -69,18 +66,18 @@ std::vector<proc_id> sorted(std::vector<proc_id> ids) {
 } // namespace
 
 array_part::array_part(std::shared_ptr<const array_info> info, runtime& rt, proc_id creator)
-  : info_(std::move(info)), positions_(info_->layout.positions_on(rt.id())), runtime_(rt), hosts_(sorted(info_->layout.hosts())), creator_(creator), elements_(positions_.count()) {
-}
+  : info_(std::move(info)),
+    positions_(info_->layout.positions_on(rt.id())),
+    runtime_(rt),
+    hosts_(sorted(info_->layout.hosts())),
+    creator_(creator),
+    elements_(positions_.count()) {}
 
 array_part::~array_part() = default;
 
-bool array_part::has_host(proc_id id) const {
-  return std::binary_search(hosts_.begin(), hosts_.end(), id);
-}
+bool array_part::has_host(proc_id id) const { return std::binary_search(hosts_.begin(), hosts_.end(), id); }
 
-void array_part::throw_ended() const {
-  throw usage_error{info_->to_text() + " was ended while it was made"};
-}
+void array_part::throw_ended() const { throw usage_error{info_->to_text() + " was ended while it was made"}; }
 
 void array_part::make_all(const element_maker& make_one) {
   birth_unit unit{runtime_.system()};

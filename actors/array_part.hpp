@@ -44,22 +44,14 @@ public:
   array_part(std::shared_ptr<const array_info> info, runtime& rt, proc_id creator);
   ~array_part();
 
-  const std::shared_ptr<const array_info>& info() const {
-    return info_;
-  }
-  const array_positions& positions() const {
-    return positions_;
-  }
+  const std::shared_ptr<const array_info>& info() const { return info_; }
+  const array_positions& positions() const { return positions_; }
 
   bool has_host(proc_id id) const;
 
   /// Who makes the array; 0: it has been made, or its end is everybody's.
-  proc_id creator() const {
-    return creator_;
-  }
-  void commit() {
-    creator_ = 0;
-  }
+  proc_id creator() const { return creator_; }
+  void commit() { creator_ = 0; }
 
   /// Makes all elements, and has them begin, in the calling thread. Throws what the first one throws that fails, with its position as the error's item, and makes no others then; usage_error when the array ends meanwhile.
   void make_all(const element_maker& make);

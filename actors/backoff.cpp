@@ -52,12 +52,9 @@ exponential_backoff::iterator::iterator(const exponential_backoff& of)
     max_(of.max.count()),
     factor_(of.factor),
     jitter_(of.jitter),
-    random_(fresh_seed()) {
-}
+    random_(fresh_seed()) {}
 
-std::chrono::nanoseconds exponential_backoff::iterator::operator*() const {
-  return detail::checked_delay(seconds{next_});
-}
+std::chrono::nanoseconds exponential_backoff::iterator::operator*() const { return detail::checked_delay(seconds{next_}); }
 
 exponential_backoff::iterator& exponential_backoff::iterator::operator++() {
   --left_;
@@ -77,8 +74,6 @@ exponential_backoff::iterator exponential_backoff::begin() const {
   return iterator{*this};
 }
 
-delay_sequence::delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays) {
-  assign(std::vector(delays));
-}
+delay_sequence::delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays) { assign(std::vector(delays)); }
 
 } // namespace troupe

@@ -46,9 +46,7 @@ struct exponential_backoff {
       return before;
     }
     /// Of the same walk, or of a walk and its end.
-    friend bool operator==(const iterator& a, const iterator& b) {
-      return a.left_ == b.left_;
-    }
+    friend bool operator==(const iterator& a, const iterator& b) { return a.left_ == b.left_; }
 
   private:
     friend exponential_backoff;
@@ -64,9 +62,7 @@ struct exponential_backoff {
 
   /// Throws usage_error if a member is negative or not a number.
   iterator begin() const;
-  iterator end() const {
-    return {};
-  }
+  iterator end() const { return {}; }
 };
 
 namespace detail {
@@ -121,9 +117,7 @@ public:
   delay_sequence(std::initializer_list<std::chrono::nanoseconds> delays);
 
   /// Starts from the first delay. Throws what the range's begin() throws.
-  walk_function walk() const {
-    return start_();
-  }
+  walk_function walk() const { return start_(); }
 
 private:
   template <class R>

@@ -22,18 +22,14 @@ template <class F>
 struct call_form {
   using function = F;
   static constexpr std::uint8_t flags = 0;
-  static const F& get(const F& f) {
-    return f;
-  }
+  static const F& get(const F& f) { return f; }
 };
 
 template <class F>
 struct call_form<direct_t<F>> {
   using function = F;
   static constexpr std::uint8_t flags = call_direct;
-  static const F& get(const direct_t<F>& f) {
-    return f.f;
-  }
+  static const F& get(const direct_t<F>& f) { return f.f; }
 };
 
 struct call_manner {
@@ -49,11 +45,10 @@ class function_store;
 
 /// Where a call goes, for good.
 struct call_place {
-  explicit call_place(proc_id where) : id(where) {
-  }
-  call_place(proc_id where, std::unique_ptr<until_ready> until_over, std::chrono::steady_clock::time_point begin, std::shared_ptr<function_store> kept)
-    : id(where), turn(std::move(until_over)), since(begin), functions(std::move(kept)) {
-  }
+  explicit call_place(proc_id where) : id(where) {}
+  call_place(proc_id where, std::unique_ptr<until_ready> until_over, std::chrono::steady_clock::time_point begin,
+             std::shared_ptr<function_store> kept)
+    : id(where), turn(std::move(until_over)), since(begin), functions(std::move(kept)) {}
 
   proc_id id;
   /// Of a member of a pool, until the call has ended.
@@ -75,9 +70,7 @@ auto begin_call(call_place to, const call_manner& m, const F& f, Args&&... args)
   const bool waits_for_result = (m.flags & call_no_reply) == 0;
   const auto flags = m.flags | how::flags | (m.options != nullptr || (waits_for_result && !now) ? call_stoppable : 0);
   outgoing_call call{to.id, task::id(), static_cast<std::uint8_t>(flags), &task::label, m.options, to.since};
-  call.encode([&](writer& out) {
-    task::write_call(out, m.lent, how::get(f), std::forward<Args>(args)...);
-  });
+  call.encode([&](writer& out) { task::write_call(out, m.lent, how::get(f), std::forward<Args>(args)...); });
   if (waits_for_result) {
     auto state = std::make_shared<typed_future_state<result>>();
     if (to.turn)

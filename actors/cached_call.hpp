@@ -26,7 +26,8 @@ struct kept_callable {
       return std::invoke(*f, std::forward<Args>(args)...);
     } else {
       static_assert(std::is_copy_constructible_v<F>, "a caching pool's function must be callable as const, or copyable");
-      static_assert(!std::is_reference_v<std::invoke_result_t<F&, Args...>>, "a function that changes itself is copied for each call: it can't return a reference");
+      static_assert(!std::is_reference_v<std::invoke_result_t<F&, Args...>>,
+                    "a function that changes itself is copied for each call: it can't return a reference");
       F own{*f};
       return std::invoke(own, std::forward<Args>(args)...);
     }
@@ -41,12 +42,8 @@ template <class F>
 struct callable_label<kept_callable<F>> : callable_label<F> {};
 template <class F>
 struct callable<kept_callable<F>> {
-  static void write(writer& out, const kept_callable<F>& x) {
-    x.sent->write(out, x.to);
-  }
-  static kept_callable<F> read(reader& in) {
-    return {nullptr, 0, read_sent_function<F>(in)};
-  }
+  static void write(writer& out, const kept_callable<F>& x) { x.sent->write(out, x.to); }
+  static kept_callable<F> read(reader& in) { return {nullptr, 0, read_sent_function<F>(in)}; }
 };
 
 } // namespace troupe::detail

@@ -10,17 +10,11 @@ namespace {
 
 } // namespace
 
-void caching_pool::remember() {
-  attach(std::make_shared<detail::function_store>());
-}
+void caching_pool::remember() { attach(std::make_shared<detail::function_store>()); }
 
-void codec<caching_pool>::write(writer&, const caching_pool&) {
-  refuse();
-}
+void codec<caching_pool>::write(writer&, const caching_pool&) { refuse(); }
 
-void codec<caching_pool>::read(reader&, caching_pool&) {
-  refuse();
-}
+void codec<caching_pool>::read(reader&, caching_pool&) { refuse(); }
 
 std::size_t caching_pool::cached() const {
   const auto store = detail::function_store_of(*this);

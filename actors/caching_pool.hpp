@@ -21,9 +21,7 @@ public:
   caching_pool() = default;
 
   /// As worker_pool's.
-  caching_pool(cluster& c, std::initializer_list<proc_id> ids, int slots = 1) : worker_pool(c, ids, slots) {
-    remember();
-  }
+  caching_pool(cluster& c, std::initializer_list<proc_id> ids, int slots = 1) : worker_pool(c, ids, slots) { remember(); }
   template <detail::range_of_ids R>
   caching_pool(cluster& c, R&& ids, int slots = 1) : worker_pool(c, std::forward<R>(ids), slots) {
     remember();

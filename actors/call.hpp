@@ -37,9 +37,7 @@ public:
   outgoing_call(proc_id to, std::uint64_t task, std::uint8_t flags, std::string (*label)(), const call_options* options = nullptr,
                 std::optional<std::chrono::steady_clock::time_point> since = std::nullopt);
   /// The id of a call whose result is kept.
-  const ref_id& id() const {
-    return id_;
-  }
+  const ref_id& id() const { return id_; }
   ~outgoing_call();
   outgoing_call(const outgoing_call&) = delete;
   outgoing_call& operator=(const outgoing_call&) = delete;

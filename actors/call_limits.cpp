@@ -40,8 +40,7 @@ void give_up(const called& call, const error_info& why) {
 class watched_call {
 public:
   watched_call(std::shared_ptr<alarms> timers, std::shared_ptr<cancel_state> token)
-    : timers_(std::move(timers)), token_(std::move(token)) {
-  }
+    : timers_(std::move(timers)), token_(std::move(token)) {}
   ~watched_call() {
     timers_->clear(alarm_);
     if (token_)
@@ -50,7 +49,8 @@ public:
   watched_call(const watched_call&) = delete;
   watched_call& operator=(const watched_call&) = delete;
 
-  void begin(std::optional<std::chrono::steady_clock::time_point> moment, std::chrono::steady_clock::duration deadline, const called& call) {
+  void begin(std::optional<std::chrono::steady_clock::time_point> moment, std::chrono::steady_clock::duration deadline,
+             const called& call) {
     if (moment)
       alarm_ = timers_->set(*moment, [call, deadline] { give_up(call, deadline_error(call, deadline)); });
     if (token_)
@@ -71,9 +71,7 @@ std::string called::to_text() const {
          + (to == master_id ? " on the master" : " on worker " + std::to_string(to));
 }
 
-error_info cancelled_error(const called& call) {
-  return error_of(error_kind::cancelled, call, " was cancelled by its caller");
-}
+error_info cancelled_error(const called& call) { return error_of(error_kind::cancelled, call, " was cancelled by its caller"); }
 
 call_limits::call_limits(const call_options& options, std::chrono::steady_clock::time_point since) {
   if (options.deadline) {

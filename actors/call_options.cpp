@@ -44,7 +44,6 @@ std::size_t cancel_state::size() const {
 
 namespace troupe {
 
-cancel_token::cancel_token() : state_(std::make_shared<detail::cancel_state>()) {
-}
+cancel_token::cancel_token() : state_(std::make_shared<detail::cancel_state>()) {}
 
 } // namespace troupe

@@ -43,19 +43,13 @@ public:
   cancel_token();
 
   /// For good; the second time nothing happens. Doesn't block.
-  void cancel() const {
-    state_->cancel();
-  }
+  void cancel() const { state_->cancel(); }
 
   /// Whether it has been cancelled.
-  bool cancelled() const {
-    return state_->ready();
-  }
+  bool cancelled() const { return state_->ready(); }
 
   /// Internal: is ready once it has been cancelled.
-  const std::shared_ptr<detail::cancel_state>& state() const {
-    return state_;
-  }
+  const std::shared_ptr<detail::cancel_state>& state() const { return state_; }
 
 private:
   std::shared_ptr<detail::cancel_state> state_;

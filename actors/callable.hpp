@@ -36,15 +36,13 @@ struct with_t {
 
   template <class... Args>
   decltype(auto) operator()(Args&&... args) {
-    return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); },
-                      values);
+    return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); }, values);
   }
 
   template <class... Args>
     requires std::is_invocable_v<const F&, const Vs&..., Args...>
   decltype(auto) operator()(Args&&... args) const {
-    return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); },
-                      values);
+    return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); }, values);
   }
 };
 
@@ -174,8 +172,7 @@ struct parameters_of<fn_t<F>, Args...> : function_parameters<std::decay_t<declty
 template <class F, class... Args>
 struct parameters_of<bytes_t<F>, Args...> : parameters_of<F, Args...> {};
 template <class F, class... Vs, class... Args>
-struct parameters_of<with_t<F, Vs...>, Args...>
-  : drop_front<typename parameters_of<F, Vs..., Args...>::type, sizeof...(Vs)> {};
+struct parameters_of<with_t<F, Vs...>, Args...> : drop_front<typename parameters_of<F, Vs..., Args...>::type, sizeof...(Vs)> {};
 
 // -- arguments ----------------------------------------------------------------------------------------------------------
 
@@ -199,9 +196,7 @@ template <class P>
 struct argument<P> {
   using span = std::remove_cvref_t<P>;
   using held = std::vector<std::remove_cv_t<typename span::element_type>>;
-  static span pass(held& x) {
-    return span{x};
-  }
+  static span pass(held& x) { return span{x}; }
 };
 
 template <class P>
@@ -323,11 +318,8 @@ struct callable {
 
 template <auto F>
 struct callable<fn_t<F>> {
-  static void write(writer&, const fn_t<F>&) {
-  }
-  static fn_t<F> read(reader&) {
-    return {};
-  }
+  static void write(writer&, const fn_t<F>&) {}
+  static fn_t<F> read(reader&) { return {}; }
 };
 
 template <class F>

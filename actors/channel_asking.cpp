@@ -73,8 +73,6 @@ bool channel_question::done() {
   return in.get<std::uint64_t>() != 0;
 }
 
-void throw_empty_channel() {
-  throw usage_error{"an empty channel: it was moved from, or never made by remote_channel<T>::on"};
-}
+void throw_empty_channel() { throw usage_error{"an empty channel: it was moved from, or never made by remote_channel<T>::on"}; }
 
 } // namespace troupe::detail

@@ -19,9 +19,7 @@ struct channel_link {
   held_reference_ptr held;
   std::uint64_t type = 0;
 
-  const ref_id& id() const {
-    return held->id();
-  }
+  const ref_id& id() const { return held->id(); }
 
   /// Sends a question. Doesn't block. Returns its number.
   std::uint64_t ask(ask_op op, std::uint8_t flags, const std::shared_ptr<future_state>& waiting, bool now,
@@ -38,11 +36,13 @@ struct channel_link {
 };
 
 /// Blocks until it is ready. Throws what `options` say, what the wait throws, and nothing that the state holds. `what` was asked of what `about` names.
-void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what, const char* kind = "channel");
+void wait_within(const std::shared_ptr<future_state>& state, const call_options& options, const ref_id& about, const char* what,
+                 const char* kind = "channel");
 
 /// The same; gives up what is waited for if the wait ends by an exception.
 template <class State>
-void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& options, const ref_id& about, const char* what, const char* kind = "channel") {
+void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& options, const ref_id& about, const char* what,
+                     const char* kind = "channel") {
   try {
     wait_within(state, options, about, what, kind);
   } catch (...) {
@@ -54,28 +54,21 @@ void wait_or_give_up(const std::shared_ptr<State>& state, const call_options& op
 /// What waits for a channel's answer.
 class channel_question : public future_state {
 public:
-  explicit channel_question(channel_link channel) : channel_(std::move(channel)) {
-  }
+  explicit channel_question(channel_link channel) : channel_(std::move(channel)) {}
 
   void send(ask_op op, std::uint8_t flags, const std::function<void(writer&)>& arguments) {
     number_ = channel_.ask(op, flags, shared_from_this(), true, arguments);
   }
 
-  void give_up() {
-    abandon(*channel_.home, channel_.id(), number_);
-  }
+  void give_up() { abandon(*channel_.home, channel_.id(), number_); }
 
-  std::uint64_t number() const {
-    return number_;
-  }
+  std::uint64_t number() const { return number_; }
 
   /// Whether what was to be done at once was. Needs `here`.
   bool done();
 
 protected:
-  const channel_link& channel() const {
-    return channel_;
-  }
+  const channel_link& channel() const { return channel_; }
 
 private:
   const channel_link channel_;
@@ -88,21 +81,19 @@ class taking final : public typed_future_state<T> {
 public:
   /// `keys`: what stands in front of the values that go back.
   taking(channel_link channel, std::uint8_t flags, std::function<void(writer&)> keys)
-    : channel_(std::move(channel)), flags_(flags), keys_(std::move(keys)) {
-  }
+    : channel_(std::move(channel)), flags_(flags), keys_(std::move(keys)) {}
 
   void send(ask_op op, bool now) {
     takes_ = op == ask_op::take;
     number_ = channel_.ask(op, flags_, this->shared_from_this(), now, keys_);
   }
 
-  void give_up() {
-    this->abandon(*channel_.home, channel_.id(), number_);
-  }
+  void give_up() { this->abandon(*channel_.home, channel_.id(), number_); }
 
   void cancel() override {
     this->abandon(*channel_.home, channel_.id(), number_, true);
-    this->set_error(make_error_info(error_kind::cancelled, "taking a value of channel " + to_string(channel_.id()) + " was cancelled", channel_.id().where));
+    this->set_error(make_error_info(error_kind::cancelled, "taking a value of channel " + to_string(channel_.id()) + " was cancelled",
+                                    channel_.id().where));
   }
 
 protected:
@@ -144,12 +135,9 @@ private:
 /// The same for several values, which may be leased.
 class taking_many final : public channel_question {
 public:
-  taking_many(channel_link channel, ask_op op) : channel_question(std::move(channel)), op_(op) {
-  }
+  taking_many(channel_link channel, ask_op op) : channel_question(std::move(channel)), op_(op) {}
 
-  void send(const std::function<void(writer&)>& arguments) {
-    channel_question::send(op_, 0, arguments);
-  }
+  void send(const std::function<void(writer&)>& arguments) { channel_question::send(op_, 0, arguments); }
 
   /// Needs `here`.
   template <class T, class Out>

@@ -18,7 +18,8 @@ std::shared_ptr<taking_many> channel_reading::next() {
     if (took * 2 <= span && size_ == wanted_)
       wanted_ = std::min(most, wanted_ * 2);
     else if (took > span)
-      wanted_ = std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(size_) * (span / std::chrono::duration<double>{took})));
+      wanted_ =
+        std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(size_) * (span / std::chrono::duration<double>{took})));
     settle(true);
     lease_ = 0;
   }
@@ -36,9 +37,7 @@ std::shared_ptr<taking_many> channel_reading::next() {
   return waiting;
 }
 
-void channel_reading::came(std::size_t n) {
-  size_ = n;
-}
+void channel_reading::came(std::size_t n) { size_ = n; }
 
 void channel_reading::used() {
   // producers needn't wait until all is used

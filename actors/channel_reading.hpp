@@ -16,8 +16,7 @@ namespace troupe::detail {
 /// Reads a channel ahead: values come in leases, of which it says what it has used. Not thread-safe.
 class channel_reading {
 public:
-  explicit channel_reading(channel_link channel) : channel_(std::move(channel)) {
-  }
+  explicit channel_reading(channel_link channel) : channel_(std::move(channel)) {}
   /// What hasn't been used goes back.
   ~channel_reading();
   channel_reading(const channel_reading&) = delete;
@@ -60,34 +59,25 @@ public:
 
   channel_iterator() = default;
 
-  explicit channel_iterator(channel_link channel) : state_(std::make_shared<state>(std::move(channel))) {
-    state_->advance();
-  }
+  explicit channel_iterator(channel_link channel) : state_(std::make_shared<state>(std::move(channel))) { state_->advance(); }
 
   const T& operator*() const {
     state_->seen = true;
     return state_->values.front();
   }
-  const T* operator->() const {
-    return &**this;
-  }
+  const T* operator->() const { return &**this; }
   channel_iterator& operator++() {
     state_->use();
     state_->advance();
     return *this;
   }
-  void operator++(int) {
-    ++*this;
-  }
+  void operator++(int) { ++*this; }
 
-  friend bool operator==(const channel_iterator& i, std::default_sentinel_t) {
-    return !i.state_ || i.state_->values.empty();
-  }
+  friend bool operator==(const channel_iterator& i, std::default_sentinel_t) { return !i.state_ || i.state_->values.empty(); }
 
 private:
   struct state {
-    explicit state(channel_link channel) : reading(std::move(channel)) {
-    }
+    explicit state(channel_link channel) : reading(std::move(channel)) {}
     ~state() {
       if (seen) // a loop that ends at a value has taken it
         use();

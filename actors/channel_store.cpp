@@ -6,8 +6,7 @@
 
 namespace troupe::detail {
 
-store_runner::store_runner(const ref_id& id) : id_(id) {
-}
+store_runner::store_runner(const ref_id& id) : id_(id) {}
 
 store_runner::~store_runner() = default;
 
@@ -28,9 +27,7 @@ void owned_store::ask(reference_question& q, reference_work& out) {
   out.jobs.push_back([runner = runner_, s = std::make_shared<store_question>(std::move(s))] { runner->submit(std::move(*s)); });
 }
 
-bool owned_store::withdraw(proc_id from, std::uint64_t number, reference_work&) {
-  return runner_->withdraw(from, number);
-}
+bool owned_store::withdraw(proc_id from, std::uint64_t number, reference_work&) { return runner_->withdraw(from, number); }
 
 void owned_store::forget(proc_id gone, const error_info& why, reference_work&) {
   runner_->forget(gone);
@@ -48,7 +45,8 @@ void add_store(std::shared_ptr<store_runner> runner, const ref_id& id, proc_id m
 
 void throw_other_keys(const ref_id& id, std::uint64_t wanted, std::uint64_t came) {
   throw_error(make_error_info(error_kind::type_mismatch,
-                              "the store of channel " + to_string(id) + " looks at keys " + type_tag_name(wanted) + ", and was asked with " + type_tag_name(came),
+                              "the store of channel " + to_string(id) + " looks at keys " + type_tag_name(wanted) + ", and was asked with "
+                                + type_tag_name(came),
                               id.where));
 }
 

@@ -62,13 +62,9 @@ protected:
   virtual std::size_t size() = 0;
   virtual void drop() = 0;
   /// Names it in errors.
-  virtual std::string name() const {
-    return "the store of channel " + to_string(id_);
-  }
+  virtual std::string name() const { return "the store of channel " + to_string(id_); }
 
-  const ref_id& id() const {
-    return id_;
-  }
+  const ref_id& id() const { return id_; }
 
 private:
   struct slot {
@@ -92,10 +88,10 @@ private:
   const ref_id id_;
   std::mutex mutex_;
   std::deque<store_question> arrived_;
-  std::deque<slot> waiting_;        // what can't be done now; while a turn is running, only that takes slots out
+  std::deque<slot> waiting_; // what can't be done now; while a turn is running, only that takes slots out
   std::optional<std::size_t> busy_; // the slot that is being tried
   bool busy_withdrawn_ = false;
-  proc_id busy_gone_ = 0;   // its asker, if that is gone
+  proc_id busy_gone_ = 0; // its asker, if that is gone
   bool look_again_ = false; // all who wait are to be tried
   std::vector<lease> leases_;
   std::optional<error_info> closed_;
@@ -106,8 +102,7 @@ private:
 /// The part of it that its owner knows.
 class owned_store final : public owned_reference {
 public:
-  owned_store(const ref_id& id, std::shared_ptr<store_runner> runner) : owned_reference(id), runner_(std::move(runner)) {
-  }
+  owned_store(const ref_id& id, std::shared_ptr<store_runner> runner) : owned_reference(id), runner_(std::move(runner)) {}
 
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
@@ -128,12 +123,9 @@ class typed_store_runner final : public store_runner {
 public:
   using store = abstract_channel<T, Keys...>;
 
-  typed_store_runner(const ref_id& id, std::shared_ptr<store> s) : store_runner(id), store_(std::move(s)) {
-  }
+  typed_store_runner(const ref_id& id, std::shared_ptr<store> s) : store_runner(id), store_(std::move(s)) {}
 
-  std::uint64_t type() const override {
-    return type_tag<remote_channel<T>>();
-  }
+  std::uint64_t type() const override { return type_tag<remote_channel<T>>(); }
 
 protected:
   bool attempt(store_question& s, reference_answer& out) override {
@@ -196,13 +188,9 @@ protected:
     }
   }
 
-  std::size_t size() override {
-    return store_->size();
-  }
+  std::size_t size() override { return store_->size(); }
 
-  void drop() override {
-    store_ = nullptr;
-  }
+  void drop() override { store_ = nullptr; }
 
 private:
   static kept_value keep(const T& x) {
@@ -226,7 +214,10 @@ std::shared_ptr<store_runner> run_store(const ref_id& id, std::shared_ptr<abstra
 template <class S>
 auto store_pointer(S&& made) {
   using plain = std::remove_cvref_t<S>;
-  if constexpr (requires { *made; typename plain::element_type; }) {
+  if constexpr (requires {
+                  *made;
+                  typename plain::element_type;
+                }) {
     auto* p = made.get();
     using element = typename plain::element_type;
     if (p == nullptr)

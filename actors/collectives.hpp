@@ -62,9 +62,7 @@ public:
   }
 
   /// The results, in the order of the calls; after `wait`.
-  std::vector<future<R>>& calls() {
-    return calls_;
-  }
+  std::vector<future<R>>& calls() { return calls_; }
 
 private:
   std::vector<future<R>> calls_;
@@ -141,12 +139,8 @@ struct callable_label<broadcast_segment<F, V>> : callable_label<F> {};
 
 template <class F, class V>
 struct callable<broadcast_segment<F, V>> {
-  static void write(writer& out, const broadcast_segment<F, V>& x) {
-    callable<F>::write(out, x.f);
-  }
-  static broadcast_segment<F, V> read(reader& in) {
-    return {callable<F>::read(in)};
-  }
+  static void write(writer& out, const broadcast_segment<F, V>& x) { callable<F>::write(out, x.f); }
+  static broadcast_segment<F, V> read(reader& in) { return {callable<F>::read(in)}; }
 };
 
 /// Throws an error that has come up a tree of functions of this name as if its process had been called directly.

@@ -12,9 +12,7 @@ constexpr const char* why_not_to_block = "nothing that runs on the event loop ma
 
 } // namespace
 
-void driving::set_loop(loop* l) {
-  the_loop = l;
-}
+void driving::set_loop(loop* l) { the_loop = l; }
 
 loop* driving::loop_of_driver() {
   const auto l = the_loop.load(std::memory_order_relaxed);
@@ -32,8 +30,7 @@ void driving::look() {
   lease.poll();
 }
 
-driving::driving(patience& p, loop::sitter who) : patience_(p), who_(who), loop_(the_loop) {
-}
+driving::driving(patience& p, loop::sitter who) : patience_(p), who_(who), loop_(the_loop) {}
 
 driving::~driving() {
   if (began_)
@@ -46,9 +43,7 @@ void driving::tell() {
     loop_->ring();
 }
 
-bool driving::over(clock::time_point limit) const {
-  return told_ || (limit != clock::time_point::max() && clock::now() >= limit);
-}
+bool driving::over(clock::time_point limit) const { return told_ || (limit != clock::time_point::max() && clock::now() >= limit); }
 
 // Returns whether there is nothing to wait for any more.
 bool driving::drive(loop::lease& lease, clock::time_point limit) {

@@ -6,8 +6,7 @@
 
 namespace troupe {
 
-element_stub::element_stub(caf::actor_config& cfg) : caf::actor_proxy(cfg) {
-}
+element_stub::element_stub(caf::actor_config& cfg) : caf::actor_proxy(cfg) {}
 
 void element_stub::become(caf::strong_actor_ptr element) {
   std::lock_guard guard{mutex_};

@@ -12,8 +12,7 @@
 
 namespace troupe {
 
-element_tables::element_tables(runtime& rt) : runtime_(rt) {
-}
+element_tables::element_tables(runtime& rt) : runtime_(rt) {}
 
 element_tables::~element_tables() = default;
 

@@ -74,7 +74,7 @@ private:
   mutable std::shared_mutex mutex_; // guards what follows; nothing else is locked while it is held
   std::unordered_map<std::uint64_t, std::shared_ptr<array_part>> parts_;
   std::unordered_set<std::uint64_t> given_up_; // before they were declared
-  mutable std::mutex operations_mutex_;        // guards operations_; the same
+  mutable std::mutex operations_mutex_; // guards operations_; the same
   std::unordered_set<array_operation*> operations_;
   std::atomic<std::uint64_t> last_number_{0};
 };

@@ -23,14 +23,11 @@ std::unique_ptr<std::function<void()>> owned_function(void* data) {
   return std::unique_ptr<std::function<void()>>{static_cast<std::function<void()>*>(data)};
 }
 
-void run_function(void*, void* data) {
-  (*owned_function(data))();
-}
+void run_function(void*, void* data) { (*owned_function(data))(); }
 
 } // namespace
 
-executor::executor(int turns) : turns_(turns < 1 ? 1 : turns), free_turns_(turns_) {
-}
+executor::executor(int turns) : turns_(turns < 1 ? 1 : turns), free_turns_(turns_) {}
 
 executor::~executor() {
   stop([](job) {});
@@ -244,13 +241,9 @@ std::size_t executor::threads() const {
   return threads_.size();
 }
 
-bool executor::in_job() {
-  return this_holder.state_ == holder::state::has_turn;
-}
+bool executor::in_job() { return this_holder.state_ == holder::state::has_turn; }
 
-executor::holder& executor::holder::of_this_thread() {
-  return this_holder;
-}
+executor::holder& executor::holder::of_this_thread() { return this_holder; }
 
 std::uint64_t executor::turn_of(const holder& h) {
   if (h.of_ == nullptr)

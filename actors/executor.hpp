@@ -53,7 +53,8 @@ public:
 
   /// Whether jobs wait for a turn, as of a moment ago. Takes no lock.
   bool backlog() const {
-    return backlog_.load(std::memory_order_relaxed) || batch_next_.load(std::memory_order_relaxed) < batch_end_.load(std::memory_order_relaxed);
+    return backlog_.load(std::memory_order_relaxed)
+           || batch_next_.load(std::memory_order_relaxed) < batch_end_.load(std::memory_order_relaxed);
   }
 
   /// How many threads there are, those that wait in a job included.

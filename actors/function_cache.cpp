@@ -23,7 +23,8 @@ void end_later(function_cache::function last) {
 
 function_cache::function function_cache::checked(const ref_id& id, const entry& e, std::uint64_t type) {
   if (e.type != type)
-    throw codec_error{"function " + to_string(id) + " is used as " + detail::type_tag_name(type) + ", and is " + detail::type_tag_name(e.type)};
+    throw codec_error{"function " + to_string(id) + " is used as " + detail::type_tag_name(type) + ", and is "
+                      + detail::type_tag_name(e.type)};
   return e.f;
 }
 

@@ -44,7 +44,7 @@ private:
   mutable std::mutex mutex_;
   std::unordered_map<ref_id, entry> all_;
   std::deque<ref_id> forgotten_; // the last ones: a call that was given up may still be about to bring one
-  std::set<proc_id> gone_;       // processes that have sent one and are lost, or may still have calls here
+  std::set<proc_id> gone_; // processes that have sent one and are lost, or may still have calls here
 };
 
 } // namespace troupe

@@ -79,9 +79,7 @@ public:
       static_cast<void>(read<T>(in));
   }
 
-  std::uint64_t type() const override {
-    return type_tag<T>();
-  }
+  std::uint64_t type() const override { return type_tag<T>(); }
 
   void encode(writer& out) override {
     std::lock_guard guard{mutex()};
@@ -129,15 +127,11 @@ public:
     throw_if_failed();
     settle();
   }
-  void take() {
-    value();
-  }
+  void take() { value(); }
   bool set() {
     return complete_here([] {});
   }
-  std::uint64_t type() const override {
-    return type_tag<void>();
-  }
+  std::uint64_t type() const override { return type_tag<void>(); }
 };
 
 /// A future's hold on its state. Who sets the state holds it for a moment, too: that is no copy of the future.
@@ -149,8 +143,7 @@ public:
     if (state_)
       state_->share();
   }
-  future_share(const future_share& other) : future_share(other.state_) {
-  }
+  future_share(const future_share& other) : future_share(other.state_) {}
   future_share(future_share&&) noexcept = default;
   future_share& operator=(future_share other) noexcept {
     state_.swap(other.state_);
@@ -168,23 +161,13 @@ public:
     return out;
   }
 
-  explicit operator bool() const noexcept {
-    return state_ != nullptr;
-  }
-  typed_future_state<T>& operator*() const {
-    return *state_;
-  }
-  typed_future_state<T>* operator->() const {
-    return state_.get();
-  }
-  const std::shared_ptr<typed_future_state<T>>& get() const {
-    return state_;
-  }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+  typed_future_state<T>& operator*() const { return *state_; }
+  typed_future_state<T>* operator->() const { return state_.get(); }
+  const std::shared_ptr<typed_future_state<T>>& get() const { return state_; }
 
   /// Whether no other future shares the state.
-  bool is_last() const {
-    return state_->shared_once();
-  }
+  bool is_last() const { return state_->shared_once(); }
 
 private:
   std::shared_ptr<typed_future_state<T>> state_;
@@ -250,13 +233,10 @@ public:
   future() = default;
 
   /// The future of this id, which somebody has told, wherever it lives. Operations throw type_mismatch if it holds no T, usage_error if nobody holds it any more.
-  future(cluster&, const ref_id& id) : future(detail::references_of_process(), id) {
-  }
+  future(cluster&, const ref_id& id) : future(detail::references_of_process(), id) {}
 
   /// An empty one that lives here.
-  static future on(cluster& c) {
-    return on(c, detail::references_of_process()->id());
-  }
+  static future on(cluster& c) { return on(c, detail::references_of_process()->id()); }
 
   /// An empty one that lives on a process, and is made there when it is first used. Throws unknown_process, process_exited.
   static future on(cluster&, proc_id where) {
@@ -269,22 +249,15 @@ public:
   }
 
   /// Internal.
-  explicit future(std::shared_ptr<detail::typed_future_state<T>> state) : state_(std::move(state)) {
-  }
+  explicit future(std::shared_ptr<detail::typed_future_state<T>> state) : state_(std::move(state)) {}
 
-  bool valid() const noexcept {
-    return static_cast<bool>(state_);
-  }
+  bool valid() const noexcept { return static_cast<bool>(state_); }
 
   /// Blocks until there is a result, and it has been brought here; the reference is valid as long as a copy of the future on this process.
-  decltype(auto) fetch() const& {
-    return state().value();
-  }
+  decltype(auto) fetch() const& { return state().value(); }
 
   /// The same by value, for a future that ends with the expression.
-  T fetch() && {
-    return std::move(*this).get();
-  }
+  T fetch() && { return std::move(*this).get(); }
 
   /// Blocks until there is a result, and moves it out if this is the only copy of the future on this process. Leaves the future empty.
   T get() && {
@@ -321,9 +294,7 @@ public:
   }
 
   /// Whether `wait` would return, or throw, at once. Asks the process where the future lives unless that is known here, and blocks for the time of that.
-  bool isready() const {
-    return state().ask_ready();
-  }
+  bool isready() const { return state().ask_ready(); }
 
   /// Sets the value: for all who wait, anywhere, and here, too. Blocks until the process where the future lives has it. Throws already_set if it was set before, or has failed.
   template <class U = T>
@@ -331,8 +302,9 @@ public:
   void put(U&& x) const {
     auto& s = state();
     T value = std::forward<U>(x);
-    s.set_at_owner(ask_op::put, [&](writer& out) { write_elements(out, 1, [&](writer& w, std::size_t) { write(w, value); }); },
-                   [&] { return s.set(std::move(value)); });
+    s.set_at_owner(
+      ask_op::put, [&](writer& out) { write_elements(out, 1, [&](writer& w, std::size_t) { write(w, value); }); },
+      [&] { return s.set(std::move(value)); });
   }
   void put() const
     requires std::is_void_v<T>
@@ -400,14 +372,10 @@ public:
   }
 
   /// Where it lives, who made it, and its number there.
-  ref_id id() const {
-    return state().id();
-  }
+  ref_id id() const { return state().id(); }
 
   /// The CAF actor that stands for it, to monitor or to link to: it ends when nobody holds the future any more, or its process ends. Blocks.
-  caf::actor actor() const {
-    return detail::actor_of(*state().ask(ask_op::actor, true));
-  }
+  caf::actor actor() const { return detail::actor_of(*state().ask(ask_op::actor, true)); }
 
   /// An element of the value, as its operator[] gives it.
   template <class I>
@@ -423,22 +391,16 @@ public:
   }
 
   /// Internal: what its copies share.
-  const std::shared_ptr<detail::typed_future_state<T>>& shared_state() const {
-    return state_.get();
-  }
+  const std::shared_ptr<detail::typed_future_state<T>>& shared_state() const { return state_.get(); }
 
   /// Internal: has f called, on any thread, once value or error are here. It must neither block nor throw.
-  void when_here(std::function<void()> f) const {
-    state().when_here(std::move(f));
-  }
+  void when_here(std::function<void()> f) const { state().when_here(std::move(f)); }
 
   /// Internal: gives `to` what this one gets.
   void follow(const std::shared_ptr<detail::typed_future_state<T>>& to) const {
     auto& s = state();
     s.when_here([source = state_, to] {
-      detail::run_as_job([source, to] {
-        detail::complete_with<T>(to, [&]() -> decltype(auto) { return source->value(); });
-      });
+      detail::run_as_job([source, to] { detail::complete_with<T>(to, [&]() -> decltype(auto) { return source->value(); }); });
     });
   }
 
@@ -451,8 +413,7 @@ public:
 private:
   friend struct codec<future<T>>;
 
-  future(std::shared_ptr<references> home, const ref_id& id) : future(from_hold(home, home->hold(id, references::origin::claimed))) {
-  }
+  future(std::shared_ptr<references> home, const ref_id& id) : future(from_hold(home, home->hold(id, references::origin::claimed))) {}
 
   static future from_hold(const std::shared_ptr<references>& home, const held_reference_ptr& what) {
     auto state = home->share_state(what->id(), [&] {
@@ -626,7 +587,5 @@ auto when_all(const future<Ts>&... xs) {
 
 template <class T>
 struct std::hash<troupe::future<T>> {
-  std::size_t operator()(const troupe::future<T>& x) const {
-    return std::hash<troupe::ref_id>{}(x.id());
-  }
+  std::size_t operator()(const troupe::future<T>& x) const { return std::hash<troupe::ref_id>{}(x.id()); }
 };

@@ -30,9 +30,7 @@ future_state::callbacks future_state::complete(outcome o) {
   return o == outcome::elsewhere ? callbacks{} : std::exchange(callbacks_, {});
 }
 
-void future_state::hold_until_ready(std::unique_ptr<until_ready> what) {
-  until_ready_.store(what.release(), std::memory_order_release);
-}
+void future_state::hold_until_ready(std::unique_ptr<until_ready> what) { until_ready_.store(what.release(), std::memory_order_release); }
 
 void future_state::about_to_be_ready() {
   if (until_ready_.load(std::memory_order_relaxed) != nullptr)
@@ -43,9 +41,7 @@ bool future_state::set_value(frame_view encoded) {
   return set({{encoded.payload, std::move(encoded.owner), std::move(encoded.references)}, std::move(encoded.landed)});
 }
 
-bool future_state::set_kept(kept_value encoded) {
-  return set({std::move(encoded), nullptr});
-}
+bool future_state::set_kept(kept_value encoded) { return set({std::move(encoded), nullptr}); }
 
 bool future_state::set(encoded value) {
   about_to_be_ready();
@@ -306,9 +302,7 @@ void future_state::hand_over(const held_reference_ptr& held) {
   home_->ask(id_.where, *f, nullptr, false);
 }
 
-bool future_state::settled() {
-  return settled_.load(std::memory_order_acquire);
-}
+bool future_state::settled() { return settled_.load(std::memory_order_acquire); }
 
 void future_state::settle() {
   if (!settled_.load(std::memory_order_acquire))
@@ -344,7 +338,8 @@ std::shared_ptr<reference_answer_state> future_state::ask(ask_op op, bool now, c
   return waiting;
 }
 
-std::uint64_t future_state::send(ask_op op, std::shared_ptr<future_state> waiting, bool now, const std::function<void(writer&)>& arguments) {
+std::uint64_t future_state::send(ask_op op, std::shared_ptr<future_state> waiting, bool now,
+                                 const std::function<void(writer&)>& arguments) {
   if (const auto h = held())
     home_->make_known(h);
   borrowed_builder f{home_->actors()};
@@ -362,7 +357,9 @@ bool future_state::ask_ready() {
 }
 
 void future_state::set_at_owner(ask_op op, const std::function<void(writer&)>& value, const std::function<bool()>& set_here) {
-  const auto refuse = [&] { throw_error(make_error_info(error_kind::already_set, "this future has been set already: it is set only once")); };
+  const auto refuse = [&] {
+    throw_error(make_error_info(error_kind::already_set, "this future has been set already: it is set only once"));
+  };
   if (here())
     refuse();
   if (asks_ || counted_or_held()) {
@@ -408,9 +405,7 @@ void reference_answer_state::confirm() {
   throw_if_failed();
 }
 
-std::uint64_t reference_answer_state::number() {
-  return content(nullptr).get<std::uint64_t>();
-}
+std::uint64_t reference_answer_state::number() { return content(nullptr).get<std::uint64_t>(); }
 
 reader reference_answer_state::content(actor_codec* actors) {
   confirm();

@@ -67,14 +67,10 @@ public:
   bool set_elsewhere();
 
   /// Whether there is a value or an error, here or elsewhere. Doesn't block.
-  bool ready() const {
-    return outcome_.load(std::memory_order_acquire) != outcome::none;
-  }
+  bool ready() const { return outcome_.load(std::memory_order_acquire) != outcome::none; }
 
   /// Whether there is one here.
-  bool here() const {
-    return outcome_.load(std::memory_order_acquire) > outcome::elsewhere;
-  }
+  bool here() const { return outcome_.load(std::memory_order_acquire) > outcome::elsewhere; }
 
   /// Blocks until it is ready, or until the limit; tells which. Throws `interrupted`, and usage_error where blocking is not allowed.
   bool wait(std::optional<time_point> limit = std::nullopt);
@@ -92,9 +88,7 @@ public:
   const error_info* failure() const;
 
   /// The call that it waits for, so that it can be cancelled. Before others know the state.
-  void belongs_to(proc_id to, std::uint64_t number, std::string (*label)() = nullptr) {
-    call_ = {to, number, label};
-  }
+  void belongs_to(proc_id to, std::uint64_t number, std::string (*label)() = nullptr) { call_ = {to, number, label}; }
 
   struct call {
     proc_id to = 0;
@@ -103,9 +97,7 @@ public:
     /// Names the function; null if it isn't known.
     std::string (*label)() = nullptr;
   };
-  const call& open_call() const {
-    return call_;
-  }
+  const call& open_call() const { return call_; }
 
   /// Keeps something until it is ready: what would end the wait otherwise. Once.
   void keep_until_ready(std::shared_ptr<void> what);
@@ -114,8 +106,7 @@ public:
   void hold_until_ready(std::unique_ptr<until_ready> what);
 
   /// Reads the beginning of a value, so that the reader may find a landing in it.
-  virtual void seek_landing(reader&) const {
-  }
+  virtual void seek_landing(reader&) const {}
 
   // -- the reference ----------------------------------------------------------------------------------------------------------
 
@@ -156,38 +147,29 @@ public:
   virtual void cancel();
 
   /// Which type it holds, as a number; 0: unknown.
-  virtual std::uint64_t type() const {
-    return 0;
-  }
+  virtual std::uint64_t type() const { return 0; }
 
   /// Appends the value that is here.
-  virtual void encode(writer&) {
-  }
+  virtual void encode(writer&) {}
 
   // -- sharing ------------------------------------------------------------------------------------------------------------------
 
   /// Futures that share it. The last one that goes gives up the process's part in it, and takes back what has been asked.
-  void share() {
-    shares_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void share() { shares_.fetch_add(1, std::memory_order_relaxed); }
   void unshare() {
     if (shares_.fetch_sub(1) == 1 && watchers_.load() == 0)
       dropped();
   }
 
   /// Somebody waits for its end without a future of it: until `unwatch`, it is as if there were one, but one who has the last may move the value out.
-  void watch() {
-    watchers_.fetch_add(1);
-  }
+  void watch() { watchers_.fetch_add(1); }
   void unwatch() {
     if (watchers_.fetch_sub(1) == 1 && shares_.load() == 0)
       dropped();
   }
   /// Unless nobody shares it any more. Needs references' mutex.
   bool share_again();
-  bool shared_once() const {
-    return shares_.load(std::memory_order_acquire) == 1;
-  }
+  bool shared_once() const { return shares_.load(std::memory_order_acquire) == 1; }
 
 protected:
   /// The encoded value, as it has come.
@@ -197,27 +179,21 @@ protected:
   };
 
   /// A value has come that nobody waits for any more.
-  virtual void orphaned(encoded&) {
-  }
+  virtual void orphaned(encoded&) {}
   /// A thread is about to block for it. May throw.
-  virtual void about_to_wait() {
-  }
+  virtual void about_to_wait() {}
   virtual void dropped();
 
   /// As if the value had come: it is here, in another form than encoded. Returns false if there was one before.
   bool complete_here(const std::function<void()>& keep);
 
-  std::mutex& mutex() {
-    return mutex_;
-  }
+  std::mutex& mutex() { return mutex_; }
 
   /// Whether others may know its id.
   bool published();
 
   /// Needs `here` and no error. The bytes stay until they are replaced.
-  encoded& payload() {
-    return value_;
-  }
+  encoded& payload() { return value_; }
 
   /// Takes back the question that this one waits for. A value that comes all the same is given to `orphaned`; so is one that has come and hasn't been looked at, unless it
   /// is to be kept.
@@ -245,8 +221,8 @@ private:
   std::atomic<outcome> outcome_{outcome::none};
   question asked_ = question::none;
   bool abandoned_ = false;
-  bool counted_ = false;    // at the owner, by the call: given up when this ends, unless `held_` takes it over
-  bool asks_ = false;       // its result comes only when it is asked for
+  bool counted_ = false; // at the owner, by the call: given up when this ends, unless `held_` takes it over
+  bool asks_ = false; // its result comes only when it is asked for
   bool registered_ = false; // its id leads to it
   std::atomic<bool> settled_{false};
   std::atomic<int> shares_{0};
@@ -273,9 +249,7 @@ public:
   /// The answer, to be read with the process's codec.
   reader content(actor_codec* actors);
   /// What it refers to.
-  std::span<const held_reference_ptr> references() {
-    return payload().value.references;
-  }
+  std::span<const held_reference_ptr> references() { return payload().value.references; }
 };
 
 /// Ends a call that hasn't been answered: the state gets the error `cancelled`, and the call's process is told. Doesn't block; does nothing if

@@ -30,8 +30,7 @@ void holder_counts::settle(proc_id from, proc_id holder, std::int64_t left, bool
 }
 
 bool holder_counts::forget(proc_id id) {
-  const auto i = std::remove_if(cells_.begin(), cells_.end(),
-                                [id](auto& c) { return c.holder == id || (c.from == id && c.n <= 0); });
+  const auto i = std::remove_if(cells_.begin(), cells_.end(), [id](auto& c) { return c.holder == id || (c.from == id && c.n <= 0); });
   const bool any = i != cells_.end();
   cells_.erase(i, cells_.end());
   return any;

@@ -13,8 +13,7 @@ namespace troupe {
 /// What is known of a call to this process until it has been answered. The frame's buffer is kept while the arguments are needed; of a
 /// call that is in the table of those that may be stopped, it is taken by who stops it before it begins.
 struct runtime::incoming_call : stoppable_calls::entry {
-  incoming_call(runtime* r, const task_control::client& c) : stoppable_calls::entry(c), self(r) {
-  }
+  incoming_call(runtime* r, const task_control::client& c) : stoppable_calls::entry(c), self(r) {}
   ~incoming_call() {
     forget();
     if (counted)

@@ -18,7 +18,8 @@ struct kept_value {
   std::vector<held_reference_ptr> references;
 
   /// What is small is copied: it came in a buffer that it shares with others.
-  static kept_value of(std::span<const std::byte> bytes, const std::shared_ptr<const byte_buffer>& owner, std::vector<held_reference_ptr> references);
+  static kept_value of(std::span<const std::byte> bytes, const std::shared_ptr<const byte_buffer>& owner,
+                       std::vector<held_reference_ptr> references);
 };
 
 /// Appends `n` values, each with its size and the number of its references in front, so that they can be taken apart without being decoded.

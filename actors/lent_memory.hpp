@@ -10,8 +10,7 @@ namespace troupe::detail {
 /// takes it back, for which it may have to wait until a write is done.
 class lent_memory {
 public:
-  explicit lent_memory(proc_id to) : to_(to) {
-  }
+  explicit lent_memory(proc_id to) : to_(to) {}
   ~lent_memory() {
     if (token_ != nullptr)
       take_back();

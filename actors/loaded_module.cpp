@@ -35,9 +35,7 @@ struct module_search {
   std::span<const std::byte> build_id() const { return {id.data(), id_size}; }
 };
 
-std::span<const ElfW(Phdr)> headers(const dl_phdr_info& module) {
-  return {module.dlpi_phdr, module.dlpi_phnum};
-}
+std::span<const ElfW(Phdr)> headers(const dl_phdr_info& module) { return {module.dlpi_phdr, module.dlpi_phnum}; }
 
 bool contains(const dl_phdr_info& module, std::uintptr_t address, std::size_t size = 1) {
   const auto segments = headers(module);
@@ -56,8 +54,7 @@ std::span<const std::byte> build_id_in(std::span<const std::byte> notes, std::si
     const std::size_t content = aligned(sizeof note + note.n_namesz);
     if (content > notes.size() || note.n_descsz > notes.size() - content)
       return {};
-    if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4
-        && std::memcmp(&notes[sizeof note], "GNU", 4) == 0)
+    if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(&notes[sizeof note], "GNU", 4) == 0)
       return notes.subspan(content, note.n_descsz);
     notes = notes.subspan(std::min(notes.size(), content + aligned(note.n_descsz)));
   }
@@ -80,8 +77,7 @@ int visit_module(dl_phdr_info* module, std::size_t, void* data) {
     const std::uintptr_t start = module->dlpi_addr + segment.p_vaddr;
     if (segment.p_type != PT_NOTE || !contains(*module, start, segment.p_memsz))
       continue;
-    const auto id =
-      build_id_in({reinterpret_cast<const std::byte*>(start), segment.p_memsz}, segment.p_align == 8 ? 8 : 4);
+    const auto id = build_id_in({reinterpret_cast<const std::byte*>(start), segment.p_memsz}, segment.p_align == 8 ? 8 : 4);
     if (id.empty() || id.size() > search.id.size())
       continue;
     std::copy(id.begin(), id.end(), search.id.begin());
@@ -145,9 +141,7 @@ public:
   }
 
 private:
-  [[noreturn]] void fail() const {
-    throw std::system_error(errno, std::generic_category(), "can't identify the code in " + path_);
-  }
+  [[noreturn]] void fail() const { throw std::system_error(errno, std::generic_category(), "can't identify the code in " + path_); }
 
   std::string path_;
   int fd_;
@@ -159,8 +153,7 @@ std::uint64_t hash_of_contents(const char* path) {
   static std::map<file_state, std::uint64_t> known;
   const open_file file(path);
   const auto status = file.status();
-  const file_state key{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
-                       status.st_mtim.tv_nsec};
+  const file_state key{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
   const std::lock_guard lock(mutex);
   if (const auto i = known.find(key); i != known.end())
     return i->second;
@@ -212,8 +205,7 @@ std::string identity(const module_search& module) {
 
 code_location locate(const void* code) {
   const auto module = module_of(code);
-  const std::uint64_t id =
-    module.id_size > 0 ? finished(hash(module.build_id(), seed)) : hash_of_contents(module.path.data());
+  const std::uint64_t id = module.id_size > 0 ? finished(hash(module.build_id(), seed)) : hash_of_contents(module.path.data());
   return {.module = id, .offset = reinterpret_cast<std::uintptr_t>(code) - module.bias};
 }
 

@@ -52,8 +52,6 @@ std::shared_ptr<local_closure> take_closure(std::uint64_t number) {
   return out;
 }
 
-proc_id own_id() {
-  return runtime::get().id();
-}
+proc_id own_id() { return runtime::get().id(); }
 
 } // namespace troupe::detail

@@ -28,9 +28,7 @@ proc_id own_id();
 /// What is called as the task: it goes by the name of the closure's function.
 template <class F>
 struct local_task {
-  void operator()(std::uint64_t number) const {
-    take_closure(number)->run();
-  }
+  void operator()(std::uint64_t number) const { take_closure(number)->run(); }
 };
 
 template <class F>
@@ -40,8 +38,7 @@ struct callable_label<local_task<F>> : callable_label<F> {};
 template <class F, class R, bool Bare>
 class local_function final : public local_closure {
 public:
-  local_function(F f, std::shared_ptr<typed_future_state<R>> result) : f_(std::move(f)), result_(std::move(result)) {
-  }
+  local_function(F f, std::shared_ptr<typed_future_state<R>> result) : f_(std::move(f)), result_(std::move(result)) {}
 
   void run() override {
     if constexpr (Bare) {

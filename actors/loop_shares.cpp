@@ -15,9 +15,7 @@ namespace {
 // A worker that has as much to do as this begins its next share without waiting for us.
 constexpr std::size_t ahead = 2;
 
-bool is_limit(const error_info& why) {
-  return why.kind == error_kind::deadline_exceeded || why.kind == error_kind::cancelled;
-}
+bool is_limit(const error_info& why) { return why.kind == error_kind::deadline_exceeded || why.kind == error_kind::cancelled; }
 
 } // namespace
 
@@ -61,9 +59,7 @@ loop_shares::~loop_shares() {
     cancel_call(*s.state);
 }
 
-call_options loop_shares::limits() const {
-  return limits_of(options_, until_);
-}
+call_options loop_shares::limits() const { return limits_of(options_, until_); }
 
 void loop_shares::send_to(std::size_t place, std::uint64_t share, int lost) {
   try {
@@ -117,7 +113,8 @@ void loop_shares::send() {
   }
   if (open_.empty()) { // nobody is left to do the rest
     for (auto& s : again_)
-      failed_.push_back({s.share, nullptr, make_error_info(error_kind::process_exited, "all workers of the loop are gone", places_.front().id)});
+      failed_.push_back(
+        {s.share, nullptr, make_error_info(error_kind::process_exited, "all workers of the loop are gone", places_.front().id)});
     again_.clear();
     next_ = count_;
   }

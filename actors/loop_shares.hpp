@@ -23,15 +23,9 @@ public:
   /// Throws usage_error if `chunk` is negative. `workers` isn't 0.
   loop_division(std::uint64_t n, std::size_t workers, std::int64_t chunk);
 
-  std::uint64_t count() const {
-    return count_;
-  }
-  std::uint64_t begin(std::uint64_t k) const {
-    return k * size_ + (k < larger_ ? k : larger_);
-  }
-  std::uint64_t size(std::uint64_t k) const {
-    return (k + 1 == count_ ? n_ : begin(k + 1)) - begin(k);
-  }
+  std::uint64_t count() const { return count_; }
+  std::uint64_t begin(std::uint64_t k) const { return k * size_ + (k < larger_ ? k : larger_); }
+  std::uint64_t size(std::uint64_t k) const { return (k + 1 == count_ ? n_ : begin(k + 1)) - begin(k); }
 
 private:
   std::uint64_t n_;
@@ -69,14 +63,10 @@ public:
   void cut(std::uint64_t k);
 
   /// No other share begins.
-  void send_no_more() {
-    next_ = count_;
-  }
+  void send_no_more() { next_ = count_; }
 
   /// Whether all shares have been sent, and none is sent a second time.
-  bool settled() const {
-    return next_ == count_ && options_.resubmit == 0;
-  }
+  bool settled() const { return next_ == count_ && options_.resubmit == 0; }
 
   /// Those under way, in the order in which they were sent; from now on they aren't this one's.
   std::vector<ended> release();
@@ -124,9 +114,7 @@ public:
   void end(std::vector<error_info> errors);
 
   /// What is to be cancelled with it: the shares, or who looks after them. Before others know the state.
-  void works_with(std::vector<std::shared_ptr<future_state>> parts) {
-    parts_ = std::move(parts);
-  }
+  void works_with(std::vector<std::shared_ptr<future_state>> parts) { parts_ = std::move(parts); }
 
   void cancel() override;
 

@@ -105,12 +105,8 @@ struct callable_label<for_share<F, Range>> : callable_label<F> {};
 
 template <class F, class Range>
 struct callable<for_share<F, Range>> {
-  static void write(writer& out, const for_share<F, Range>& x) {
-    callable<F>::write(out, x.f);
-  }
-  static for_share<F, Range> read(reader& in) {
-    return {callable<F>::read(in)};
-  }
+  static void write(writer& out, const for_share<F, Range>& x) { callable<F>::write(out, x.f); }
+  static for_share<F, Range> read(reader& in) { return {callable<F>::read(in)}; }
 };
 
 /// What a body gives, and what folding such values gives.
@@ -191,12 +187,8 @@ struct callable_label<fold_two<Op, R>> : callable_label<Op> {};
 
 template <class Op, class R>
 struct callable<fold_two<Op, R>> {
-  static void write(writer& out, const fold_two<Op, R>& x) {
-    callable<Op>::write(out, x.op);
-  }
-  static fold_two<Op, R> read(reader& in) {
-    return {callable<Op>::read(in)};
-  }
+  static void write(writer& out, const fold_two<Op, R>& x) { callable<Op>::write(out, x.op); }
+  static fold_two<Op, R> read(reader& in) { return {callable<Op>::read(in)}; }
 };
 
 template <class Share, class I>
@@ -212,9 +204,7 @@ auto call_share(proc_id to, const call_manner& m, const Share& f, const element_
 // -- the caller -------------------------------------------------------------------------------------------------------------
 
 /// Whether the elements of a loop without a result may be read after it was begun.
-inline bool sends_later(const loop_options& options) {
-  return options.chunk != 0 || options.resubmit != 0;
-}
+inline bool sends_later(const loop_options& options) { return options.chunk != 0 || options.resubmit != 0; }
 
 /// See cluster::distributed_for. `workers` are those that get the shares in turn.
 template <class Range, class F>
@@ -224,7 +214,8 @@ future<void> begin_for(const loop_options& options, const loop_division& divisio
   future<void> result{out};
   const auto shares = std::make_shared<loop_shares>(
     options, std::move(workers), division.count(),
-    [division, xs = std::move(xs), body = share{std::forward<F>(f)}](proc_id to, std::uint64_t k, const call_options& limits) -> std::shared_ptr<future_state> {
+    [division, xs = std::move(xs), body = share{std::forward<F>(f)}](proc_id to, std::uint64_t k,
+                                                                     const call_options& limits) -> std::shared_ptr<future_state> {
       return call_share(to, {.options = &limits}, body, xs, division.begin(k), division.size(k)).shared_state();
     });
   shares->send();
@@ -251,7 +242,8 @@ R fold_on_workers(const std::function<call_options()>& limits, std::vector<futur
         break;
       }
       const auto options = limits();
-      next.push_back(begin_call(parts[i].id().where, {.flags = call_kept, .options = &options}, fold_two<Op, R>{op}, parts[i], parts[i + 1]));
+      next.push_back(
+        begin_call(parts[i].id().where, {.flags = call_kept, .options = &options}, fold_two<Op, R>{op}, parts[i], parts[i + 1]));
       under_way.all.push_back(next.back().shared_state());
     }
     parts = std::move(next);
@@ -270,15 +262,17 @@ auto run_reduce(const loop_options& options, std::vector<proc_id> workers, Range
   const loop_division division{xs.size, workers.size(), options.chunk};
   std::vector<future<R>> kept(stays ? static_cast<std::size_t>(division.count()) : 0);
   const share body{std::forward<F>(f), op};
-  loop_shares shares{options, std::move(workers), division.count(), [&](proc_id to, std::uint64_t k, const call_options& limits) -> std::shared_ptr<future_state> {
-    const bool limited = limits.deadline || limits.token;
-    auto one = call_share(to, {.flags = static_cast<std::uint8_t>(stays ? call_kept : 0), .options = limited ? &limits : nullptr}, body, xs, division.begin(k),
-                          division.size(k));
-    auto state = one.shared_state();
-    if (stays)
-      kept[static_cast<std::size_t>(k)] = std::move(one);
-    return state;
-  }};
+  loop_shares shares{options, std::move(workers), division.count(),
+                     [&](proc_id to, std::uint64_t k, const call_options& limits) -> std::shared_ptr<future_state> {
+                       const bool limited = limits.deadline || limits.token;
+                       auto one =
+                         call_share(to, {.flags = static_cast<std::uint8_t>(stays ? call_kept : 0), .options = limited ? &limits : nullptr},
+                                    body, xs, division.begin(k), division.size(k));
+                       auto state = one.shared_state();
+                       if (stays)
+                         kept[static_cast<std::size_t>(k)] = std::move(one);
+                       return state;
+                     }};
   ordered_fold<R, Op> all{op};
   std::optional<std::pair<std::uint64_t, error_info>> first_error;
   const auto fold = [&](std::uint64_t k, R x) {

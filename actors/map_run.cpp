@@ -43,13 +43,9 @@ constexpr std::size_t most_ahead = 64;
 constexpr std::size_t most_bytes_ahead = 8 << 20;
 constexpr std::size_t largest_count = std::size_t{1} << 30;
 
-void stop_map_here(proc_id from, std::uint64_t map) {
-  runtime::get().maps().stop(from, map);
-}
+void stop_map_here(proc_id from, std::uint64_t map) { runtime::get().maps().stop(from, map); }
 
-void end_map_here(proc_id from, std::uint64_t map) {
-  runtime::get().maps().end(from, map);
-}
+void end_map_here(proc_id from, std::uint64_t map) { runtime::get().maps().end(from, map); }
 
 // Who is gone needn't know.
 template <auto F>
@@ -74,21 +70,16 @@ std::atomic<std::uint64_t> last_number{0};
 
 } // namespace
 
-batch_guard::batch_guard(proc_id from, std::uint64_t map) : from_(from), map_(map), flag_(runtime::get().maps().begin(from, map)) {
-}
+batch_guard::batch_guard(proc_id from, std::uint64_t map) : from_(from), map_(map), flag_(runtime::get().maps().begin(from, map)) {}
 
-batch_guard::~batch_guard() {
-  runtime::get().maps().over(from_, map_, flag_);
-}
+batch_guard::~batch_guard() { runtime::get().maps().over(from_, map_, flag_); }
 
 bool batch_guard::told_to_stop() {
   const auto task = task_control::current();
   return task != nullptr && task->told();
 }
 
-void batch_guard::check_task() {
-  task_control::check();
-}
+void batch_guard::check_task() { task_control::check(); }
 
 reader batch_reply::content() {
   reader in{payload().value.bytes, process_codec()};
@@ -97,9 +88,7 @@ reader batch_reply::content() {
   return in;
 }
 
-std::size_t batch_reply::size() {
-  return payload().value.bytes.size() + (payload().landed ? payload().landed->size : 0);
-}
+std::size_t batch_reply::size() { return payload().value.bytes.size() + (payload().landed ? payload().landed->size : 0); }
 
 // What there is to a run, but for what its elements are.
 class map_run::engine {
@@ -114,12 +103,8 @@ public:
   void expect(batch& b, std::shared_ptr<batch_reply> reply);
   bool is_done(std::size_t item) const;
   bool answers_soon() const;
-  std::uint64_t number() const {
-    return number_;
-  }
-  std::size_t slots() const {
-    return slots_;
-  }
+  std::uint64_t number() const { return number_; }
+  std::size_t slots() const { return slots_; }
 
 private:
   /// Part of the elements that are to be done.
@@ -267,9 +252,10 @@ std::vector<map_run::batch*> map_run::engine::arrivals::take() {
 // -- the run ----------------------------------------------------------------------------------------------------------------------
 
 map_run::engine::engine(map_run& of, settings s)
-  : map_(of), settings_(std::move(s)), number_(last_number.fetch_add(1) + 1),
-    deadline_(settings_.options.deadline ? std::optional{moment_after(*settings_.options.deadline)} : std::nullopt) {
-}
+  : map_(of),
+    settings_(std::move(s)),
+    number_(last_number.fetch_add(1) + 1),
+    deadline_(settings_.options.deadline ? std::optional{moment_after(*settings_.options.deadline)} : std::nullopt) {}
 
 void map_run::engine::go() {
   waiter::check_may_block();
@@ -316,9 +302,7 @@ void map_run::engine::run() {
   }
 }
 
-bool map_run::engine::anything_left() const {
-  return !all_drawn_ || !again_.empty() || !delayed_.empty();
-}
+bool map_run::engine::anything_left() const { return !all_drawn_ || !again_.empty() || !delayed_.empty(); }
 
 void map_run::engine::wait() {
   auto limit = deadline_;
@@ -338,7 +322,8 @@ void map_run::engine::check_limits() {
     throw_error(make_error_info(error_kind::cancelled, settings_.label + " was cancelled by its caller"));
   if (deadline_ && clock::now() >= *deadline_)
     throw_error(make_error_info(error_kind::deadline_exceeded, settings_.label + " has not ended within its deadline of "
-                                                                 + std::to_string(std::chrono::duration<double>{*o.deadline}.count()) + " s"));
+                                                                 + std::to_string(std::chrono::duration<double>{*o.deadline}.count())
+                                                                 + " s"));
 }
 
 // -- who does it --------------------------------------------------------------------------------------------------------------------
@@ -385,7 +370,8 @@ void map_run::engine::take_view(const pool_view& view) {
   custom_ = view.custom;
   const bool first = !std::exchange(looked_, true);
   if (first && view.members.empty())
-    throw_error(make_error_info(error_kind::no_workers, settings_.label + ": the pool has no member that lives; give it one with pool.push(id)"));
+    throw_error(
+      make_error_info(error_kind::no_workers, settings_.label + ": the pool has no member that lives; give it one with pool.push(id)"));
   if (custom_)
     return;
   const bool all_taken = std::all_of(view.members.begin(), view.members.end(), [](auto& m) { return m.taken >= m.slots; });
@@ -456,7 +442,8 @@ void map_run::engine::fill_all() {
     for (auto& m : members_)
       while (m->slots > m->out.size())
         give_back(*m);
-  if (custom_ && !stopping_ && !taking_) // what was to be tried again later, or has come back from one that is gone, may have nobody who does it
+  if (custom_ && !stopping_
+      && !taking_) // what was to be tried again later, or has come back from one that is gone, may have nobody who does it
     take_custom();
   check_members();
 }
@@ -520,12 +507,12 @@ bool map_run::engine::give(member& m) {
   return true;
 }
 
-bool map_run::engine::may_draw() const {
-  return !all_drawn_ && drawn_ - first_undone_ < map_.window();
-}
+bool map_run::engine::may_draw() const { return !all_drawn_ && drawn_ - first_undone_ < map_.window(); }
 
 std::optional<map_run::engine::share> map_run::engine::next_share(const member& m) {
-  const auto others = [&] { return std::any_of(members_.begin(), members_.end(), [&](auto& x) { return x.get() != &m && x->listed && !x->gone; }); };
+  const auto others = [&] {
+    return std::any_of(members_.begin(), members_.end(), [&](auto& x) { return x.get() != &m && x->listed && !x->gone; });
+  };
   for (auto i = again_.begin(); i != again_.end(); ++i) {
     if (!custom_ && ((i->avoid == m.id && others()) || (i->alone && !m.out.empty()))) // a pool of the user's own has the say
       continue;
@@ -671,8 +658,8 @@ void map_run::engine::lost_element(std::size_t item, const std::vector<proc_id>&
   auto told = why;
   told.pids = deaths;
   if (settings_.resubmit > 0)
-    told.message = std::to_string(deaths.size()) + " workers have ended while they were at this element of " + settings_.label + ": " + list_of(deaths)
-                   + ". The last: " + why.message;
+    told.message = std::to_string(deaths.size()) + " workers have ended while they were at this element of " + settings_.label + ": "
+                   + list_of(deaths) + ". The last: " + why.message;
   failed(item, std::move(told), deaths.back(), true);
 }
 
@@ -745,9 +732,7 @@ bool map_run::engine::is_done(std::size_t item) const {
   return i != behind_.begin() && item < std::prev(i)->second;
 }
 
-map_status map_run::engine::status() const {
-  return {done_, running_, failures_, settings_.total};
-}
+map_status map_run::engine::status() const { return {done_, running_, failures_, settings_.total}; }
 
 // -- the end ------------------------------------------------------------------------------------------------------------------------
 
@@ -789,45 +774,26 @@ void map_run::engine::end_on_members() {
 
 // -- what those see who derive from it ------------------------------------------------------------------------------------------------
 
-map_run::map_run(settings s) : engine_(std::make_unique<engine>(*this, std::move(s))) {
-}
+map_run::map_run(settings s) : engine_(std::make_unique<engine>(*this, std::move(s))) {}
 
 map_run::~map_run() = default;
 
-void map_run::go() {
-  engine_->go();
-}
+void map_run::go() { engine_->go(); }
 
-bool map_run::is_done(std::size_t item) const {
-  return engine_->is_done(item);
-}
+bool map_run::is_done(std::size_t item) const { return engine_->is_done(item); }
 
-std::size_t map_run::window() const {
-  return ~std::size_t{0};
-}
+std::size_t map_run::window() const { return ~std::size_t{0}; }
 
-void map_run::failed(std::size_t item, error_info why, proc_id where) {
-  engine_->failed(item, std::move(why), where);
-}
+void map_run::failed(std::size_t item, error_info why, proc_id where) { engine_->failed(item, std::move(why), where); }
 
-void map_run::done_with(std::size_t first, std::size_t count) {
-  engine_->done_with(first, count);
-}
+void map_run::done_with(std::size_t first, std::size_t count) { engine_->done_with(first, count); }
 
-void map_run::expect(batch& b, std::shared_ptr<batch_reply> reply) {
-  engine_->expect(b, std::move(reply));
-}
+void map_run::expect(batch& b, std::shared_ptr<batch_reply> reply) { engine_->expect(b, std::move(reply)); }
 
-std::uint64_t map_run::number() const {
-  return engine_->number();
-}
+std::uint64_t map_run::number() const { return engine_->number(); }
 
-bool map_run::answers_soon() const {
-  return engine_->answers_soon();
-}
+bool map_run::answers_soon() const { return engine_->answers_soon(); }
 
-std::size_t map_run::slots() const {
-  return engine_->slots();
-}
+std::size_t map_run::slots() const { return engine_->slots(); }
 
 } // namespace troupe::detail

@@ -124,8 +124,7 @@ protected:
   virtual void lost(proc_id id) = 0;
 
   /// What hasn't begun on this process needn't begin.
-  virtual void stopped() {
-  }
+  virtual void stopped() {}
 
   /// An answer has come in.
   virtual void progressed(const map_status& now) = 0;

@@ -46,12 +46,9 @@ void write_column(writer& out, lent_memory* lent, std::size_t n, Get get) {
 template <class... Xs>
 class indexed_source {
 public:
-  explicit indexed_source(Xs&... xs) : ranges_(xs...), sizes_{static_cast<std::size_t>(std::ranges::size(xs))...} {
-  }
+  explicit indexed_source(Xs&... xs) : ranges_(xs...), sizes_{static_cast<std::size_t>(std::ranges::size(xs))...} {}
 
-  std::optional<std::size_t> total() const {
-    return *std::min_element(sizes_.begin(), sizes_.end());
-  }
+  std::optional<std::size_t> total() const { return *std::min_element(sizes_.begin(), sizes_.end()); }
 
   std::size_t draw(std::size_t most) {
     check();
@@ -72,8 +69,7 @@ public:
     return std::apply([&](auto&... xs) { return std::tuple<std::ranges::range_reference_t<Xs>...>{at(xs, i)...}; }, ranges_);
   }
 
-  void release(std::size_t, std::size_t) {
-  }
+  void release(std::size_t, std::size_t) {}
 
 private:
   template <class X>
@@ -119,12 +115,9 @@ private:
 template <class... Xs>
 class walked_source {
 public:
-  explicit walked_source(Xs&... xs) : begins_(std::ranges::begin(xs)...), ends_(std::ranges::end(xs)...) {
-  }
+  explicit walked_source(Xs&... xs) : begins_(std::ranges::begin(xs)...), ends_(std::ranges::end(xs)...) {}
 
-  std::optional<std::size_t> total() const {
-    return std::nullopt;
-  }
+  std::optional<std::size_t> total() const { return std::nullopt; }
 
   std::size_t draw(std::size_t most) {
     part fresh;
@@ -169,9 +162,7 @@ private:
     std::size_t left = 0; // that are needed
   };
 
-  auto part_of(std::size_t i) {
-    return std::prev(parts_.upper_bound(i));
-  }
+  auto part_of(std::size_t i) { return std::prev(parts_.upper_bound(i)); }
   values& item(std::size_t i) {
     const auto p = part_of(i);
     return p->second.items[i - p->first];

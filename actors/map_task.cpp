@@ -4,8 +4,6 @@
 
 namespace troupe::detail {
 
-error_info describe_item_failure(const std::string& label) {
-  return runtime::get().describe_failure(label);
-}
+error_info describe_item_failure(const std::string& label) { return runtime::get().describe_failure(label); }
 
 } // namespace troupe::detail

@@ -45,9 +45,7 @@ public:
         in.count_empty_element(sizeof(T));
     }
   }
-  T& operator[](std::size_t i) {
-    return all_[i];
-  }
+  T& operator[](std::size_t i) { return all_[i]; }
 
 private:
   std::deque<T> all_;
@@ -61,9 +59,7 @@ public:
     all_ = std::make_unique_for_overwrite<T[]>(n);
     std::memcpy(static_cast<void*>(all_.get()), bytes.data(), bytes.size());
   }
-  T& operator[](std::size_t i) {
-    return all_[i];
-  }
+  T& operator[](std::size_t i) { return all_[i]; }
 
 private:
   std::unique_ptr<T[]> all_;
@@ -89,13 +85,11 @@ struct map_task<F, parameters<Ps...>> {
       return block_element<result> && std::is_default_constructible_v<result>;
   }();
   // One that changes itself gets a copy for each batch.
-  static constexpr bool callable_as_const
-    = std::is_invocable_v<const F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>;
+  static constexpr bool callable_as_const =
+    std::is_invocable_v<const F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>;
   static_assert(callable_as_const || std::is_copy_constructible_v<F>, "a map's function must be callable as const, or copyable");
 
-  static std::string label() {
-    return callable_label<F>::text();
-  }
+  static std::string label() { return callable_label<F>::text(); }
 
   static void run(reader& in, writer& out) {
     const auto begin = std::chrono::steady_clock::now();
@@ -120,7 +114,8 @@ struct map_task<F, parameters<Ps...>> {
     }
   }
 
-  static constexpr bool has_landing = (can_land<typename argument<Ps>::held> || ...) && ((can_land<typename argument<Ps>::held> || block_element<typename argument<Ps>::held>) && ...);
+  static constexpr bool has_landing = (can_land<typename argument<Ps>::held> || ...)
+                                      && ((can_land<typename argument<Ps>::held> || block_element<typename argument<Ps>::held>) && ...);
 
   static constexpr task_entry entry() {
     task_entry e{run, label, nullptr, type_tag<result>};
@@ -234,7 +229,8 @@ private:
   }
 
   template <class G>
-  static void run_with(G& f, std::uint32_t n, columns_type& columns, const batch_guard& guard, writer& out, std::chrono::steady_clock::time_point begin) {
+  static void run_with(G& f, std::uint32_t n, columns_type& columns, const batch_guard& guard, writer& out,
+                       std::chrono::steady_clock::time_point begin) {
     batch_report report;
     const auto at = out.buffer().size();
     out.put(report);

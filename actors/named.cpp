@@ -37,7 +37,8 @@ void throw_named_not_decodable(const named_version& v, const std::exception& e) 
 }
 
 void throw_named_not_serializable(const std::string& name, const std::exception& e) {
-  throw_error(make_error_info(error_kind::not_serializable, "the value named '" + name + "' can't be encoded: " + e.what(), runtime::get().id()));
+  throw_error(
+    make_error_info(error_kind::not_serializable, "the value named '" + name + "' can't be encoded: " + e.what(), runtime::get().id()));
 }
 
 } // namespace troupe::detail

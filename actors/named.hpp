@@ -30,8 +30,7 @@ struct shared_bytes {
 class named_version {
 public:
   named_version(std::string name, std::uint64_t number, std::string type, shared_bytes encoded)
-    : name(std::move(name)), number(number), type(std::move(type)), encoded_(std::move(encoded)) {
-  }
+    : name(std::move(name)), number(number), type(std::move(type)), encoded_(std::move(encoded)) {}
   named_version(const named_version&) = delete;
   named_version& operator=(const named_version&) = delete;
 
@@ -95,9 +94,11 @@ named_version& find_named(const std::string& name, const std::string& type);
 /// outside of app::run.
 template <class T>
 const T& named(const std::string& name) {
-  static_assert(std::is_same_v<T, std::remove_cvref_t<T>>, "troupe::named<T>: T is the type that the value was defined with, without const or &");
+  static_assert(std::is_same_v<T, std::remove_cvref_t<T>>,
+                "troupe::named<T>: T is the type that the value was defined with, without const or &");
   static_assert(sendable<T>, "values of this type can't be sent to another process: give it an inspect(f, x)");
-  static_assert(std::is_default_constructible_v<T>, "named values are decoded into a default-constructed value: give the type a default constructor");
+  static_assert(std::is_default_constructible_v<T>,
+                "named values are decoded into a default-constructed value: give the type a default constructor");
   auto& version = detail::find_named(name, detail::type_name<T>());
   try {
     return version.template value<T>(detail::process_codec());

@@ -62,13 +62,9 @@ struct named_pins::of_thread {
   }
 };
 
-named_pins::named_pins(sees what) : sees_(what), outer_(current) {
-  current = this;
-}
+named_pins::named_pins(sees what) : sees_(what), outer_(current) { current = this; }
 
-named_pins::~named_pins() {
-  current = outer_;
-}
+named_pins::~named_pins() { current = outer_; }
 
 detail::named_version* named_pins::find(const named_values& all, const std::string& name) {
   auto& pins = current != nullptr ? *current : of_thread::get();

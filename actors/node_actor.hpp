@@ -13,9 +13,7 @@ public:
   using caf::abstract_actor::enqueue;
   void enqueue(caf::mailbox_element_ptr what, caf::execution_unit* host) override;
 
-  const char* name() const override {
-    return "troupe.node";
-  }
+  const char* name() const override { return "troupe.node"; }
 };
 
 } // namespace troupe

@@ -13,8 +13,7 @@ namespace troupe::detail {
 template <class R, class Op>
 class ordered_fold {
 public:
-  explicit ordered_fold(const Op& op) : op_(op) {
-  }
+  explicit ordered_fold(const Op& op) : op_(op) {}
 
   /// Each place once. Throws what the operator throws.
   void add(std::uint64_t place, R x) {
@@ -37,14 +36,10 @@ public:
   }
 
   /// How many values there are that have no neighbour yet.
-  std::size_t size() const {
-    return parts_.size();
-  }
+  std::size_t size() const { return parts_.size(); }
 
   /// The value of all. Needs one at least, without gaps.
-  R take() {
-    return std::move(parts_.begin()->second.value);
-  }
+  R take() { return std::move(parts_.begin()->second.value); }
 
 private:
   // What lies from its key up to `end`, which isn't part of it.

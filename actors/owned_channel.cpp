@@ -63,9 +63,8 @@ void owned_channel::ask_put(reference_question& q, reference_work& out) {
     return answer_nothing(out, q);
   if (q.at_once()) {
     // all of them or none: with a capacity of 0, only into the hands of those who wait
-    const auto hands = static_cast<std::uint64_t>(std::count_if(takers_.begin(), takers_.end(), [](auto& t) {
-      return t.q.op != ask_op::wait && t.q.op != ask_op::fetch;
-    }));
+    const auto hands = static_cast<std::uint64_t>(
+      std::count_if(takers_.begin(), takers_.end(), [](auto& t) { return t.q.op != ask_op::wait && t.q.op != ask_op::fetch; }));
     const bool fits = capacity_ == 0 ? putters_.empty() && values.size() <= hands
                                      : putters_.empty() && values_.size() + leased_ + values.size() <= capacity_;
     if (!fits)
@@ -112,13 +111,9 @@ void owned_channel::close(error_info why, reference_work& out) {
   pump(out);
 }
 
-bool owned_channel::available() const {
-  return !values_.empty() || (capacity_ == 0 && !putters_.empty());
-}
+bool owned_channel::available() const { return !values_.empty() || (capacity_ == 0 && !putters_.empty()); }
 
-bool owned_channel::full() const {
-  return values_.size() + leased_ >= capacity_;
-}
+bool owned_channel::full() const { return values_.size() + leased_ >= capacity_; }
 
 // Takes from putters what there is room for.
 void owned_channel::accept(reference_work& out) {

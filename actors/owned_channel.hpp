@@ -19,8 +19,7 @@ namespace troupe {
 class owned_channel final : public owned_reference {
 public:
   /// Capacity 0: who puts waits for who takes. `type`: of the values, see type_tag.
-  owned_channel(const ref_id& id, std::uint64_t type, std::uint64_t capacity) : owned_reference(id), type_(type), capacity_(capacity) {
-  }
+  owned_channel(const ref_id& id, std::uint64_t type, std::uint64_t capacity) : owned_reference(id), type_(type), capacity_(capacity) {}
 
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;

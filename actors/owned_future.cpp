@@ -52,7 +52,8 @@ void owned_future::ask(reference_question& q, reference_work& out) {
 
 void owned_future::throw_already_set() const {
   throw_error(make_error_info(error_kind::already_set,
-                              "future " + to_string(id()) + " has " + (error_ ? "an error" : "a value") + " already: it is set only once", id().where));
+                              "future " + to_string(id()) + " has " + (error_ ? "an error" : "a value") + " already: it is set only once",
+                              id().where));
 }
 
 void owned_future::set_value(kept_value value, std::uint64_t type, reference_work& out) {

@@ -20,9 +20,7 @@ public:
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
   void end(const reason& why, reference_work& out) override;
 
-  bool done() const {
-    return done_;
-  }
+  bool done() const { return done_; }
 
   /// A value of so many bytes, without references, needs no memory of its own.
   static constexpr std::size_t most_inside = 16;
@@ -33,7 +31,6 @@ public:
   void set_error(error_info why, reference_work& out);
 
 private:
-
   void answer(const reference_question& q, reference_work& out) const;
   void answer_all(reference_work& out);
   [[noreturn]] void throw_already_set() const;

@@ -69,8 +69,8 @@ void owned_pool::ask_push(reference_question& q, reference_work& out) {
       if (const auto why = settings_.gone(m.id))
         throw_error(*why);
       if (const auto i = members_.find(m.id); i != members_.end() && i->second.slots > detail::most_pool_slots - m.slots)
-        throw usage_error{"worker " + std::to_string(m.id) + " has " + std::to_string(i->second.slots) + " slots in pool " + to_string(id()) + ", and "
-                          + std::to_string(m.slots) + " more would be more than " + std::to_string(detail::most_pool_slots)};
+        throw usage_error{"worker " + std::to_string(m.id) + " has " + std::to_string(i->second.slots) + " slots in pool " + to_string(id())
+                          + ", and " + std::to_string(m.slots) + " more would be more than " + std::to_string(detail::most_pool_slots)};
     }
   for (auto& m : list) {
     if (how == detail::pool_push::join) {
@@ -190,7 +190,8 @@ error_info owned_pool::no_member() const {
 
 bool owned_pool::withdraw(proc_id from, std::uint64_t number, reference_work&) {
   const auto n = waiting_.size() + viewers_.size();
-  waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), [&](auto& q) { return q.from == from && q.number == number; }), waiting_.end());
+  waiting_.erase(std::remove_if(waiting_.begin(), waiting_.end(), [&](auto& q) { return q.from == from && q.number == number; }),
+                 waiting_.end());
   std::erase_if(viewers_, [&](auto& v) { return v.q.from == from && v.q.number == number; });
   return waiting_.size() + viewers_.size() < n;
 }

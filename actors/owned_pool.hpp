@@ -26,8 +26,7 @@ public:
     proc_id in_place = 0;
   };
 
-  owned_pool(const ref_id& id, settings s) : owned_reference(id), settings_(std::move(s)) {
-  }
+  owned_pool(const ref_id& id, settings s) : owned_reference(id), settings_(std::move(s)) {}
 
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
@@ -41,9 +40,7 @@ private:
     std::int32_t slots = 0;
     std::vector<proc_id> takers;
 
-    bool idle() const {
-      return takers.size() < static_cast<std::size_t>(slots);
-    }
+    bool idle() const { return takers.size() < static_cast<std::size_t>(slots); }
   };
   struct viewer {
     reference_question q;

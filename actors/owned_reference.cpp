@@ -30,8 +30,8 @@ void owned_reference::answer_nothing(reference_work& out, const reference_questi
 
 error_info owned_reference::read_reason(reference_question& q) const {
   const auto given = q.in->get<std::uint8_t>() != 0;
-  auto why = given ? read<error_info>(*q.in)
-                   : make_error_info(error_kind::channel_closed, "channel " + to_string(id_) + " is closed", id_.where);
+  auto why =
+    given ? read<error_info>(*q.in) : make_error_info(error_kind::channel_closed, "channel " + to_string(id_) + " is closed", id_.where);
   q.in->expect_end();
   return why;
 }
@@ -40,13 +40,15 @@ void owned_reference::check_type(const reference_question& q, std::uint64_t type
   if (q.type != 0 && type != 0 && q.type != type)
     throw_error(make_error_info(error_kind::type_mismatch,
                                 "reference " + to_string(id_) + " stands for " + detail::type_tag_name(type) + ", and was used for "
-                                  + detail::type_tag_name(q.type), id_.where));
+                                  + detail::type_tag_name(q.type),
+                                id_.where));
 }
 
 void owned_reference::throw_wrong_op(const reference_question& q, const char* what_it_is) const {
   throw_error(make_error_info(error_kind::type_mismatch,
                               "reference " + to_string(id_) + " is " + what_it_is + ", and was used as something else (operation "
-                                + std::to_string(static_cast<int>(q.op)) + ")", id_.where));
+                                + std::to_string(static_cast<int>(q.op)) + ")",
+                              id_.where));
 }
 
 } // namespace troupe

@@ -56,9 +56,7 @@ struct reference_question {
   reader* in = nullptr;
   frame_view* frame = nullptr;
 
-  bool at_once() const {
-    return (flags & ask_flags::at_once) != 0;
-  }
+  bool at_once() const { return (flags & ask_flags::at_once) != 0; }
 
   /// What stays of it when its frame has gone.
   reference_question to_be_kept() const {
@@ -72,15 +70,12 @@ struct reference_question {
 /// What lives on this process and is referred to from others: a future, a channel or a pool. Its lock is its owner's.
 class owned_reference {
 public:
-  explicit owned_reference(const ref_id& id) : id_(id) {
-  }
+  explicit owned_reference(const ref_id& id) : id_(id) {}
   virtual ~owned_reference() = default;
   owned_reference(const owned_reference&) = delete;
   owned_reference& operator=(const owned_reference&) = delete;
 
-  const ref_id& id() const {
-    return id_;
-  }
+  const ref_id& id() const { return id_; }
 
   /// Answers now or later. Throws codec_error.
   virtual void ask(reference_question& q, reference_work& out) = 0;
@@ -92,12 +87,10 @@ public:
   virtual void forget(proc_id gone, const error_info& why, reference_work& out) = 0;
 
   /// A process gets no new work from now on, for the reason given.
-  virtual void retire(proc_id, const error_info&, reference_work&) {
-  }
+  virtual void retire(proc_id, const error_info&, reference_work&) {}
 
   /// A process has come in the place of one that was lost.
-  virtual void replace(proc_id, proc_id, reference_work&) {
-  }
+  virtual void replace(proc_id, proc_id, reference_work&) {}
 
   using reason = std::function<error_info()>;
 

@@ -92,9 +92,7 @@ void owned_references::hear(proc_id from, reader in) {
   do_work(work);
 }
 
-void owned_references::mourn(entry& e) {
-  e.mourned_until = settings_.now() + mourning;
-}
+void owned_references::mourn(entry& e) { e.mourned_until = settings_.now() + mourning; }
 
 void owned_references::free_if_unheld(table& t, table::iterator i, reference_work& out) {
   auto& e = i->second;
@@ -120,7 +118,8 @@ void owned_references::free(table& t, table::iterator i, reference_work& out) {
 error_info owned_references::unknown(const ref_id& id) const {
   return make_error_info(error_kind::usage,
                          "reference " + to_string(id) + " stands for nothing on process " + std::to_string(settings_.id)
-                           + ": its last copy is gone, or there never was one", settings_.id);
+                           + ": its last copy is gone, or there never was one",
+                         settings_.id);
 }
 
 template <class F>
@@ -392,7 +391,8 @@ void owned_references::tie(owned_reference& what, reference_question& q, referen
   q.in->expect_end();
   what.tied = to;
   if (to != settings_.id && settings_.gone(to))
-    what.forget(to, make_error_info(error_kind::process_exited, "process " + std::to_string(to) + ", which had promised it, is gone", to), out);
+    what.forget(to, make_error_info(error_kind::process_exited, "process " + std::to_string(to) + ", which had promised it, is gone", to),
+                out);
   reference_answer a;
   a.to = q.from;
   a.question = q.number;

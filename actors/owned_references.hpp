@@ -46,8 +46,7 @@ public:
   /// What a process that has ended has held is kept so long at least, for others to tell that they have copies from it.
   static constexpr std::chrono::milliseconds mourning{1000};
 
-  explicit owned_references(settings s) : settings_(std::move(s)) {
-  }
+  explicit owned_references(settings s) : settings_(std::move(s)) {}
 
   /// A process tells of copies. Throws codec_error.
   void hear(proc_id from, reader in);
@@ -75,9 +74,7 @@ public:
   void replaced(proc_id lost, proc_id by);
 
   /// Sends an answer that comes later.
-  void send(reference_answer& a) {
-    settings_.answer(a);
-  }
+  void send(reference_answer& a) { settings_.answer(a); }
 
   /// What lives here, in the order of the ids.
   std::vector<reference_info> list() const;
@@ -95,7 +92,7 @@ private:
     std::chrono::steady_clock::time_point since;
   };
   struct entry {
-    std::optional<owned_future> future;     // most are that: they need no memory of their own
+    std::optional<owned_future> future; // most are that: they need no memory of their own
     std::unique_ptr<owned_reference> other;
     holder_counts holders;
     std::unique_ptr<std::vector<parked>> waiting;
@@ -111,9 +108,7 @@ private:
   };
 
   // Those that are made one after the other lie in the same one: news of them come together.
-  shard& shard_of(const ref_id& id) {
-    return shards_[id.id / 64 % shards_.size()];
-  }
+  shard& shard_of(const ref_id& id) { return shards_[id.id / 64 % shards_.size()]; }
   void made(entry& e, reference_work& out);
   template <class Make>
   bool make_for(const ref_id& id, proc_id maker, Make make);

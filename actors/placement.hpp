@@ -32,26 +32,25 @@ public:
       else if constexpr (std::is_invocable_r_v<proc_id, F&, std::size_t, std::size_t>)
         return static_cast<proc_id>(f(i[0], i[1]));
       else {
-        static_assert(std::is_invocable_r_v<proc_id, F&, std::size_t, std::size_t, std::size_t>,
-                      "placement::custom(f): f takes an array_index, or as many numbers as the array has dimensions, and returns a proc_id");
+        static_assert(
+          std::is_invocable_r_v<proc_id, F&, std::size_t, std::size_t, std::size_t>,
+          "placement::custom(f): f takes an array_index, or as many numbers as the array has dimensions, and returns a proc_id");
         return static_cast<proc_id>(f(i[0], i[1], i[2]));
       }
     };
-    out.dimensions_ = std::is_invocable_r_v<proc_id, F&, const array_index&> ? 0 : std::is_invocable_r_v<proc_id, F&, std::size_t, std::size_t> ? 2 : 3;
+    out.dimensions_ = std::is_invocable_r_v<proc_id, F&, const array_index&>         ? 0
+                      : std::is_invocable_r_v<proc_id, F&, std::size_t, std::size_t> ? 2
+                                                                                     : 3;
     return out;
   }
 
   /// The same on some processes instead of all workers. Of block and cyclic ones only: else throws usage_error.
   placement on(std::vector<proc_id> ids) const;
 
-  how kind() const {
-    return kind_;
-  }
+  how kind() const { return kind_; }
 
   /// The processes that it was given with `on`; of an array's placement those that have elements, in order. An array's placement serves to make another one like it.
-  const std::vector<proc_id>& processes() const {
-    return processes_;
-  }
+  const std::vector<proc_id>& processes() const { return processes_; }
 
   /// Internal: of a custom one. Throws usage_error if its function takes another number of dimensions.
   proc_id choose(const array_index& i) const;
@@ -63,8 +62,7 @@ public:
 private:
   friend class array_layout;
 
-  explicit placement(how kind) : kind_(kind) {
-  }
+  explicit placement(how kind) : kind_(kind) {}
 
   how kind_;
   std::vector<proc_id> processes_;

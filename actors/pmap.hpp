@@ -71,8 +71,8 @@ struct map_numbers {
   int resubmit;
   int tasks;
 };
-map_run::settings map_settings(const call_options* options, worker_pool pool, bool distributed, const map_numbers& n, std::optional<std::size_t> total,
-                               const std::string& label);
+map_run::settings map_settings(const call_options* options, worker_pool pool, bool distributed, const map_numbers& n,
+                               std::optional<std::size_t> total, const std::string& label);
 [[noreturn]] void throw_options_of_other_result();
 [[noreturn]] void throw_map_has_ended();
 /// As retry's hooks see it.
@@ -83,9 +83,7 @@ error error_of(const std::exception_ptr& p);
 /// One element of a map that is done by a task of this process.
 template <class F>
 struct map_item {
-  void operator()(std::uint64_t number) const {
-    take_closure(number)->run();
-  }
+  void operator()(std::uint64_t number) const { take_closure(number)->run(); }
 };
 template <class F>
 struct callable_label<map_item<F>> : callable_label<F> {};
@@ -93,11 +91,8 @@ struct callable_label<map_item<F>> : callable_label<F> {};
 template <class G>
 class map_closure final : public local_closure {
 public:
-  explicit map_closure(G g) : g_(std::move(g)) {
-  }
-  void run() override {
-    g_();
-  }
+  explicit map_closure(G g) : g_(std::move(g)) {}
+  void run() override { g_(); }
 
 private:
   G g_;
@@ -151,19 +146,19 @@ public:
   using result = typename task::result;
 
   typed_map(settings s, F& f, std::shared_ptr<sent_function> sent, Source& source, Sink& sink, const pmap_options<result>& options)
-    : map_run(std::move(s)), f_(f), sent_(std::move(sent)), source_(source), sink_(sink), options_(options),
-      bar_(options.progress.empty() ? nullptr : std::make_unique<progress>(options.progress, source.total().value_or(0))) {
-  }
+    : map_run(std::move(s)),
+      f_(f),
+      sent_(std::move(sent)),
+      source_(source),
+      sink_(sink),
+      options_(options),
+      bar_(options.progress.empty() ? nullptr : std::make_unique<progress>(options.progress, source.total().value_or(0))) {}
 
   // Tasks of this process use function and elements where they are.
-  ~typed_map() override {
-    here_->close_and_wait();
-  }
+  ~typed_map() override { here_->close_and_wait(); }
 
 protected:
-  std::size_t draw(std::size_t most) override {
-    return source_.draw(most);
-  }
+  std::size_t draw(std::size_t most) override { return source_.draw(most); }
 
   void send(batch& b) override {
     if (options_.distributed)
@@ -202,9 +197,7 @@ protected:
       walks_.erase(first + i);
   }
 
-  void stopped() override {
-    here_->close();
-  }
+  void stopped() override { here_->close(); }
 
   bool handle(std::size_t item, const error_info& why, std::exception_ptr& thrown) override {
     thrown = make_exception(why);
@@ -320,9 +313,7 @@ private:
       if (!all.enter())
         throw_map_has_ended();
     }
-    ~running_scope() {
-      all.leave();
-    }
+    ~running_scope() { all.leave(); }
   };
 
   F& f_;
@@ -333,7 +324,7 @@ private:
   const pmap_options<result>& options_;
   std::unique_ptr<progress> bar_;
   double result_bytes_ = 4096;
-  std::size_t shown_ = 0;    // elements
+  std::size_t shown_ = 0; // elements
   std::size_t replaced_ = 0; // of these, those that on_error has given a value, and that weren't shown
   std::unordered_map<std::size_t, delay_sequence::walk_function> walks_;
 };
@@ -342,8 +333,7 @@ private:
 template <class R, class Sink>
 class in_order {
 public:
-  explicit in_order(Sink& sink) : sink_(sink) {
-  }
+  explicit in_order(Sink& sink) : sink_(sink) {}
   void operator()(std::size_t i, R x) {
     if (i != next_) {
       early_.emplace(i, std::move(x));
@@ -357,9 +347,7 @@ public:
     }
   }
 
-  std::size_t waiting() const {
-    return early_.size();
-  }
+  std::size_t waiting() const { return early_.size(); }
 
 private:
   Sink& sink_;
@@ -407,8 +395,7 @@ struct map_of {
 template <class R>
 class collected {
 public:
-  explicit collected(std::optional<std::size_t> total) : all_(total.value_or(0)) {
-  }
+  explicit collected(std::optional<std::size_t> total) : all_(total.value_or(0)) {}
   void operator()(std::size_t i, R x) {
     if (i >= all_.size())
       all_.resize(std::max(i + 1, 2 * all_.size()));
@@ -463,9 +450,11 @@ auto run_map(const call_options* limits, const pmap_options<O>& o, Pool fallback
     pool = options.pool != nullptr ? *options.pool : fallback();
     sent = functions_for(pool, own);
   }
-  auto settings = map_settings(limits, std::move(pool), options.distributed, {options.batch_size, options.ahead, options.resubmit, options.tasks}, source.total(),
-                               callable_label<function>::text());
-  typed_map<function, typename types::parameters, typename types::source, decltype(sink)> map{std::move(settings), own, std::move(sent), source, sink, options};
+  auto settings =
+    map_settings(limits, std::move(pool), options.distributed, {options.batch_size, options.ahead, options.resubmit, options.tasks},
+                 source.total(), callable_label<function>::text());
+  typed_map<function, typename types::parameters, typename types::source, decltype(sink)> map{
+    std::move(settings), own, std::move(sent), source, sink, options};
   if constexpr (requires { sink.remains(map); }) {
     try {
       map.go();
@@ -495,7 +484,9 @@ void pmap_each(const call_options* limits, const pmap_options<O>& o, Pool fallba
   if constexpr (std::is_void_v<R>)
     run_map(limits, o, fallback, [&](auto) { return [&](std::size_t i) { static_cast<void>(std::invoke(sink, i)); }; }, f, xs...);
   else if constexpr (std::is_invocable_v<Sink&, std::size_t, R>)
-    run_map(limits, o, fallback, [&](auto) { return [&](std::size_t i, R x) { static_cast<void>(std::invoke(sink, i, std::move(x))); }; }, f, xs...);
+    run_map(
+      limits, o, fallback, [&](auto) { return [&](std::size_t i, R x) { static_cast<void>(std::invoke(sink, i, std::move(x))); }; }, f,
+      xs...);
   else
     run_map(limits, o, fallback, [&](auto) { return in_order<R, Sink>{sink}; }, f, xs...);
 }
@@ -505,7 +496,9 @@ template <class G, class... Xs>
 decltype(auto) with_last(G g, Xs&... xs) {
   constexpr auto last = sizeof...(Xs) - 1;
   auto all = std::tie(xs...);
-  return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) { return g(std::get<last>(all), std::get<I>(all)...); }(std::make_index_sequence<last>{});
+  return [&]<std::size_t... I>(std::index_sequence<I...>) -> decltype(auto) {
+    return g(std::get<last>(all), std::get<I>(all)...);
+  }(std::make_index_sequence<last>{});
 }
 
 /// Calls g with the options that end a list of arguments, or default ones, and then the others.

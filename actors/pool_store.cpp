@@ -88,9 +88,7 @@ bool pool_store::attempt(store_question& s, reference_answer& out) {
 }
 
 // The dead may still be idle, as far as it knows.
-bool pool_store::ready() const {
-  return pool_->isready() && !alive(pool_->idle()).empty();
-}
+bool pool_store::ready() const { return pool_->isready() && !alive(pool_->idle()).empty(); }
 
 bool pool_store::take(const store_question& s, reference_answer& out) {
   const auto members = pool_->members();

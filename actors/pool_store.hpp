@@ -19,25 +19,19 @@ namespace troupe::detail {
 class pool_store final : public store_runner {
 public:
   /// `type`: of its handles. `gone`: why a process can't be a member; nothing if it can.
-  pool_store(const ref_id& id, std::uint64_t type, std::shared_ptr<abstract_pool> pool, std::function<std::optional<error_info>(proc_id)> gone)
-    : store_runner(id), type_(type), pool_(std::move(pool)), gone_(std::move(gone)) {
-  }
+  pool_store(const ref_id& id, std::uint64_t type, std::shared_ptr<abstract_pool> pool,
+             std::function<std::optional<error_info>(proc_id)> gone)
+    : store_runner(id), type_(type), pool_(std::move(pool)), gone_(std::move(gone)) {}
 
-  std::uint64_t type() const override {
-    return type_;
-  }
+  std::uint64_t type() const override { return type_; }
 
   void forget(proc_id gone) override;
 
 protected:
   bool attempt(store_question& s, reference_answer& out) override;
   std::size_t size() override;
-  void drop() override {
-    pool_ = nullptr;
-  }
-  std::string name() const override {
-    return "pool " + to_string(id());
-  }
+  void drop() override { pool_ = nullptr; }
+  std::string name() const override { return "pool " + to_string(id()); }
 
 private:
   void bury();

@@ -146,9 +146,7 @@ struct progress::state {
     return detail::progress_text(label, f, columns);
   }
 
-  clock::duration interval() const {
-    return style == progress_style::line ? redraw_interval : clock::duration{options.log_interval};
-  }
+  clock::duration interval() const { return style == progress_style::line ? redraw_interval : clock::duration{options.log_interval}; }
 
   void add(std::int64_t k) {
     const auto before = done.fetch_add(k, std::memory_order_relaxed);
@@ -208,13 +206,9 @@ progress::progress(std::string_view label, count total, const progress_options& 
     state_->show();
 }
 
-progress::~progress() {
-  state_->end();
-}
+progress::~progress() { state_->end(); }
 
-void progress::advance(count k) {
-  state_->add(k.number());
-}
+void progress::advance(count k) { state_->add(k.number()); }
 
 void progress::fail(count k) {
   state_->failed.fetch_add(k.number(), std::memory_order_relaxed);

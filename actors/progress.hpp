@@ -36,11 +36,8 @@ public:
   class count {
   public:
     template <std::integral N>
-    count(N n) : n_(checked(static_cast<std::int64_t>(n))) {
-    }
-    std::int64_t number() const {
-      return n_;
-    }
+    count(N n) : n_(checked(static_cast<std::int64_t>(n))) {}
+    std::int64_t number() const { return n_; }
 
   private:
     static std::int64_t checked(std::int64_t n);

@@ -13,13 +13,9 @@ std::atomic<rank_exchange*> the_exchange{nullptr};
 
 } // namespace
 
-rank_exchange* rank_exchange::current() {
-  return the_exchange;
-}
+rank_exchange* rank_exchange::current() { return the_exchange; }
 
-void rank_exchange::set_current(rank_exchange* x) {
-  the_exchange = x;
-}
+void rank_exchange::set_current(rank_exchange* x) { the_exchange = x; }
 
 namespace detail {
 
@@ -44,17 +40,14 @@ rank_part::~rank_part() {
 }
 
 void rank_part::throw_no_whole_number(std::size_t size, std::size_t element) const {
-  throw_error(make_error_info(error_kind::interrupted, "a rank at place " + std::to_string(place_) + " of a collective got " + std::to_string(size)
-                                                         + " bytes, which is no whole number of elements of " + std::to_string(element)));
+  throw_error(make_error_info(error_kind::interrupted, "a rank at place " + std::to_string(place_) + " of a collective got "
+                                                         + std::to_string(size) + " bytes, which is no whole number of elements of "
+                                                         + std::to_string(element)));
 }
 
-void throw_others_failed() {
-  throw_error(make_error_info(error_kind::cancelled, "another rank of the collective has failed"));
-}
+void throw_others_failed() { throw_error(make_error_info(error_kind::cancelled, "another rank of the collective has failed")); }
 
-void rank_calls::add(std::shared_ptr<future_state> call) {
-  calls_.push_back(std::move(call));
-}
+void rank_calls::add(std::shared_ptr<future_state> call) { calls_.push_back(std::move(call)); }
 
 void rank_calls::add_failed() {
   auto failed = std::make_shared<future_state>();

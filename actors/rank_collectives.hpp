@@ -70,9 +70,7 @@ public:
   }
 
 private:
-  std::size_t size() const {
-    return group_.ranks.size();
-  }
+  std::size_t size() const { return group_.ranks.size(); }
 
   template <class C>
   void send(std::size_t to, const held<C>& value) {
@@ -214,12 +212,8 @@ struct callable_label<rank_broadcast<F, V, is_first>> : callable_label<F> {};
 
 template <class F, class V, bool is_first>
 struct callable<rank_broadcast<F, V, is_first>> {
-  static void write(writer& out, const rank_broadcast<F, V, is_first>& x) {
-    callable<F>::write(out, x.f);
-  }
-  static rank_broadcast<F, V, is_first> read(reader& in) {
-    return {callable<F>::read(in)};
-  }
+  static void write(writer& out, const rank_broadcast<F, V, is_first>& x) { callable<F>::write(out, x.f); }
+  static rank_broadcast<F, V, is_first> read(reader& in) { return {callable<F>::read(in)}; }
 };
 
 /// The calls of a group's ranks. Those that are still open when this ends are cancelled.
@@ -258,9 +252,7 @@ struct part_of_this_process {
   rank_group group;
   X x;
 
-  auto operator()() {
-    return part(group, std::move(x));
-  }
+  auto operator()() { return part(group, std::move(x)); }
 };
 
 template <class Part, class X>
@@ -276,7 +268,8 @@ auto begin_part(const call_options* options, proc_id to, const rank_group& group
 
 /// See cluster::reduce and cluster::allreduce: all of `ids` are the ranks of `group`, in its order.
 template <class F, class Op, class Use = no_function>
-auto reduce_on_ranks(const call_options* options, const std::vector<proc_id>& ids, const rank_group& group, const F& f, const Op& op, const Use& use = {}) {
+auto reduce_on_ranks(const call_options* options, const std::vector<proc_id>& ids, const rank_group& group, const F& f, const Op& op,
+                     const Use& use = {}) {
   using first = rank_reduction<F, Op, Use, true>;
   using other = rank_reduction<F, Op, Use, false>;
   future<typename first::result> out;

@@ -10,9 +10,7 @@ class reference_actor final : public node_actor {
 public:
   using node_actor::node_actor;
 
-  const char* name() const override {
-    return "troupe.reference";
-  }
+  const char* name() const override { return "troupe.reference"; }
 };
 
 } // namespace troupe

@@ -31,17 +31,13 @@ void put(byte_buffer& out, const Ts&... xs) {
 
 } // namespace
 
-references::references(settings s) : settings_(std::move(s)) {
-}
+references::references(settings s) : settings_(std::move(s)) {}
 
 // Its claims are guarded by the mutex of its home.
 class references::held final : public held_reference {
 public:
-  held(std::shared_ptr<references> home, const ref_id& id) : held_reference(id), home_(std::move(home)) {
-  }
-  ~held() override {
-    home_->ended(*this);
-  }
+  held(std::shared_ptr<references> home, const ref_id& id) : held_reference(id), home_(std::move(home)) {}
+  ~held() override { home_->ended(*this); }
 
   std::int64_t from(proc_id other) const {
     const auto c = std::find_if(claims.begin(), claims.end(), [other](auto& x) { return x.from == other; });
@@ -210,13 +206,9 @@ void references::give_up(const ref_id& id) {
 // -- telling ----------------------------------------------------------------------------------------------------------------
 
 // Needs mutex_, as do the three below.
-byte_buffer& references::pending(proc_id owner) {
-  return pending_[owner];
-}
+byte_buffer& references::pending(proc_id owner) { return pending_[owner]; }
 
-void references::tell_create(const ref_id& id) {
-  put(pending(id.where), count_news::kind::create, id.id);
-}
+void references::tell_create(const ref_id& id) { put(pending(id.where), count_news::kind::create, id.id); }
 
 void references::tell_add(const ref_id& id, proc_id from, proc_id holder, std::int64_t n) {
   if (id.whence == settings_.id && from == settings_.id && holder == settings_.id && n == -1)
@@ -232,9 +224,7 @@ void references::tell_settle(const ref_id& id, const record* r, proc_id from) {
 }
 
 // Needs mutex_. Whether the caller has to see to a flush.
-bool references::take_news_scheduled() {
-  return !closed_ && !std::exchange(scheduled_, true);
-}
+bool references::take_news_scheduled() { return !closed_ && !std::exchange(scheduled_, true); }
 
 count_news count_news::read(reader& in, proc_id sender) {
   count_news out;
@@ -253,8 +243,8 @@ count_news count_news::read(reader& in, proc_id sender) {
       out.holder = in.get<proc_id>();
       out.n = in.get<std::int64_t>();
       if (out.from != sender && out.holder != sender)
-        throw codec_error{"process " + std::to_string(sender) + " tells of copies that process " + std::to_string(out.from) + " has handed to process "
-                          + std::to_string(out.holder)};
+        throw codec_error{"process " + std::to_string(sender) + " tells of copies that process " + std::to_string(out.from)
+                          + " has handed to process " + std::to_string(out.holder)};
       return out;
     case kind::settle:
       out.whence = in.get<proc_id>();
@@ -271,9 +261,7 @@ count_news count_news::read(reader& in, proc_id sender) {
   throw codec_error{"news of kind " + std::to_string(static_cast<int>(out.what)) + " about a reference"};
 }
 
-void count_news::put_recount(byte_buffer& out, const ref_id& id, proc_id from) {
-  put(out, kind::recount, id.whence, id.id, from);
-}
+void count_news::put_recount(byte_buffer& out, const ref_id& id, proc_id from) { put(out, kind::recount, id.whence, id.id, from); }
 
 void references::flush() {
   std::lock_guard in_order{order_};

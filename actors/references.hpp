@@ -89,14 +89,10 @@ public:
   static std::shared_ptr<references> of_process();
   static void set_of_process(std::shared_ptr<references> r);
 
-  proc_id id() const {
-    return settings_.id;
-  }
+  proc_id id() const { return settings_.id; }
 
   /// The id of a new reference.
-  ref_id next(proc_id where) {
-    return {where, settings_.id, last_.fetch_add(1, std::memory_order_relaxed) + 1};
-  }
+  ref_id next(proc_id where) { return {where, settings_.id, last_.fetch_add(1, std::memory_order_relaxed) + 1}; }
 
   /// How the owner learns of a reference that was made here.
   enum class origin {
@@ -158,9 +154,7 @@ public:
   }
   /// Takes a question back, if it is still unanswered. `answered`: the owner confirms that.
   void withdraw(const ref_id& about, std::uint64_t number, bool answered);
-  actor_codec* actors() const {
-    return settings_.actors;
-  }
+  actor_codec* actors() const { return settings_.actors; }
 
   /// How many references are held. For tests.
   std::size_t count() const;

@@ -63,16 +63,15 @@ concept channel_key = !std::same_as<std::remove_cvref_t<K>, call_options>;
 template <class T>
 class remote_channel {
 public:
-  static_assert(std::is_default_constructible_v<T>, "values are decoded into a default-constructed one: give the type a default constructor");
+  static_assert(std::is_default_constructible_v<T>,
+                "values are decoded into a default-constructed one: give the type a default constructor");
 
   using value_type = T;
 
   remote_channel() = default;
 
   /// A channel of this process, for one value.
-  static remote_channel on(cluster& c) {
-    return on(c, detail::references_of_process()->id());
-  }
+  static remote_channel on(cluster& c) { return on(c, detail::references_of_process()->id()); }
 
   /// A channel on a process, for `capacity` values. With 0, who puts waits for who takes. Doesn't block. Throws unknown_process, process_exited.
   static remote_channel on(cluster&, proc_id where, std::size_t capacity = 1) {
@@ -98,16 +97,12 @@ public:
     link_.type = detail::type_tag<remote_channel>();
   }
 
-  bool valid() const noexcept {
-    return link_.held != nullptr;
-  }
+  bool valid() const noexcept { return link_.held != nullptr; }
 
   // -- values in ---------------------------------------------------------------------------------------------------------------
 
   /// Blocks while the channel is full. Throws channel_closed, or what it was closed with. Returns the channel.
-  const remote_channel& put(const T& x) const {
-    return put(call_options{}, x);
-  }
+  const remote_channel& put(const T& x) const { return put(call_options{}, x); }
   const remote_channel& put(const call_options& options, const T& x) const {
     put_elements(options, "put", 1, [&](writer& w, detail::lent_memory& lent, std::size_t) { write_lent(w, lent, x); });
     return *this;
@@ -140,17 +135,14 @@ public:
       ++i;
     });
   }
-  void put_many(std::initializer_list<T> xs) const {
-    put_many(call_options{}, xs);
-  }
+  void put_many(std::initializer_list<T> xs) const { put_many(call_options{}, xs); }
 
   /// Whether the value is in: false if there is no room now.
   bool try_put(const T& x) const {
     auto waiting = std::make_shared<detail::channel_question>(link());
     detail::lent_memory lent{id().where};
-    waiting->send(ask_op::put, ask_flags::at_once, [&](writer& out) {
-      write_elements(out, 1, [&](writer& w, std::size_t) { write_lent(w, lent, x); });
-    });
+    waiting->send(ask_op::put, ask_flags::at_once,
+                  [&](writer& out) { write_elements(out, 1, [&](writer& w, std::size_t) { write_lent(w, lent, x); }); });
     detail::wait_or_give_up(waiting, {}, id(), "try_put");
     return waiting->done();
   }
@@ -163,9 +155,7 @@ public:
   // -- values out --------------------------------------------------------------------------------------------------------------
 
   /// The first value, which is removed. Blocks while there is none. Throws channel_closed, or what it was closed with, when the channel is closed and empty.
-  T take(const call_options& options = {}) const {
-    return get(ask_op::take, options, "take");
-  }
+  T take(const call_options& options = {}) const { return get(ask_op::take, options, "take"); }
   template <detail::channel_key K, class... Ks>
   T take(const K& key, const Ks&... more) const {
     return get(ask_op::take, {}, "take", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
@@ -176,9 +166,7 @@ public:
   }
 
   /// The first value, which stays.
-  T fetch(const call_options& options = {}) const {
-    return get(ask_op::fetch, options, "fetch");
-  }
+  T fetch(const call_options& options = {}) const { return get(ask_op::fetch, options, "fetch"); }
   template <detail::channel_key K, class... Ks>
   T fetch(const K& key, const Ks&... more) const {
     return get(ask_op::fetch, {}, "fetch", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
@@ -190,7 +178,8 @@ public:
     requires(sizeof...(Is) > 0)
   auto at(Is... places) const {
     constexpr auto n = sizeof...(Is);
-    return detail::call_on(id().where, detail::channel_element<T, n>{}, *this, std::array<std::size_t, n>{static_cast<std::size_t>(places)...});
+    return detail::call_on(id().where, detail::channel_element<T, n>{}, *this,
+                           std::array<std::size_t, n>{static_cast<std::size_t>(places)...});
   }
 
   /// The first values: one at least, for which it blocks, and at most `n`, without waiting for more. In one message.
@@ -206,12 +195,8 @@ public:
   }
 
   /// What `take` and `fetch` return, or nothing if there is no value now.
-  std::optional<T> try_take() const {
-    return try_get(ask_op::take);
-  }
-  std::optional<T> try_fetch() const {
-    return try_get(ask_op::fetch);
-  }
+  std::optional<T> try_take() const { return try_get(ask_op::take); }
+  std::optional<T> try_fetch() const { return try_get(ask_op::fetch); }
   /// The same, if none comes for so long.
   template <class Rep, class Period>
   std::optional<T> try_take(std::chrono::duration<Rep, Period> limit) const {
@@ -245,19 +230,11 @@ public:
   // -- about the channel ---------------------------------------------------------------------------------------------------------
 
   /// Whether `take` would not block now.
-  bool isready() const {
-    return link().number(ask_op::isready) != 0;
-  }
-  bool isempty() const {
-    return !isready();
-  }
-  bool isopen() const {
-    return link().number(ask_op::isopen) != 0;
-  }
+  bool isready() const { return link().number(ask_op::isready) != 0; }
+  bool isempty() const { return !isready(); }
+  bool isopen() const { return link().number(ask_op::isopen) != 0; }
   /// How many values are in it.
-  std::size_t size() const {
-    return static_cast<std::size_t>(link().number(ask_op::size));
-  }
+  std::size_t size() const { return static_cast<std::size_t>(link().number(ask_op::size)); }
 
   /// From now on nothing can be put, and who waits to is told; what is in it can still be taken. The second time nothing happens.
   void close() const {
@@ -284,9 +261,7 @@ public:
   }
 
   /// Where it lives, who made it, and its number there.
-  ref_id id() const {
-    return link().id();
-  }
+  ref_id id() const { return link().id(); }
 
   /// The CAF actor that stands for it, to monitor or to link to: it ends when nobody holds the channel any more, or its process ends.
   caf::actor actor() const {
@@ -299,12 +274,8 @@ public:
 
   /// Takes values until the channel is closed and empty. A loop over a channel reads ahead, more the faster it goes: several values come in a message. They count
   /// against the channel's capacity until the loop is done with them, and go back to its front if the loop ends before, or its process.
-  detail::channel_iterator<T> begin() const {
-    return detail::channel_iterator<T>{link()};
-  }
-  std::default_sentinel_t end() const {
-    return {};
-  }
+  detail::channel_iterator<T> begin() const { return detail::channel_iterator<T>{link()}; }
+  std::default_sentinel_t end() const { return {}; }
 
   friend bool operator==(const remote_channel& a, const remote_channel& b) {
     return a.valid() && b.valid() ? a.id() == b.id() : a.valid() == b.valid();
@@ -433,7 +404,5 @@ struct codec<remote_channel<T>> {
 
 template <class T>
 struct std::hash<troupe::remote_channel<T>> {
-  std::size_t operator()(const troupe::remote_channel<T>& x) const {
-    return std::hash<troupe::ref_id>{}(x.id());
-  }
+  std::size_t operator()(const troupe::remote_channel<T>& x) const { return std::hash<troupe::ref_id>{}(x.id()); }
 };

@@ -41,9 +41,7 @@ constexpr place place_of(std::uint32_t index, std::size_t first) {
 /// The free slots of a thread, of one table at a time.
 class reply_table::free_slots {
 public:
-  ~free_slots() {
-    leave();
-  }
+  ~free_slots() { leave(); }
 
   std::vector<std::uint32_t>& of(reply_table& t) {
     if (serial_ != t.serial_) {
@@ -73,13 +71,13 @@ reply_table::free_slots& reply_table::of_this_thread() {
   return slots;
 }
 
-reply_table::reply_table() : serial_([this] {
-  auto& all = live();
-  std::lock_guard guard{all.mutex};
-  all.by_serial[++all.last] = this;
-  return all.last;
-}()) {
-}
+reply_table::reply_table()
+  : serial_([this] {
+      auto& all = live();
+      std::lock_guard guard{all.mutex};
+      all.by_serial[++all.last] = this;
+      return all.last;
+    }()) {}
 
 reply_table::~reply_table() {
   auto& all = live();

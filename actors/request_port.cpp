@@ -6,8 +6,7 @@
 
 namespace troupe {
 
-request_port::request_port(caf::actor_config& cfg) : caf::monitorable_actor(cfg) {
-}
+request_port::request_port(caf::actor_config& cfg) : caf::monitorable_actor(cfg) {}
 
 void request_port::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
   if (!what->mid.is_response()) {

@@ -23,9 +23,7 @@ public:
   /// block; throws `interrupted`.
   caf::message ask(const caf::strong_actor_ptr& whom, caf::message question);
 
-  const char* name() const override {
-    return "troupe.request_port";
-  }
+  const char* name() const override { return "troupe.request_port"; }
 
 private:
   struct pending {

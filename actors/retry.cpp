@@ -18,9 +18,7 @@ bool shown_to(const retry_check& check, int tries) {
 
 } // namespace
 
-retrying::retrying(const delay_sequence& delays, const retry_check& check)
-  : check_(check), walk_(delays.walk()), delay_(walk_()) {
-}
+retrying::retrying(const delay_sequence& delays, const retry_check& check) : check_(check), walk_(delays.walk()), delay_(walk_()) {}
 
 bool retrying::again() {
   ++tries_;

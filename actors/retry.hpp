@@ -19,18 +19,14 @@ public:
 
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, retry_check> && std::is_invocable_r_v<bool, std::decay_t<F>&, const error&, int>)
-  retry_check(F&& f) : ask_(std::forward<F>(f)) {
-  }
+  retry_check(F&& f) : ask_(std::forward<F>(f)) {}
 
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, retry_check> && !std::is_invocable_v<std::decay_t<F>&, const error&, int>
              && std::is_invocable_r_v<bool, std::decay_t<F>&, const error&>)
-  retry_check(F&& f) : ask_([f = std::forward<F>(f)](const error& e, int) mutable -> bool { return f(e); }) {
-  }
+  retry_check(F&& f) : ask_([f = std::forward<F>(f)](const error& e, int) mutable -> bool { return f(e); }) {}
 
-  bool operator()(const error& why, int tries) const {
-    return !ask_ || ask_(why, tries);
-  }
+  bool operator()(const error& why, int tries) const { return !ask_ || ask_(why, tries); }
 
 private:
   std::function<bool(const error&, int)> ask_;

@@ -31,7 +31,8 @@ thread_local std::uint64_t current_task_id = 0;
 thread_local bool answers_at_once = false;
 
 constexpr std::size_t number_at = sizeof(frame_header); // where a call or a question has its number
-constexpr std::size_t reply_head = sizeof(frame_header) + sizeof(std::uint64_t) + sizeof(std::uint8_t); // what a reply has in front of a value
+constexpr std::size_t reply_head =
+  sizeof(frame_header) + sizeof(std::uint64_t) + sizeof(std::uint8_t); // what a reply has in front of a value
 
 // What a reply brings.
 constexpr std::uint8_t reply_value = 0;
@@ -44,9 +45,7 @@ constexpr auto counts_wait = std::chrono::milliseconds{2};
 // A result that is kept leaves for the caller at once if it is no larger: who asks for it is likely to be waiting.
 constexpr std::size_t most_sent_at_once = std::size_t{16} << 10;
 
-caf::actor_id start_ids(caf::actor_system& system) {
-  return system.next_actor_id();
-}
+caf::actor_id start_ids(caf::actor_system& system) { return system.next_actor_id(); }
 
 template <class A>
 caf::strong_actor_ptr make_plain_actor(caf::actor_system& system) {
@@ -74,11 +73,11 @@ runtime::runtime(loop& l, mesh& m, settings s)
   config_.set("logger.verbosity", caf::atom("quiet"));
   scheduler::load(config_, executor_);
   caf::net::middleman::load(config_, {&loop_, &mesh_, [this](std::function<void()> f) { executor_.submit(std::move(f)); },
-                                    [this](proc_id to, frame_builder& f, urgency u, flow of) {
-                                      // the one message that most handlers send needn't wait for company, nor for what its handler still has to compute
-                                      const bool alone = u == urgency::batched && scheduler::first_message() && !executor_.backlog();
-                                      return send_waiting(to, f, alone ? urgency::now : u, of);
-                                    }});
+                                      [this](proc_id to, frame_builder& f, urgency u, flow of) {
+                                        // the one message that most handlers send needn't wait for company, nor for what its handler still has to compute
+                                        const bool alone = u == urgency::batched && scheduler::first_message() && !executor_.backlog();
+                                        return send_waiting(to, f, alone ? urgency::now : u, of);
+                                      }});
   system_ = std::make_unique<caf::actor_system>(config_);
   system_->await_actors_before_shutdown(false); // shut_down does it, with a limit
   hub_ = &system_->network_manager().hub();
@@ -119,13 +118,9 @@ runtime& runtime::get() {
   return *p;
 }
 
-std::uint64_t runtime::tasks_begun() const {
-  return last_task_id.load(std::memory_order_relaxed);
-}
+std::uint64_t runtime::tasks_begun() const { return last_task_id.load(std::memory_order_relaxed); }
 
-runtime* runtime::find() {
-  return the_runtime.load(std::memory_order_acquire);
-}
+runtime* runtime::find() { return the_runtime.load(std::memory_order_acquire); }
 
 // -- frames -------------------------------------------------------------------------------------------------------------
 
@@ -176,9 +171,7 @@ std::unique_ptr<landing> runtime::frame_begins(const frame_header& h, std::span<
   return nullptr;
 }
 
-void runtime::peer_up(proc_id id, const hello& h) {
-  hub_->peer_up(id, h);
-}
+void runtime::peer_up(proc_id id, const hello& h) { hub_->peer_up(id, h); }
 
 void runtime::peer_lost(proc_id id, const error_info& why) {
   replies_.fail_all(id, why);
@@ -191,13 +184,9 @@ void runtime::peer_lost(proc_id id, const error_info& why) {
   hub_->peer_lost(id, why);
 }
 
-void runtime::peer_retires(proc_id id, const error_info& why) {
-  owned_.retire(id, why);
-}
+void runtime::peer_retires(proc_id id, const error_info& why) { owned_.retire(id, why); }
 
-void runtime::peer_replaced(proc_id lost, proc_id by) {
-  owned_.replaced(lost, by);
-}
+void runtime::peer_replaced(proc_id lost, proc_id by) { owned_.replaced(lost, by); }
 
 void runtime::take_no_more_work(error_info why, std::function<void()> done) {
   if (refuses_work_)
@@ -333,8 +322,8 @@ error_info runtime::describe_failure(const std::string& label) {
   if (info.kind == error_kind::remote && info.pid == 0) {
     info.stack = trace_of(label);
   } else {
-    auto bare = info.kind == error_kind::process_exited || info.kind == error_kind::cancelled
-                || info.kind == error_kind::deadline_exceeded || info.kind == error_kind::interrupted;
+    auto bare = info.kind == error_kind::process_exited || info.kind == error_kind::cancelled || info.kind == error_kind::deadline_exceeded
+                || info.kind == error_kind::interrupted;
     auto codec = (info.kind == error_kind::not_decodable || info.kind == error_kind::not_serializable) && info.pid == 0;
     if (bare)
       return info;
@@ -472,7 +461,8 @@ void runtime::send_call(const outgoing& call, std::shared_ptr<detail::future_sta
     // what is direct never waits there
     auto of = (call.flags & detail::call_direct) != 0 ? flow::none : flow::calls;
     try {
-      if (auto gone = send_waiting(to, call.frame, call.now ? urgency::now : urgency::batched, of, call.limits != nullptr ? state : nullptr))
+      if (auto gone =
+            send_waiting(to, call.frame, call.now ? urgency::now : urgency::batched, of, call.limits != nullptr ? state : nullptr))
         if (state && replies_.take(number))
           state->set_error(*gone);
     } catch (...) { // interrupted before it was sent
@@ -534,9 +524,7 @@ references::settings runtime::holding() {
   references::settings s;
   s.id = id();
   s.send = [this](proc_id to, frame_builder& f) { send_counts(to, f); };
-  s.flush_soon = [this] {
-    loop_.post([this] { loop_.call_after(counts_wait, [held = held_] { held->flush(); }); });
-  };
+  s.flush_soon = [this] { loop_.post([this] { loop_.call_after(counts_wait, [held = held_] { held->flush(); }); }); };
   s.ask = [this](proc_id to, frame_builder& f, std::shared_ptr<detail::future_state> waiting, bool now) {
     return send_question(to, f, std::move(waiting), now);
   };
@@ -629,7 +617,9 @@ void runtime::take_question(proc_id from, frame_view& f) {
   const auto number = reader{f.payload}.get<std::uint64_t>();
   if (shared_.serve(about, from, number))
     return;
-  send_error(from, number, make_error_info(error_kind::usage, "process " + std::to_string(id()) + " has no copy of the shared value " + to_string(about), id()));
+  send_error(
+    from, number,
+    make_error_info(error_kind::usage, "process " + std::to_string(id()) + " has no copy of the shared value " + to_string(about), id()));
 }
 
 void runtime::send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write) {
@@ -797,17 +787,12 @@ void lent_memory::take_back() {
     rt->net().take_back(to_, token_);
 }
 
-std::size_t outgoing_call::size() {
-  return (*frame_)->size();
-}
+std::size_t outgoing_call::size() { return (*frame_)->size(); }
 
-writer& outgoing_call::out() {
-  return (*frame_)->out();
-}
+writer& outgoing_call::out() { return (*frame_)->out(); }
 
 void outgoing_call::throw_not_serializable(const std::exception& e) {
-  auto info = make_error_info(error_kind::not_serializable,
-                              "a call of " + label_() + " can't be sent: " + e.what(), runtime::get().id());
+  auto info = make_error_info(error_kind::not_serializable, "a call of " + label_() + " can't be sent: " + e.what(), runtime::get().id());
   info.task = label_();
   throw_error(std::move(info));
 }
@@ -837,9 +822,7 @@ void run_as_job(std::function<void()> f) {
     f();
 }
 
-std::shared_ptr<references> references_of_process() {
-  return runtime::get().held();
-}
+std::shared_ptr<references> references_of_process() { return runtime::get().held(); }
 
 void check_process(proc_id id) {
   auto& rt = runtime::get();
@@ -847,17 +830,12 @@ void check_process(proc_id id) {
     if (auto gone = rt.net().gone(id))
       throw_error(*gone);
   if (id <= 0 || (rt.id() == master_id && !rt.net().knows(id) && id != master_id))
-    throw_error(make_error_info(error_kind::unknown_process,
-                                "there is no process " + std::to_string(id) + " in this cluster", id));
+    throw_error(make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(id) + " in this cluster", id));
 }
 
-bool all_may_call() {
-  return !runtime::get().net().restricted();
-}
+bool all_may_call() { return !runtime::get().net().restricted(); }
 
-void answer_at_once() {
-  answers_at_once = true;
-}
+void answer_at_once() { answers_at_once = true; }
 
 caf::actor actor_of(reference_answer_state& answer) {
   auto in = answer.content(process_codec());
@@ -866,26 +844,23 @@ caf::actor actor_of(reference_answer_state& answer) {
 
 void throw_other_type(const ref_id& id, std::uint64_t wanted) {
   throw_error(make_error_info(error_kind::type_mismatch,
-                              "reference " + to_string(id) + " is used as " + type_tag_name(wanted) + " here, and as something else before", id.where));
+                              "reference " + to_string(id) + " is used as " + type_tag_name(wanted) + " here, and as something else before",
+                              id.where));
 }
 
-void throw_empty_future() {
-  throw usage_error{"an empty future: it was moved from, or never was the result of a call"};
-}
+void throw_empty_future() { throw usage_error{"an empty future: it was moved from, or never was the result of a call"}; }
 
 void throw_not_decodable(const char* what_was, const std::string& why) {
   auto rt = runtime::find();
-  throw_error(make_error_info(error_kind::not_decodable, std::string{what_was} + " can't be decoded: " + why,
-                              rt == nullptr ? 0 : rt->id()));
+  throw_error(
+    make_error_info(error_kind::not_decodable, std::string{what_was} + " can't be decoded: " + why, rt == nullptr ? 0 : rt->id()));
 }
 
 } // namespace detail
 
 namespace this_task {
 
-std::uint64_t id() {
-  return current_task_id;
-}
+std::uint64_t id() { return current_task_id; }
 
 void check() {
   task_control::check();

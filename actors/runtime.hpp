@@ -104,45 +104,23 @@ public:
   /// Tells all tasks of this process that have begun that they are interrupted. Any thread; doesn't block.
   void interrupt_tasks();
 
-  mesh& net() {
-    return mesh_;
-  }
-  executor& jobs() {
-    return executor_;
-  }
-  reply_table& replies() {
-    return replies_;
-  }
-  stoppable_calls& stoppable() {
-    return stoppable_;
-  }
-  alarms& timers() {
-    return *alarms_;
-  }
+  mesh& net() { return mesh_; }
+  executor& jobs() { return executor_; }
+  reply_table& replies() { return replies_; }
+  stoppable_calls& stoppable() { return stoppable_; }
+  alarms& timers() { return *alarms_; }
   /// What lives here and is referred to from anywhere.
-  owned_references& owned() {
-    return owned_;
-  }
+  owned_references& owned() { return owned_; }
   /// Shared values of which there are copies here.
-  shared_sources& shared() {
-    return shared_;
-  }
+  shared_sources& shared() { return shared_; }
   /// What other processes have sent to be called here again and again.
-  function_cache& functions() {
-    return functions_;
-  }
+  function_cache& functions() { return functions_; }
   /// Maps of other processes that have batches here.
-  map_stops& maps() {
-    return maps_;
-  }
+  map_stops& maps() { return maps_; }
   /// Elements of arrays that live here.
-  element_tables& elements() {
-    return *elements_;
-  }
+  element_tables& elements() { return *elements_; }
   /// A thread that encodes and decodes shared values.
-  side_thread& data() {
-    return data_;
-  }
+  side_thread& data() { return data_; }
   /// Answers a question with a value.
   void send_value(proc_id to, std::uint64_t question, const std::function<void(writer&)>& write);
   /// The same with an error.
@@ -158,33 +136,17 @@ public:
   /// Sends a frame about the elements of an array, perhaps to this process, once there is room for it if the calling thread may wait. `waiting` gets the answer; null for none.
   void send_array(proc_id to, frame_builder& f, const std::shared_ptr<detail::future_state>& waiting, const array_sending& how);
   /// What this process refers to.
-  const std::shared_ptr<references>& held() const {
-    return held_;
-  }
-  actor_hub& hub() {
-    return *hub_;
-  }
-  caf::actor_system& system() {
-    return *system_;
-  }
-  request_port& port() {
-    return *port_;
-  }
+  const std::shared_ptr<references>& held() const { return held_; }
+  actor_hub& hub() { return *hub_; }
+  caf::actor_system& system() { return *system_; }
+  request_port& port() { return *port_; }
   /// The id of this process's node actor.
-  caf::actor_id node_actor_id() const {
-    return node_id_;
-  }
-  proc_id id() const {
-    return mesh_.id();
-  }
+  caf::actor_id node_actor_id() const { return node_id_; }
+  proc_id id() const { return mesh_.id(); }
   /// How many tasks have begun.
   std::uint64_t tasks_begun() const;
-  const std::string& host() const {
-    return settings_.host;
-  }
-  named_values& named() {
-    return *settings_.named;
-  }
+  const std::string& host() const { return settings_.host; }
+  named_values& named() { return *settings_.named; }
 
   /// What the exception that is being handled, which left a function of the user's, is to its caller. Inside a catch block.
   error_info describe_failure(const std::string& label);
@@ -237,7 +199,7 @@ private:
   alignas(64) std::atomic<std::uint64_t> calls_over_{0};
   std::atomic<bool> told_work_done_{false};
   std::atomic<bool> refuses_work_{false};
-  error_info why_refused_;          // written before refuses_work_
+  error_info why_refused_; // written before refuses_work_
   std::function<void()> work_done_; // the same
   executor executor_;
   reply_table replies_;

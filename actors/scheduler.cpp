@@ -25,26 +25,19 @@ caf::actor_id actor_id_of(caf::resumable* what) {
 // What an actor runs on: others that it wakes go to the executor's queue.
 class scheduler::unit final : public caf::execution_unit {
 public:
-  explicit unit(scheduler& s) : caf::execution_unit(&s.system()), scheduler_(s) {
-  }
+  explicit unit(scheduler& s) : caf::execution_unit(&s.system()), scheduler_(s) {}
 
-  void exec_later(caf::resumable* what) override {
-    scheduler_.enqueue(what);
-  }
+  void exec_later(caf::resumable* what) override { scheduler_.enqueue(what); }
 
 private:
   scheduler& scheduler_;
 };
 
 void scheduler::load(caf::actor_system_config& cfg, executor& e) {
-  cfg.module_factories.push_back([&e](caf::actor_system& system) -> caf::actor_system::module* {
-    return new scheduler{system, e};
-  });
+  cfg.module_factories.push_back([&e](caf::actor_system& system) -> caf::actor_system::module* { return new scheduler{system, e}; });
 }
 
-scheduler::scheduler(caf::actor_system& system, executor& e)
-  : caf::scheduler::abstract_coordinator(system), executor_(e) {
-}
+scheduler::scheduler(caf::actor_system& system, executor& e) : caf::scheduler::abstract_coordinator(system), executor_(e) {}
 
 void scheduler::start() {
   timer_ = std::thread{[this] {
@@ -81,29 +74,22 @@ void scheduler::run(void* context, void* data) {
   }
 }
 
-bool scheduler::first_message() {
-  return running != 0 && !std::exchange(sent, true);
-}
+bool scheduler::first_message() { return running != 0 && !std::exchange(sent, true); }
 
-scheduler::running_scope::running_scope(caf::actor_id id) : outer_(std::exchange(running, id)), outer_sent_(std::exchange(sent, false)) {
-}
+scheduler::running_scope::running_scope(caf::actor_id id) : outer_(std::exchange(running, id)), outer_sent_(std::exchange(sent, false)) {}
 
 scheduler::running_scope::~running_scope() {
   running = outer_;
   sent = outer_sent_;
 }
 
-caf::actor_id scheduler::running_actor() {
-  return running;
-}
+caf::actor_id scheduler::running_actor() { return running; }
 
 void scheduler::enqueue(caf::resumable* what) {
   if (!executor_.submit({run, this, what}))
     cleanup_and_release(what);
 }
 
-caf::actor_clock& scheduler::clock() noexcept {
-  return clock_;
-}
+caf::actor_clock& scheduler::clock() noexcept { return clock_; }
 
 } // namespace troupe

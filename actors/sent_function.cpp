@@ -9,16 +9,15 @@ namespace troupe::detail {
 
 namespace {
 
-void forget_function_here(const ref_id& id) {
-  runtime::get().functions().forget(id);
-}
+void forget_function_here(const ref_id& id) { runtime::get().functions().forget(id); }
 
 // `behind_calls`: not before those have begun that were sent earlier.
 void tell_to_forget(proc_id whom, const ref_id& id, bool behind_calls) {
   using task = task_of<fn_t<forget_function_here>, ref_id>;
   waiter::no_blocking at_once{"a function is forgotten by whoever had it last"};
   try {
-    outgoing_call call{whom, task::id(), static_cast<std::uint8_t>(behind_calls ? call_no_reply : call_direct | call_no_reply), &task::label};
+    outgoing_call call{whom, task::id(), static_cast<std::uint8_t>(behind_calls ? call_no_reply : call_direct | call_no_reply),
+                       &task::label};
     call.encode([&](writer& out) { task::write_call(out, nullptr, fn<forget_function_here>, id); });
     call.send(nullptr, false);
   } catch (const error&) {
@@ -95,9 +94,7 @@ void sent_function::forget(proc_id gone) {
   known_.erase(gone);
 }
 
-std::shared_ptr<const void> kept_function(const ref_id& id, std::uint64_t type) {
-  return runtime::get().functions().get(id, type);
-}
+std::shared_ptr<const void> kept_function(const ref_id& id, std::uint64_t type) { return runtime::get().functions().get(id, type); }
 
 std::shared_ptr<const void> keep_function(const ref_id& id, std::uint64_t type, const std::function<std::shared_ptr<const void>()>& make) {
   return runtime::get().functions().get_or_add(id, type, make);

@@ -48,12 +48,8 @@ public:
   /// A process has ended.
   void forget(proc_id gone);
 
-  bool is_plain() const {
-    return form_ == function_form::plain;
-  }
-  const ref_id& id() const {
-    return id_;
-  }
+  bool is_plain() const { return form_ == function_form::plain; }
+  const ref_id& id() const { return id_; }
 
 protected:
   /// Takes a number, unless it is plain.
@@ -126,9 +122,7 @@ public:
     small_ = std::make_shared<const F>(std::move(f));
   }
 
-  const F& get() const {
-    return small_ ? *small_ : *shared_.get().f;
-  }
+  const F& get() const { return small_ ? *small_ : *shared_.get().f; }
 
 protected:
   void write_itself(writer& out) override {
@@ -186,12 +180,8 @@ std::shared_ptr<const F> read_sent_function(reader& in) {
 
 template <class F>
 struct codec<detail::function_box<F>> {
-  static void write(writer& out, const detail::function_box<F>& x) {
-    detail::callable<F>::write(out, *x.f);
-  }
-  static void read(reader& in, detail::function_box<F>& x) {
-    x.f = std::make_shared<const F>(detail::callable<F>::read(in));
-  }
+  static void write(writer& out, const detail::function_box<F>& x) { detail::callable<F>::write(out, *x.f); }
+  static void read(reader& in, detail::function_box<F>& x) { x.f = std::make_shared<const F>(detail::callable<F>::read(in)); }
 };
 
 } // namespace troupe

@@ -16,29 +16,18 @@ public:
   using shared_source::shared_source;
 
   /// There from the beginning.
-  typed_shared_source(const ref_id& id, T value) : shared_source(id), value_(std::make_shared<const T>(std::move(value))) {
-  }
-  void start() {
-    came();
-  }
+  typed_shared_source(const ref_id& id, T value) : shared_source(id), value_(std::make_shared<const T>(std::move(value))) {}
+  void start() { came(); }
 
   /// Needs `here`.
-  const T& value() const {
-    return *value_;
-  }
+  const T& value() const { return *value_; }
 
-  std::uint64_t type() const override {
-    return type_tag<T>();
-  }
+  std::uint64_t type() const override { return type_tag<T>(); }
 
 protected:
-  std::shared_ptr<future_state> expect() override {
-    return std::make_shared<typed_future_state<T>>();
-  }
+  std::shared_ptr<future_state> expect() override { return std::make_shared<typed_future_state<T>>(); }
 
-  void take(future_state& arrived) override {
-    value_ = std::make_shared<const T>(static_cast<typed_future_state<T>&>(arrived).take());
-  }
+  void take(future_state& arrived) override { value_ = std::make_shared<const T>(static_cast<typed_future_state<T>&>(arrived).take()); }
 
   void encode(writer& out) const override {
     writer::referring scope{out, value_};
@@ -58,7 +47,8 @@ template <class T>
 class shared {
 public:
   static_assert(sendable<T>, "values of this type can't be sent to another process: give it an inspect(f, x)");
-  static_assert(std::is_default_constructible_v<T>, "values are decoded into a default-constructed one: give the type a default constructor");
+  static_assert(std::is_default_constructible_v<T>,
+                "values are decoded into a default-constructed one: give the type a default constructor");
 
   using value_type = T;
 
@@ -73,9 +63,7 @@ public:
     source_ = std::move(made);
   }
 
-  bool valid() const noexcept {
-    return source_ != nullptr;
-  }
+  bool valid() const noexcept { return source_ != nullptr; }
 
   /// Blocks until the value is here, the first time on each process. Throws process_exited if it is gone with the process that shared it, not_decodable. The
   /// reference is valid as long as a copy of the handle on this process.
@@ -85,12 +73,8 @@ public:
     source_->bring();
     return source_->value();
   }
-  const T& operator*() const {
-    return get();
-  }
-  const T* operator->() const {
-    return &get();
-  }
+  const T& operator*() const { return get(); }
+  const T* operator->() const { return &get(); }
 
   /// Whether the value is here. Doesn't block.
   bool ishere() const {
@@ -105,9 +89,7 @@ public:
     return source_->id();
   }
 
-  friend bool operator==(const shared& a, const shared& b) {
-    return a.source_ == b.source_;
-  }
+  friend bool operator==(const shared& a, const shared& b) { return a.source_ == b.source_; }
 
   /// For CAF, outside of the cluster: nothing is written, and what is read is empty.
   template <class Inspector>

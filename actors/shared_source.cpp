@@ -13,8 +13,7 @@ constexpr std::size_t branches = 2;
 
 } // namespace
 
-shared_source::shared_source(const ref_id& id) : id_(id), here_(std::make_shared<detail::future_state>()) {
-}
+shared_source::shared_source(const ref_id& id) : id_(id), here_(std::make_shared<detail::future_state>()) {}
 
 shared_source::~shared_source() = default;
 
@@ -246,9 +245,7 @@ std::shared_ptr<shared_source> shared_source_of(const ref_id& id, const std::fun
   return runtime::get().shared().find_or_add(id, make);
 }
 
-void throw_empty_shared() {
-  throw usage_error{"an empty shared value: it was moved from, or never made by c.share"};
-}
+void throw_empty_shared() { throw usage_error{"an empty shared value: it was moved from, or never made by c.share"}; }
 
 } // namespace detail
 

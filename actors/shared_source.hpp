@@ -22,9 +22,7 @@ public:
   shared_source(const shared_source&) = delete;
   shared_source& operator=(const shared_source&) = delete;
 
-  const ref_id& id() const {
-    return id_;
-  }
+  const ref_id& id() const { return id_; }
 
   /// Blocks until the value is here; has it brought if nobody has. Throws what became of that.
   void bring();
@@ -33,9 +31,7 @@ public:
   void serve(proc_id to, std::uint64_t question);
 
   /// Whether the value is here. Doesn't block.
-  bool here() const {
-    return here_->ready();
-  }
+  bool here() const { return here_->ready(); }
 
   virtual std::uint64_t type() const = 0;
 
@@ -95,13 +91,10 @@ private:
 /// A shared value where it was shared: it tells who asks from whom to get it, so that it leaves here twice and goes on down a tree.
 class owned_shared final : public owned_reference {
 public:
-  owned_shared(const ref_id& id, std::shared_ptr<shared_source> source) : owned_reference(id), source_(std::move(source)) {
-  }
+  owned_shared(const ref_id& id, std::shared_ptr<shared_source> source) : owned_reference(id), source_(std::move(source)) {}
 
   void ask(reference_question& q, reference_work& out) override;
-  bool withdraw(proc_id, std::uint64_t, reference_work&) override {
-    return false;
-  }
+  bool withdraw(proc_id, std::uint64_t, reference_work&) override { return false; }
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
   void end(const reason& why, reference_work& out) override;
 

@@ -35,9 +35,7 @@ struct throw_recorder {
 
   void record() {
     scope.size_ = 0;
-    const auto visit = [](_Unwind_Context* context, void* self) {
-      return static_cast<throw_recorder*>(self)->visit(context);
-    };
+    const auto visit = [](_Unwind_Context* context, void* self) { return static_cast<throw_recorder*>(self)->visit(context); };
     _Unwind_Backtrace(visit, this);
   }
 
@@ -81,9 +79,7 @@ public:
 
 // What is noted is the stack pointer of the caller, hence never inlined.
 throw_trace_scope::throw_trace_scope() noexcept
-  : outer_(innermost),
-    owner_(reinterpret_cast<std::uintptr_t>(__builtin_dwarf_cfa())),
-    unwinding_(std::uncaught_exceptions()) {
+  : outer_(innermost), owner_(reinterpret_cast<std::uintptr_t>(__builtin_dwarf_cfa())), unwinding_(std::uncaught_exceptions()) {
   innermost = this;
 }
 
@@ -117,13 +113,11 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
 // Parts that the compiler made of a function, "fail() [clone .cold]" in C++ and "fail.cold" in C, get its
 // bare name.
 std::string demangled(const std::string& name) {
-  const std::unique_ptr<char, void (*)(void*)> plain(
-    abi::__cxa_demangle(name.c_str(), nullptr, nullptr, nullptr), &std::free);
+  const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, nullptr), &std::free);
   if (!plain)
     return name.substr(0, name.find('.'));
   std::string text = plain.get();
-  replace_all(text, "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >",
-              "std::string");
+  replace_all(text, "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string");
   replace_all(text, "std::__cxx11::", "std::");
   return text.substr(0, text.find(" [clone ."));
 }
@@ -132,8 +126,7 @@ stack_frame named(std::uintptr_t address, int count) {
   stack_frame frame{.function = {}, .module = {}, .offset = address, .count = count};
   Dl_info info{};
   link_map* map = nullptr;
-  if (::dladdr1(reinterpret_cast<void*>(address), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0
-      || !map)
+  if (::dladdr1(reinterpret_cast<void*>(address), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || !map)
     return frame;
   frame.offset = address - map->l_addr;
   const std::string_view file = info.dli_fname;
@@ -161,8 +154,8 @@ std::string troupe::to_text(std::span<const stack_frame> frames) {
     const auto& f = frames[i];
     char offset[24];
     std::snprintf(offset, sizeof offset, "+0x%llx", static_cast<unsigned long long>(f.offset));
-    text += "  #" + std::to_string(i) + ' ' + (f.function.empty() ? "??" : f.function) + " in "
-            + (f.module.empty() ? "??" : f.module) + offset;
+    text +=
+      "  #" + std::to_string(i) + ' ' + (f.function.empty() ? "??" : f.function) + " in " + (f.module.empty() ? "??" : f.module) + offset;
     if (f.count > 1)
       text += " (" + std::to_string(f.count) + " times)";
     text += '\n';
@@ -176,8 +169,7 @@ extern "C" [[gnu::weak]] void __asan_handle_no_return();
 /// Takes the place of the C++ runtime's function of that name in the whole process, and calls it. An
 /// executable that links this statically exports it to libraries by itself, since libstdc++ refers to it. It
 /// is declared, as one that doesn't return, in <cxxabi.h>.
-extern "C" [[gnu::visibility("default")]] void __cxxabiv1::__cxa_throw(void* exception, std::type_info* type,
-                                                                       void (*destroy)(void*)) {
+extern "C" [[gnu::visibility("default")]] void __cxxabiv1::__cxa_throw(void* exception, std::type_info* type, void (*destroy)(void*)) {
   using throw_function = void(void*, std::type_info*, void (*)(void*));
   static auto* const next = reinterpret_cast<throw_function*>(::dlsym(RTLD_NEXT, "__cxa_throw"));
   if (auto* scope = troupe::detail::innermost) {

@@ -17,9 +17,7 @@ stoppable_calls::locked::locked(bucket& b) : bucket_(b) {
   }
 }
 
-stoppable_calls::locked::~locked() {
-  bucket_.head_.store(reinterpret_cast<std::uintptr_t>(first), std::memory_order_release);
-}
+stoppable_calls::locked::~locked() { bucket_.head_.store(reinterpret_cast<std::uintptr_t>(first), std::memory_order_release); }
 
 void stoppable_calls::add(entry& e) {
   locked b{bucket_of(e)};

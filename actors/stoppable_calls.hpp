@@ -23,8 +23,7 @@ public:
   /// One such call. Its owner keeps it where it is while it is in the table, and takes it out before it ends.
   class entry {
   public:
-    explicit entry(const task_control::client& c) : client(c) {
-    }
+    explicit entry(const task_control::client& c) : client(c) {}
     entry(const entry&) = delete;
     entry& operator=(const entry&) = delete;
 
@@ -78,9 +77,7 @@ private:
     std::atomic<std::uintptr_t> head_{0}; // the first entry; the lowest bit is set while somebody has the lock
   };
 
-  bucket& bucket_of(const entry& e) {
-    return bucket_of(e.client.from, e.client.number);
-  }
+  bucket& bucket_of(const entry& e) { return bucket_of(e.client.from, e.client.number); }
   bucket& bucket_of(proc_id from, std::uint64_t number) {
     return buckets_[(number + static_cast<std::uint64_t>(from) * 509) % buckets_.size()]; // numbers of open calls follow each other
   }

@@ -79,8 +79,7 @@ symbol_table::symbol_table(const std::string& path) {
   const auto all = read_sections(file);
   if (!all)
     return;
-  const auto table =
-    std::find_if(all->begin(), all->end(), [](const auto& s) { return s.sh_type == SHT_SYMTAB; });
+  const auto table = std::find_if(all->begin(), all->end(), [](const auto& s) { return s.sh_type == SHT_SYMTAB; });
   if (table == all->end() || table->sh_link >= all->size())
     return;
   const auto& strings = (*all)[table->sh_link];
@@ -94,19 +93,17 @@ symbol_table::symbol_table(const std::string& path) {
   if (functions_.empty())
     return;
   functions_.shrink_to_fit();
-  std::sort(functions_.begin(), functions_.end(),
-            [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  std::sort(functions_.begin(), functions_.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
   names_.assign(names->begin(), names->end()); // in a std::string the last one ends, whatever the file says
 }
 
 std::string_view symbol_table::find(std::uint64_t offset) const {
-  const auto next = std::upper_bound(functions_.begin(), functions_.end(), offset,
-                                     [](std::uint64_t o, const function& f) { return o < f.begin; });
+  const auto next =
+    std::upper_bound(functions_.begin(), functions_.end(), offset, [](std::uint64_t o, const function& f) { return o < f.begin; });
   if (next == functions_.begin())
     return {};
   const auto& found = *std::prev(next);
-  return offset - found.begin < found.size ? std::string_view(names_.c_str() + found.name)
-                                           : std::string_view{};
+  return offset - found.begin < found.size ? std::string_view(names_.c_str() + found.name) : std::string_view{};
 }
 
 } // namespace troupe::detail

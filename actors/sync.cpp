@@ -4,8 +4,7 @@
 
 namespace troupe::detail {
 
-sync_scope::sync_scope() : outer_(std::exchange(current_, this)) {
-}
+sync_scope::sync_scope() : outer_(std::exchange(current_, this)) {}
 
 sync_scope::~sync_scope() {
   close();

@@ -37,11 +37,8 @@ public:
   /// While it lives, what the calling thread does has nothing to do with its scopes.
   class hidden {
   public:
-    hidden() : outer_(std::exchange(current_, nullptr)) {
-    }
-    ~hidden() {
-      current_ = outer_;
-    }
+    hidden() : outer_(std::exchange(current_, nullptr)) {}
+    ~hidden() { current_ = outer_; }
     hidden(const hidden&) = delete;
     hidden& operator=(const hidden&) = delete;
 

@@ -67,8 +67,8 @@ bool add_named_task(task_entry entry, const char* name) {
   std::lock_guard guard{r.mutex};
   auto [i, first] = r.named.try_emplace(name, entry);
   if (!first && i->second.run != entry.run) {
-    std::fprintf(stderr, "troupe: two functions are named '%s' by TROUPE_TASK: %s and %s. Give one of them another name.\n",
-                 name, i->second.label().c_str(), entry.label().c_str());
+    std::fprintf(stderr, "troupe: two functions are named '%s' by TROUPE_TASK: %s and %s. Give one of them another name.\n", name,
+                 i->second.label().c_str(), entry.label().c_str());
     std::_Exit(1);
   }
   r.names[entry.run] = name;
@@ -114,13 +114,14 @@ std::string type_text(const std::type_info& type) {
   auto where = text.substr(0, first);
   while (where.ends_with(':'))
     where.pop_back();
-  auto digits = number == std::string::npos ? std::string{} : text.substr(number, text.find_first_not_of("0123456789", number + 1) - number);
+  auto digits =
+    number == std::string::npos ? std::string{} : text.substr(number, text.find_first_not_of("0123456789", number + 1) - number);
   return "lambda" + (digits.empty() ? "" : " " + digits) + (where.empty() ? "" : " in " + where);
 }
 
 void throw_pointer_in_capture(const found_pointer& found, const std::string& function) {
-  throw codec_error{"byte " + std::to_string(found.offset) + " of the captures of " + function
-                    + " is an address of this process (in its " + found.region
+  throw codec_error{"byte " + std::to_string(found.offset) + " of the captures of " + function + " is an address of this process (in its "
+                    + found.region
                     + "), which means nothing elsewhere. Capture by value what is small; send containers and strings with "
                       "troupe::with(values…, f); if it is no address, use troupe::bytes(f)"};
 }

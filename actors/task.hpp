@@ -12,8 +12,7 @@
 /// can call it. At namespace scope, once for each name; two functions of one name stop the program when it starts.
 #define TROUPE_TASK(F) TROUPE_TASK_AT(F, __COUNTER__)
 #define TROUPE_TASK_AT(F, N) TROUPE_TASK_NAMED(F, N)
-#define TROUPE_TASK_NAMED(F, N)                                                                                        \
-  [[maybe_unused]] static const bool troupe_task_##N = ::troupe::detail::name_task<F>(#F);
+#define TROUPE_TASK_NAMED(F, N) [[maybe_unused]] static const bool troupe_task_##N = ::troupe::detail::name_task<F>(#F);
 
 namespace troupe::detail {
 
@@ -64,15 +63,11 @@ std::string label_of_function() {
 
 template <class F>
 struct callable_label {
-  static std::string text() {
-    return type_text(typeid(F));
-  }
+  static std::string text() { return type_text(typeid(F)); }
 };
 template <auto F>
 struct callable_label<fn_t<F>> {
-  static std::string text() {
-    return label_of_function<F>();
-  }
+  static std::string text() { return label_of_function<F>(); }
 };
 template <class F, class... Vs>
 struct callable_label<with_t<F, Vs...>> : callable_label<F> {};
@@ -87,16 +82,12 @@ template <class F, class... Ps>
 struct task<F, parameters<Ps...>> {
   static_assert(std::is_invocable_v<F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>,
                 "the function can't be called with these arguments");
-  using raw_result
-    = std::invoke_result_t<F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>;
+  using raw_result = std::invoke_result_t<F&, decltype(argument<Ps>::pass(std::declval<typename argument<Ps>::held&>()))...>;
   /// What the caller gets.
   using result = typename without_future<std::remove_cvref_t<raw_result>>::type;
-  static_assert(std::is_void_v<result> || sendable<result>,
-                "the function's result can't be sent back: give its type an inspect(f, x)");
+  static_assert(std::is_void_v<result> || sendable<result>, "the function's result can't be sent back: give its type an inspect(f, x)");
 
-  static std::string label() {
-    return callable_label<F>::text();
-  }
+  static std::string label() { return callable_label<F>::text(); }
 
   static void run(reader& in, writer& out) {
     std::tuple<typename argument<Ps>::held...> held;
@@ -125,9 +116,8 @@ struct task<F, parameters<Ps...>> {
     (write_argument<Ps>(out, lent, std::forward<Args>(args)), ...);
   }
 
-  static constexpr bool has_landing
-    = std::is_trivially_copyable_v<F> && !has_inspect<F> && (can_land<typename argument<Ps>::held> || ...)
-      && ((can_land<typename argument<Ps>::held> || number<typename argument<Ps>::held>) && ...);
+  static constexpr bool has_landing = std::is_trivially_copyable_v<F> && !has_inspect<F> && (can_land<typename argument<Ps>::held> || ...)
+                                      && ((can_land<typename argument<Ps>::held> || number<typename argument<Ps>::held>) && ...);
 
   static constexpr task_entry entry() {
     task_entry e{run, label, nullptr, type_tag<result>};

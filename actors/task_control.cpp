@@ -18,22 +18,15 @@ task_control& of_this_thread() {
 
 } // namespace
 
-task_control::task_control()
-  : holder_(executor::holder::of_this_thread()), waiter_(waiter::of_this_thread().shared_from_this()) {
+task_control::task_control() : holder_(executor::holder::of_this_thread()), waiter_(waiter::of_this_thread().shared_from_this()) {
   process_list<task_control>::of_process().add(*this);
 }
 
-task_control::~task_control() {
-  process_list<task_control>::of_process().remove(*this);
-}
+task_control::~task_control() { process_list<task_control>::of_process().remove(*this); }
 
-task_control* task_control::current() {
-  return current_control;
-}
+task_control* task_control::current() { return current_control; }
 
-task_control* task_control::obeyed() {
-  return current_control == nullptr || std::uncaught_exceptions() > 0 ? nullptr : current_control;
-}
+task_control* task_control::obeyed() { return current_control == nullptr || std::uncaught_exceptions() > 0 ? nullptr : current_control; }
 
 // -- the task's thread ------------------------------------------------------------------------------------------------
 
@@ -44,9 +37,7 @@ task_control::task::task(const client& works_for) : control_(of_this_thread()) {
   current_control = &control_;
 }
 
-task_control::task::~task() {
-  end();
-}
+task_control::task::~task() { end(); }
 
 bool task_control::task::end() {
   if (!std::exchange(open_, false))
@@ -61,12 +52,9 @@ bool task_control::task::end() {
   return answers_;
 }
 
-task_control::hidden::hidden() : outer_(std::exchange(current_control, nullptr)) {
-}
+task_control::hidden::hidden() : outer_(std::exchange(current_control, nullptr)) {}
 
-task_control::hidden::~hidden() {
-  current_control = outer_;
-}
+task_control::hidden::~hidden() { current_control = outer_; }
 
 void task_control::throw_what_was_told() {
   executor::regain_turn();

@@ -55,9 +55,7 @@ public:
     task(const task&) = delete;
     task& operator=(const task&) = delete;
 
-    task_control& control() {
-      return control_;
-    }
+    task_control& control() { return control_; }
 
     /// From now on it can't be told anything. Returns false if its client has been answered in its place. More than once is once.
     bool end();
@@ -97,9 +95,7 @@ public:
   }
 
   /// Whether the task was told to stop. Any thread.
-  bool told() const {
-    return (run_.load(std::memory_order_acquire) & was_told) != 0;
-  }
+  bool told() const { return (run_.load(std::memory_order_acquire) & was_told) != 0; }
 
   /// Needs `told`; the task's thread. If its turn was seized, it has one again before this throws.
   [[noreturn]] void throw_what_was_told();

@@ -27,13 +27,9 @@ waiter& waiter::of_this_thread() {
   return *w;
 }
 
-waiter::waiter() {
-  process_list<waiter>::of_process().add(*this);
-}
+waiter::waiter() { process_list<waiter>::of_process().add(*this); }
 
-waiter::~waiter() {
-  process_list<waiter>::of_process().remove(*this);
-}
+waiter::~waiter() { process_list<waiter>::of_process().remove(*this); }
 
 void waiter::notify() {
   const auto l = driving::loop_of_driver();
@@ -111,9 +107,7 @@ bool waiter::wait(std::optional<time_point> limit, purpose why) {
   return in_time;
 }
 
-bool waiter::may_block() {
-  return blocking_forbidden == nullptr;
-}
+bool waiter::may_block() { return blocking_forbidden == nullptr; }
 
 void waiter::check_may_block() {
   if (blocking_forbidden != nullptr)
@@ -164,12 +158,8 @@ bool waiter::interrupt_pending() {
   return interrupted_;
 }
 
-waiter::no_blocking::no_blocking(const char* why) : outer_(blocking_forbidden) {
-  blocking_forbidden = why;
-}
+waiter::no_blocking::no_blocking(const char* why) : outer_(blocking_forbidden) { blocking_forbidden = why; }
 
-waiter::no_blocking::~no_blocking() {
-  blocking_forbidden = outer_;
-}
+waiter::no_blocking::~no_blocking() { blocking_forbidden = outer_; }
 
 } // namespace troupe

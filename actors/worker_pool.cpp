@@ -19,8 +19,7 @@ constexpr auto kind = "pool";
 /// What waits for a pool's answer.
 class pool_question final : public reference_answer_state {
 public:
-  pool_question(channel_link pool, ask_op op) : pool_(std::move(pool)), op_(op) {
-  }
+  pool_question(channel_link pool, ask_op op) : pool_(std::move(pool)), op_(op) {}
 
   void send(bool now, const std::function<void(writer&)>& arguments = {}) {
     number_ = pool_.ask(op_, 0, shared_from_this(), now, arguments);
@@ -59,9 +58,7 @@ private:
 worker_pool::answer_ptr ask_until_dropped(const channel_link& pool, ask_op op, const std::function<void(writer&)>& arguments) {
   struct asking {
     std::shared_ptr<pool_question> q;
-    ~asking() {
-      q->give_up();
-    }
+    ~asking() { q->give_up(); }
   };
   auto q = std::make_shared<pool_question>(pool, op);
   q->send(false, arguments);
@@ -70,9 +67,7 @@ worker_pool::answer_ptr ask_until_dropped(const channel_link& pool, ask_op op, c
   return {all, q.get()};
 }
 
-std::optional<error_info> how_gone(proc_id id) {
-  return runtime::get().net().gone(id);
-}
+std::optional<error_info> how_gone(proc_id id) { return runtime::get().net().gone(id); }
 
 // Why a process can't be a member. Only the master knows which there never were.
 std::optional<error_info> why_no_member(proc_id id) {
@@ -106,7 +101,8 @@ detail::channel_link worker_pool::made() {
 
 worker_pool worker_pool::standing_for(proc_id in_place) {
   const auto link = made();
-  runtime::get().owned().add(std::make_unique<owned_pool>(link.id(), owned_pool::settings{link.type, detail::why_no_member, in_place}), link.id().where);
+  runtime::get().owned().add(std::make_unique<owned_pool>(link.id(), owned_pool::settings{link.type, detail::why_no_member, in_place}),
+                             link.id().where);
   worker_pool out;
   out.handle_ = std::make_shared<const handle>(handle{link, nullptr});
   return out;
@@ -123,7 +119,8 @@ worker_pool::worker_pool(const std::vector<proc_id>& ids, int slots) {
   std::vector<pool_member> members;
   for (auto id : ids) // in the order in which they are to be taken
     if (const auto node = times.extract(id))
-      members.push_back({id, static_cast<std::int32_t>(std::min<std::int64_t>(std::int64_t{slots} * node.mapped(), detail::most_pool_slots)), 0});
+      members.push_back(
+        {id, static_cast<std::int32_t>(std::min<std::int64_t>(std::int64_t{slots} * node.mapped(), detail::most_pool_slots)), 0});
   *this = standing_for(0);
   push(detail::pool_push::join, members);
 }
@@ -137,8 +134,8 @@ worker_pool::worker_pool(std::shared_ptr<abstract_pool> pool) {
 }
 
 worker_pool::worker_pool(held_reference_ptr held)
-  : handle_(std::make_shared<const handle>(handle{{detail::references_of_process(), std::move(held), detail::type_tag<worker_pool>()}, nullptr})) {
-}
+  : handle_(std::make_shared<const handle>(
+      handle{{detail::references_of_process(), std::move(held), detail::type_tag<worker_pool>()}, nullptr})) {}
 
 const detail::channel_link& worker_pool::link() const {
   if (!handle_)
@@ -151,9 +148,7 @@ const std::shared_ptr<void>& worker_pool::attachment() const {
   return handle_->attachment;
 }
 
-void worker_pool::attach(std::shared_ptr<void> what) {
-  handle_ = std::make_shared<const handle>(handle{link(), std::move(what)});
-}
+void worker_pool::attach(std::shared_ptr<void> what) { handle_ = std::make_shared<const handle>(handle{link(), std::move(what)}); }
 
 // -- using it -----------------------------------------------------------------------------------------------------------------------
 
@@ -239,9 +234,7 @@ pool_view worker_pool::view_of(detail::reference_answer_state& answer) {
   return read<pool_view>(in);
 }
 
-worker_pool::answer_ptr worker_pool::ask_take() const {
-  return detail::ask_until_dropped(link(), ask_op::pool_take, {});
-}
+worker_pool::answer_ptr worker_pool::ask_take() const { return detail::ask_until_dropped(link(), ask_op::pool_take, {}); }
 
 proc_id worker_pool::taken_of(detail::reference_answer_state& answer) {
   answer.confirm();

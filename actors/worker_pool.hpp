@@ -46,20 +46,15 @@ public:
 
   /// A pool on this process, of these members; each can be out `slots` times at once, and an id that is listed twice has twice as many. Processes that have gone are left out; throws
   /// unknown_process for an id that was never given, usage_error for a number of slots that isn't from 1 to 1000000, or outside of app::run.
-  worker_pool(cluster&, std::initializer_list<proc_id> ids, int slots = 1) : worker_pool(std::vector<proc_id>{ids}, slots) {
-  }
+  worker_pool(cluster&, std::initializer_list<proc_id> ids, int slots = 1) : worker_pool(std::vector<proc_id>{ids}, slots) {}
   template <detail::range_of_ids R>
-  worker_pool(cluster&, R&& ids, int slots = 1) : worker_pool(std::vector<proc_id>(std::begin(ids), std::end(ids)), slots) {
-  }
+  worker_pool(cluster&, R&& ids, int slots = 1) : worker_pool(std::vector<proc_id>(std::begin(ids), std::end(ids)), slots) {}
 
   /// A pool on this process that does as a class derived from abstract_pool says.
   template <std::derived_from<abstract_pool> P>
-  worker_pool(cluster&, std::shared_ptr<P> pool) : worker_pool(std::shared_ptr<abstract_pool>{std::move(pool)}) {
-  }
+  worker_pool(cluster&, std::shared_ptr<P> pool) : worker_pool(std::shared_ptr<abstract_pool>{std::move(pool)}) {}
 
-  bool valid() const noexcept {
-    return handle_ != nullptr;
-  }
+  bool valid() const noexcept { return handle_ != nullptr; }
 
   /// The member that has been idle for longest, which is this caller's until it is put back. Blocks while none is idle; who waits first is served first. Throws no_workers when no member is
   /// alive, deadline_exceeded or `cancelled` as the options say. Whoever gives up takes nothing with it.
@@ -75,29 +70,19 @@ public:
   void wait(const call_options& options = {}) const;
 
   /// Whether `take` would return at once.
-  bool isready() const {
-    return status().ready;
-  }
+  bool isready() const { return status().ready; }
 
   /// How many members there are, idle or not; 0 for the default pool while there are no workers.
-  std::size_t size() const {
-    return static_cast<std::size_t>(status().size);
-  }
+  std::size_t size() const { return static_cast<std::size_t>(status().size); }
 
   /// The members, in ascending order; the master for the default pool while there are no workers.
-  std::vector<proc_id> members() const {
-    return status().members;
-  }
+  std::vector<proc_id> members() const { return status().members; }
 
   /// Those of which a slot is idle, in ascending order.
-  std::vector<proc_id> idle() const {
-    return status().idle;
-  }
+  std::vector<proc_id> idle() const { return status().idle; }
 
   /// Where it lives, who made it, and its number there.
-  ref_id id() const {
-    return link().id();
-  }
+  ref_id id() const { return link().id(); }
 
   friend bool operator==(const worker_pool& a, const worker_pool& b) {
     return a.valid() && b.valid() ? a.id() == b.id() : a.valid() == b.valid();
@@ -167,11 +152,8 @@ namespace detail {
 /// A member that has been taken for a call: its end gives it back.
 class pool_turn final : public until_ready {
 public:
-  pool_turn(worker_pool pool, proc_id id) : pool_(std::move(pool)), id_(id) {
-  }
-  ~pool_turn() override {
-    pool_.give_back(id_);
-  }
+  pool_turn(worker_pool pool, proc_id id) : pool_(std::move(pool)), id_(id) {}
+  ~pool_turn() override { pool_.give_back(id_); }
 
 private:
   const worker_pool pool_;

@@ -77,18 +77,13 @@ int steps_to_one(std::int64_t n) {
   return steps;
 }
 
-std::vector<double> echo(std::vector<double> xs) {
-  return xs;
-}
+std::vector<double> echo(std::vector<double> xs) { return xs; }
 
 // What a part of the program took goes to stderr: it is never the same.
 class stopwatch {
 public:
-  explicit stopwatch(const char* what) : what_(what) {
-  }
-  ~stopwatch() {
-    std::cerr << what_ << ": " << std::chrono::duration<double, std::milli>(clock::now() - begin_).count() << " ms\n";
-  }
+  explicit stopwatch(const char* what) : what_(what) {}
+  ~stopwatch() { std::cerr << what_ << ": " << std::chrono::duration<double, std::milli>(clock::now() - begin_).count() << " ms\n"; }
 
 private:
   const char* what_;
@@ -116,7 +111,8 @@ void longest_way(troupe::cluster& c) {
   for (int n = 2; n <= 2000; ++n)
     if (all[static_cast<std::size_t>(n - 1)].fetch() > all[static_cast<std::size_t>(best - 1)].fetch())
       best = n;
-  std::cout << "of all numbers to 2000, " << best << " takes the most steps to 1: " << all[static_cast<std::size_t>(best - 1)].fetch() << '\n';
+  std::cout << "of all numbers to 2000, " << best << " takes the most steps to 1: " << all[static_cast<std::size_t>(best - 1)].fetch()
+            << '\n';
 }
 
 void echo_arrays(troupe::cluster& c) {

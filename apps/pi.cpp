@@ -51,14 +51,16 @@ int main(int argc, char** argv) {
     const auto blocks = (n + block_size - 1) / block_size;
     const auto begin = std::chrono::steady_clock::now();
     const auto in_circle = c.distributed_reduce(
-      std::int64_t{0}, blocks, [seed, n](std::int64_t b) { return hits(seed, b, std::min(block_size, n - b * block_size)); }, std::plus<>{});
+      std::int64_t{0}, blocks, [seed, n](std::int64_t b) { return hits(seed, b, std::min(block_size, n - b * block_size)); },
+      std::plus<>{});
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
 
     const auto part = static_cast<double>(in_circle) / static_cast<double>(n);
     const auto standard_error = 4 * std::sqrt(part * (1 - part) / static_cast<double>(n));
-    std::cout << std::setprecision(10) << "pi is about " << 4 * part << ", with a standard error of " << std::setprecision(2) << standard_error << '\n'
-              << n << " points in " << std::setprecision(3) << taken.count() << " s, " << static_cast<double>(n) / taken.count() / 1e6 << " million/s on "
-              << c.nworkers() << (c.nworkers() == 1 ? " worker" : " workers") << std::endl;
+    std::cout << std::setprecision(10) << "pi is about " << 4 * part << ", with a standard error of " << std::setprecision(2)
+              << standard_error << '\n'
+              << n << " points in " << std::setprecision(3) << taken.count() << " s, " << static_cast<double>(n) / taken.count() / 1e6
+              << " million/s on " << c.nworkers() << (c.nworkers() == 1 ? " worker" : " workers") << std::endl;
     return 0;
   });
 }

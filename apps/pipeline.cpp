@@ -64,8 +64,9 @@ template <class T>
 void show_depths(const troupe::future<T>& until, const jobs& first, const results& second, std::size_t capacity) {
   const auto start = clock::now();
   while (!until.wait_for(100ms))
-    std::cout << std::fixed << std::setprecision(1) << std::setw(5) << std::chrono::duration<double>{clock::now() - start}.count() << " s   jobs "
-              << std::setw(3) << first.size() << "/" << capacity << "   results " << std::setw(3) << second.size() << "/" << capacity << std::endl;
+    std::cout << std::fixed << std::setprecision(1) << std::setw(5) << std::chrono::duration<double>{clock::now() - start}.count()
+              << " s   jobs " << std::setw(3) << first.size() << "/" << capacity << "   results " << std::setw(3) << second.size() << "/"
+              << capacity << std::endl;
 }
 
 } // namespace
@@ -104,7 +105,8 @@ int main(int argc, char** argv) {
     }
     second.close();
     const auto expected = count * (count + 1) * (2 * count + 1) / 6;
-    std::cout << "the sum of the squares up to " << count << " is " << sum.fetch() << (sum.fetch() == expected ? ", as it should be\n" : ": WRONG\n");
+    std::cout << "the sum of the squares up to " << count << " is " << sum.fetch()
+              << (sum.fetch() == expected ? ", as it should be\n" : ": WRONG\n");
     return sum.fetch() == expected ? 0 : 1;
   });
 }

@@ -27,17 +27,20 @@ function(troupe_library name)
   set_property(GLOBAL APPEND PROPERTY TROUPE_LIBRARIES ${target})
 endfunction()
 
-# troupe_caf_headers(<target>): a target that owns a precompiled header of CAF and of the standard library's larger
-# headers; others use it through troupe_use_pch.
-function(troupe_caf_headers target)
+# troupe_precompiled(<target> LINK … [OPTIONS …] [HEADERS …]): a target that owns a precompiled header of CAF, of the
+# standard library's larger headers and of HEADERS; others, compiled with the same OPTIONS, use it through
+# troupe_use_pch.
+function(troupe_precompiled target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK;OPTIONS;HEADERS")
   set(source "${PROJECT_BINARY_DIR}/generated/${target}.cpp")
   file(CONFIGURE OUTPUT "${source}" CONTENT "// Owns a precompiled header.\n")
   add_library(${target} OBJECT "${source}")
-  target_link_libraries(${target} PRIVATE CAF::core)
+  target_link_libraries(${target} PRIVATE ${arg_LINK})
+  target_compile_options(${target} PRIVATE ${arg_OPTIONS})
   target_precompile_headers(${target} PRIVATE
     <algorithm> <array> <atomic> <chrono> <condition_variable> <cstddef> <cstdint> <deque> <functional> <map>
     <memory> <mutex> <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
-    <caf/all.hpp>)
+    <caf/all.hpp> ${arg_HEADERS})
 endfunction()
 
 # A shared library's code is compiled with -fPIC, which a header precompiled without it does not serve: then each

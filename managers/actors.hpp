@@ -24,17 +24,13 @@ caf::message ask(const caf::strong_actor_ptr& whom, caf::message question);
 /// Makes an actor of a class where it runs.
 template <class A, class... Args>
 struct class_spawner {
-  auto operator()(Args... args) const {
-    return here().system().template spawn<A>(std::move(args)...);
-  }
+  auto operator()(Args... args) const { return here().system().template spawn<A>(std::move(args)...); }
 };
 
 /// Makes an actor of a function where it runs.
 template <auto F, class... Args>
 struct function_spawner {
-  auto operator()(Args... args) const {
-    return here().system().spawn(F, std::move(args)...);
-  }
+  auto operator()(Args... args) const { return here().system().spawn(F, std::move(args)...); }
 };
 
 // The parameters of an actor's function without the pointer to the actor.

@@ -74,14 +74,21 @@ struct variable {
 
 // Where CLI11 would let a configuration file win over the environment, these are taken as if they stood on the command line, unless they do.
 constexpr variable variables[] = {
-  {"--procs", "TROUPE_PROCS"},       {"--threads", "TROUPE_THREADS"},
+  {"--procs", "TROUPE_PROCS"},
+  {"--threads", "TROUPE_THREADS"},
   {"--slurm", "TROUPE_SLURM"},
-  {"--host", "TROUPE_HOST"},         {"--hostfile", "TROUPE_HOSTFILE"},
-  {"--bind-addr", "TROUPE_BIND_ADDR"}, {"--cookie-file", "TROUPE_COOKIE_FILE"},
-  {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"}, {"--config", "TROUPE_CONFIG"},
-  {"--topology", "TROUPE_TOPOLOGY"}, {"--lazy", "TROUPE_LAZY"},
-  {"--mpi", "TROUPE_MPI"}, {"--mpi-cmd", "TROUPE_MPI_CMD"},
-  {"--mpi-transport", "TROUPE_MPI_TRANSPORT"}, {"--tcp-transport", "TROUPE_TCP_TRANSPORT"},
+  {"--host", "TROUPE_HOST"},
+  {"--hostfile", "TROUPE_HOSTFILE"},
+  {"--bind-addr", "TROUPE_BIND_ADDR"},
+  {"--cookie-file", "TROUPE_COOKIE_FILE"},
+  {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"},
+  {"--config", "TROUPE_CONFIG"},
+  {"--topology", "TROUPE_TOPOLOGY"},
+  {"--lazy", "TROUPE_LAZY"},
+  {"--mpi", "TROUPE_MPI"},
+  {"--mpi-cmd", "TROUPE_MPI_CMD"},
+  {"--mpi-transport", "TROUPE_MPI_TRANSPORT"},
+  {"--tcp-transport", "TROUPE_TCP_TRANSPORT"},
 };
 
 bool stands_in(const std::vector<std::string>& args, const CLI::Option& option) {
@@ -239,7 +246,8 @@ struct app::state {
   using job_start = std::function<std::shared_ptr<mpi_world>(master::settings&)>;
   int run_alone_or_in_job(int argc, char** argv, const void* part, const body_function& body);
   /// `leave`: ends the job when something of the program can't be ended. May be empty, if there's no job.
-  int run_master(int argc, char** argv, const body_function& body, const job_start& in_job = nullptr, const std::function<void(int status)>& leave = nullptr);
+  int run_master(int argc, char** argv, const body_function& body, const job_start& in_job = nullptr,
+                 const std::function<void(int status)>& leave = nullptr);
   int run_guest();
   void tell_guests(const endpoint& where, const std::string& program) const;
   int run_rank(int argc, char** argv, mpi_job& job, rank_keeper& keeper, bool over_mpi);
@@ -248,17 +256,14 @@ struct app::state {
   int serve(prepared_worker w, mpi_job& job, rank_keeper& keeper);
 };
 
-app::app(std::string name, std::string description, std::string version)
-  : state_(std::make_unique<state>(name, description)) {
+app::app(std::string name, std::string description, std::string version) : state_(std::make_unique<state>(name, description)) {
   state_->name = std::move(name);
   state_->version = std::move(version);
 }
 
 app::~app() = default;
 
-CLI::App& app::cli() {
-  return state_->cli;
-}
+CLI::App& app::cli() { return state_->cli; }
 
 void app::transport(const std::string& scheme, std::function<std::shared_ptr<troupe::transport>()> make) {
   if (state_->has_run)
@@ -276,8 +281,9 @@ CLI::Option& app::add(option_slot slot) {
   };
   auto& cli = state_->cli;
   if (shared->flag)
-    return *cli.add_flag_function(with_opposite(shared->name), [set](std::int64_t n) { set({n > 0 ? "yes" : "no"}); },
-                                  shared->description)->check(check_flag);
+    return *cli.add_flag_function(
+                 with_opposite(shared->name), [set](std::int64_t n) { set({n > 0 ? "yes" : "no"}); }, shared->description)
+              ->check(check_flag);
   auto option = cli.add_option(shared->name, set, shared->description);
   option->type_name(shared->many ? shared->type : "(" + shared->type + ")");
   if (shared->many)
@@ -294,15 +300,20 @@ void app::state::add_standard_options() {
     return option;
   };
   add("-p,--procs", standard.procs, "workers on this host, or 'auto': one for each CPU", "(number or auto)")->default_str("0");
-  add("--host", standard.hosts, "workers that ssh starts on this host; can be repeated: [user@]host[:port] [address[:port]], with '4*' or 'auto*' in front or behind", "(machine)")
-    ->expected(1)->take_all();
+  add("--host", standard.hosts,
+      "workers that ssh starts on this host; can be repeated: [user@]host[:port] [address[:port]], with '4*' or 'auto*' in front or behind",
+      "(machine)")
+    ->expected(1)
+    ->take_all();
   add("--hostfile", standard.hostfile, "a file with one such machine in each line", "(file)");
-  add("--slurm", standard.slurm, "workers in this Slurm allocation; default: one for each of its tasks", "(number or auto)")->expected(0, 1);
+  add("--slurm", standard.slurm, "workers in this Slurm allocation; default: one for each of its tasks", "(number or auto)")
+    ->expected(0, 1);
   add("--threads", standard.threads, "tasks that each process runs at a time", "(number)")->check(check_positive)->capture_default_str();
   add("--bind-addr", standard.bind_addr, "where workers listen; default: 127.0.0.1", "(address)");
   add("--cookie-file", standard.cookie_file, "a file with the cluster's cookie, which only you can read; default: a random one", "(file)");
   add("--launch-timeout", standard.launch_timeout, "how long a worker may take to join, in seconds", "(seconds)")
-    ->check(check_positive)->capture_default_str();
+    ->check(check_positive)
+    ->capture_default_str();
   add("--mpi", standard.mpi, "workers that mpirun starts, the ranks of one MPI job", "(number)")->check(check_positive);
   add("--mpi-cmd", standard.mpi_cmd, "how they are started; {np} is their number", "(command)")->capture_default_str();
   add("--topology", standard.topology, "which workers may call each other; default: all-to-all", "(all-to-all or master-worker)")
@@ -315,15 +326,21 @@ void app::state::add_standard_options() {
         return e.what();
       }
     });
-  cli.add_flag("--lazy,!--no-lazy", standard.lazy, "whether links between workers open on first use; default: yes")->group("Cluster")->check(check_flag);
-  const auto listen = add("--listen", standard.listen, "let workers in that come by themselves, with --join; default: at all addresses", "(address)")->expected(0, 1);
+  cli.add_flag("--lazy,!--no-lazy", standard.lazy, "whether links between workers open on first use; default: yes")
+    ->group("Cluster")
+    ->check(check_flag);
+  const auto listen =
+    add("--listen", standard.listen, "let workers in that come by themselves, with --join; default: at all addresses", "(address)")
+      ->expected(0, 1);
   const auto join = add("--join", standard.join, "run as a worker of the program that listens there", "(host:port)")->excludes(listen);
   for (auto other : {"--procs", "--mpi"})
     join->excludes(cli.get_option(other));
-  auto over_mpi = cli.add_flag("--mpi-transport", standard.mpi_transport, "under mpirun: the ranks are the cluster, and their messages travel by MPI")
-                    ->group("Cluster");
+  auto over_mpi =
+    cli.add_flag("--mpi-transport", standard.mpi_transport, "under mpirun: the ranks are the cluster, and their messages travel by MPI")
+      ->group("Cluster");
   cli.add_flag("--tcp-transport", standard.tcp_transport, "under mpirun: the ranks are the cluster, and their messages travel by TCP")
-    ->group("Cluster")->excludes(over_mpi);
+    ->group("Cluster")
+    ->excludes(over_mpi);
   cli.set_config("--config", "", "a file with options, NAME = VALUE")->group("Cluster")->type_name("(file)");
   cli.set_version_flag("--version", version.empty() ? name + ", on troupe " TROUPE_VERSION : name + " " + version);
   cli.footer("Standard options can also be given as environment variables, such as TROUPE_PROCS=4; the command line wins over\n"
@@ -560,12 +577,14 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
   const bool by_srun = std::getenv("SLURM_STEP_ID") != nullptr;
   const std::string option = over_mpi ? "--mpi-transport" : "--tcp-transport";
   if (!rank)
-    throw usage_error{option + " makes the ranks of an MPI job a cluster, and "
-                      + (by_srun ? "srun has started this process without MPI: srun --mpi=pmi2 -n 4 " : "mpirun has not started this process: mpirun -n 4 ")
-                      + name + ' ' + option};
+    throw usage_error{
+      option + " makes the ranks of an MPI job a cluster, and "
+      + (by_srun ? "srun has started this process without MPI: srun --mpi=pmi2 -n 4 " : "mpirun has not started this process: mpirun -n 4 ")
+      + name + ' ' + option};
   if (!over_mpi && !over_tcp)
-    throw usage_error{std::string{by_srun ? "srun" : "mpirun"}
-                      + " has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or --tcp-transport"};
+    throw usage_error{
+      std::string{by_srun ? "srun" : "mpirun"}
+      + " has started this process, and it isn't told how the ranks' messages are to travel: add --mpi-transport, or --tcp-transport"};
   std::optional<rank_keeper> keeper;
   const bool survivable = *rank == 0 && others_survive();
   if (*rank != 0 || survivable)
@@ -590,7 +609,8 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
   const auto leave = [&](int with) {
     job.stop_exchange();
     if (job.running() && !job.wait_for_run(run_end_time)) {
-      std::fprintf(stderr, "%s: a function of mpi_do is in an MPI call that can't be ended, or computes: aborting the MPI job\n", name.c_str());
+      std::fprintf(stderr, "%s: a function of mpi_do is in an MPI call that can't be ended, or computes: aborting the MPI job\n",
+                   name.c_str());
       job.abort(with == 0 ? 1 : with);
     }
     end_job(with);
@@ -812,14 +832,14 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
   std::string left;
   {
     interrupts on_interrupt{m.self().events(), [&](int number) {
-      if (signal.exchange(number) != 0 || ending)
-        m.end_now(128 + number);
-      waiter::interrupt_all();
-      m.self().events().call_after(interrupt_time, [&, number] {
-        if (main_waiter.interrupt_pending())
-          m.end_now(128 + number);
-      });
-    }};
+                              if (signal.exchange(number) != 0 || ending)
+                                m.end_now(128 + number);
+                              waiter::interrupt_all();
+                              m.self().events().call_after(interrupt_time, [&, number] {
+                                if (main_waiter.interrupt_pending())
+                                  m.end_now(128 + number);
+                              });
+                            }};
     cluster c{m.self(), &m};
     m.set_options(s.collect());
     try {

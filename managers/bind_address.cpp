@@ -21,15 +21,9 @@ struct parsed_address {
   unsigned char bytes[16];
   std::size_t size;
 
-  bool is_v4() const {
-    return size == 4;
-  }
-  bool is_loopback() const {
-    return is_v4() ? bytes[0] == 127 : std::memcmp(bytes, &in6addr_loopback, size) == 0;
-  }
-  bool is_link_local() const {
-    return is_v4() ? bytes[0] == 169 && bytes[1] == 254 : bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
-  }
+  bool is_v4() const { return size == 4; }
+  bool is_loopback() const { return is_v4() ? bytes[0] == 127 : std::memcmp(bytes, &in6addr_loopback, size) == 0; }
+  bool is_link_local() const { return is_v4() ? bytes[0] == 169 && bytes[1] == 254 : bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80; }
   bool begins_as(const parsed_address& other, std::size_t bits) const {
     if (size != other.size || std::memcmp(bytes, other.bytes, bits / 8) != 0)
       return false;
@@ -50,7 +44,8 @@ std::optional<parsed_address> parse(const std::string& text) {
 }
 
 // The first of the best; empty if none fits.
-std::string best_of(const std::vector<interface_address>& all, const std::function<bool(const interface_address&, const parsed_address&)>& fits) {
+std::string best_of(const std::vector<interface_address>& all,
+                    const std::function<bool(const interface_address&, const parsed_address&)>& fits) {
   std::string best;
   int best_rank = 8;
   for (auto& i : all) {
@@ -112,9 +107,7 @@ std::string choose_bind_address(const std::vector<interface_address>& all) {
   return best.empty() ? "127.0.0.1" : best;
 }
 
-std::string choose_bind_address() {
-  return choose_bind_address(interface_addresses());
-}
+std::string choose_bind_address() { return choose_bind_address(interface_addresses()); }
 
 std::string resolve_bind_address(const std::string& text, const std::vector<interface_address>& all) {
   if (parse(text))
@@ -127,21 +120,22 @@ std::string resolve_bind_address(const std::string& text, const std::vector<inte
   std::string there;
   for (auto& i : all)
     there += (there.empty() ? "" : ", ") + i.interface + " " + i.address;
-  throw usage_error{"--bind-addr, bind_addr: '" + text + "' is " + (net ? "a subnet in which this host has no address" : "neither a numeric address nor an interface of this host that has one")
-                    + "; it has " + (there.empty() ? "none" : there)};
+  throw usage_error{
+    "--bind-addr, bind_addr: '" + text + "' is "
+    + (net ? "a subnet in which this host has no address" : "neither a numeric address nor an interface of this host that has one")
+    + "; it has " + (there.empty() ? "none" : there)};
 }
 
 std::vector<std::string> reachable_addresses(const std::vector<interface_address>& all) {
   std::vector<std::string> out{choose_bind_address(all)};
   const auto first = parse(out.front());
   for (auto& i : all)
-    if (const auto a = parse(i.address); a && first && a->size == first->size && i.address != out.front() && !a->is_loopback() && !a->is_link_local())
+    if (const auto a = parse(i.address);
+        a && first && a->size == first->size && i.address != out.front() && !a->is_loopback() && !a->is_link_local())
       out.push_back(i.address);
   return out;
 }
 
-std::string resolve_bind_address(const std::string& text) {
-  return parse(text) ? text : resolve_bind_address(text, interface_addresses());
-}
+std::string resolve_bind_address(const std::string& text) { return parse(text) ? text : resolve_bind_address(text, interface_addresses()); }
 
 } // namespace troupe

@@ -99,7 +99,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 }
 
 int why_not_enterable(const std::string& dir) {
-  struct ::stat info {};
+  struct ::stat info{};
   if (::stat(dir.c_str(), &info) != 0)
     return errno;
   if (!S_ISDIR(info.st_mode))
@@ -112,20 +112,17 @@ int why_not_enterable(const std::string& dir) {
   if (!options.dir.empty()) {
     if (const int dir_error = why_not_enterable(options.dir); dir_error != 0)
       throw std::system_error(dir_error, std::generic_category(),
-                              "can't enter directory '" + options.dir + "' to start program '"
-                                + options.program + "'");
+                              "can't enter directory '" + options.dir + "' to start program '" + options.program + "'");
   }
   const auto where = options.dir.empty() ? "the current directory" : "directory '" + options.dir + "'";
-  throw std::system_error(error, std::generic_category(),
-                          "can't start program '" + options.program + "' in " + where);
+  throw std::system_error(error, std::generic_category(), "can't start program '" + options.program + "' in " + where);
 }
 
 void set_defaults(spawn_attributes& attributes) {
   ::sigset_t all, none;
   sigfillset(&all);
   sigemptyset(&none);
-  check(::posix_spawnattr_setflags(&attributes.value,
-                                   POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK),
+  check(::posix_spawnattr_setflags(&attributes.value, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK),
         "posix_spawnattr_setflags");
   check(::posix_spawnattr_setpgroup(&attributes.value, 0), "posix_spawnattr_setpgroup");
   check(::posix_spawnattr_setsigdefault(&attributes.value, &all), "posix_spawnattr_setsigdefault");
@@ -140,18 +137,16 @@ void set_defaults(spawn_attributes& attributes) {
   const std::pair<int, int> streams[] = {{in, STDIN_FILENO}, {out, STDOUT_FILENO}, {err, STDERR_FILENO}};
   for (auto [from, to] : streams)
     check(::posix_spawn_file_actions_adddup2(&actions.value, from, to), "posix_spawn_file_actions_adddup2");
-  check(::posix_spawn_file_actions_addclosefrom_np(&actions.value, STDERR_FILENO + 1),
-        "posix_spawn_file_actions_addclosefrom_np");
+  check(::posix_spawn_file_actions_addclosefrom_np(&actions.value, STDERR_FILENO + 1), "posix_spawn_file_actions_addclosefrom_np");
   if (!options.dir.empty())
-    check(::posix_spawn_file_actions_addchdir_np(&actions.value, options.dir.c_str()),
-          "posix_spawn_file_actions_addchdir_np");
+    check(::posix_spawn_file_actions_addchdir_np(&actions.value, options.dir.c_str()), "posix_spawn_file_actions_addchdir_np");
 
   std::vector<std::string> arguments{options.program};
   arguments.insert(arguments.end(), options.args.begin(), options.args.end());
   auto environment = environment_for(options);
   ::pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, options.program.c_str(), &actions.value, &attributes.value,
-                                   pointers_to(arguments).data(), pointers_to(environment).data());
+  const int error = ::posix_spawnp(&pid, options.program.c_str(), &actions.value, &attributes.value, pointers_to(arguments).data(),
+                                   pointers_to(environment).data());
   if (error != 0)
     throw_not_started(options, error);
   return pid;

@@ -23,17 +23,11 @@ constexpr auto answer_time = 5s;
 
 } // namespace
 
-cluster::cluster(troupe::process& p, troupe::master* m) : process_(p), master_(m) {
-  the_cluster = this;
-}
+cluster::cluster(troupe::process& p, troupe::master* m) : process_(p), master_(m) { the_cluster = this; }
 
-cluster::~cluster() {
-  the_cluster = nullptr;
-}
+cluster::~cluster() { the_cluster = nullptr; }
 
-void cluster::make_worker_cluster(troupe::process& p) {
-  worker_cluster = new cluster{p};
-}
+void cluster::make_worker_cluster(troupe::process& p) { worker_cluster = new cluster{p}; }
 
 void cluster::drop_worker_cluster() {
   delete worker_cluster;
@@ -55,21 +49,13 @@ troupe::master& cluster::require_master(const char* what) const {
 
 // -- processes ------------------------------------------------------------------------------------------------------------------
 
-proc_id cluster::myid() const {
-  return process_.net().id();
-}
+proc_id cluster::myid() const { return process_.net().id(); }
 
-int cluster::nprocs() const {
-  return static_cast<int>(procs().size());
-}
+int cluster::nprocs() const { return static_cast<int>(procs().size()); }
 
-int cluster::nworkers() const {
-  return static_cast<int>(workers().size());
-}
+int cluster::nworkers() const { return static_cast<int>(workers().size()); }
 
-std::vector<proc_id> cluster::procs() const {
-  return process_.members().procs();
-}
+std::vector<proc_id> cluster::procs() const { return process_.members().procs(); }
 
 std::vector<proc_id> cluster::procs(proc_id id) const {
   auto out = process_.members().on_host_of(id);
@@ -78,9 +64,7 @@ std::vector<proc_id> cluster::procs(proc_id id) const {
   return out;
 }
 
-std::vector<proc_id> cluster::workers() const {
-  return process_.members().workers();
-}
+std::vector<proc_id> cluster::workers() const { return process_.members().workers(); }
 
 std::vector<proc_id> cluster::addprocs(local_options options) {
   return addprocs(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), std::move(options));
@@ -112,7 +96,8 @@ future<std::vector<proc_id>> cluster::addprocs_async(local_options options) {
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
-  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
+  return detail::begin_local_task<true>(
+    nullptr, [&m = require_master("addprocs_async"), np, options = std::move(options)] { return m.add_local(np, options); });
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::initializer_list<machine_spec> machines, ssh_options options) {
@@ -120,7 +105,8 @@ future<std::vector<proc_id>> cluster::addprocs_async(std::initializer_list<machi
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(const std::vector<machine_spec>& machines, ssh_options options) {
-  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), machines, options = std::move(options)] { return m.add_ssh(machines, options); });
+  return detail::begin_local_task<true>(
+    nullptr, [&m = require_master("addprocs_async"), machines, options = std::move(options)] { return m.add_ssh(machines, options); });
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager) {
@@ -129,31 +115,29 @@ future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_man
 }
 
 future<std::vector<proc_id>> cluster::addprocs_async(std::shared_ptr<cluster_manager> manager, launch_options options) {
-  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), manager = std::move(manager), options = std::move(options)] { return m.add(manager, options); });
+  return detail::begin_local_task<true>(nullptr, [&m = require_master("addprocs_async"), manager = std::move(manager),
+                                                  options = std::move(options)] { return m.add(manager, options); });
 }
 
 future<void> cluster::rmprocs_async(const std::vector<proc_id>& ids) {
   return detail::begin_local_task<true>(nullptr, require_master("rmprocs_async").begin_removing(ids));
 }
 
-void cluster::drain(const std::vector<proc_id>& ids) {
-  require_master("drain").drain(ids, std::nullopt);
-}
+void cluster::drain(const std::vector<proc_id>& ids) { require_master("drain").drain(ids, std::nullopt); }
 
 void cluster::drain_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit) {
   const auto busy = require_master("drain").drain(ids, limit);
   if (busy.empty())
     return;
-  auto info = make_error_info(error_kind::timeout, "drain: after " + std::to_string(limit.count()) + " ms these workers still have something to do:", 0);
+  auto info = make_error_info(error_kind::timeout,
+                              "drain: after " + std::to_string(limit.count()) + " ms these workers still have something to do:", 0);
   info.pids = busy;
   for (auto id : busy)
     info.message += " " + std::to_string(id);
   throw_error(std::move(info));
 }
 
-void cluster::rmprocs(const std::vector<proc_id>& ids) {
-  require_master("rmprocs").remove(ids, std::nullopt);
-}
+void cluster::rmprocs(const std::vector<proc_id>& ids) { require_master("rmprocs").remove(ids, std::nullopt); }
 
 void cluster::remove_within(const std::vector<proc_id>& ids, std::chrono::milliseconds limit) {
   require_master("rmprocs").remove(ids, limit);
@@ -254,21 +238,17 @@ std::vector<process_statistics> cluster::statistics() const {
 
 std::vector<reference_info> cluster::references(proc_id id) const {
   return const_cast<cluster&>(*this).remotecall_fetch(id, direct([] {
-    auto& rt = runtime::get();
-    auto all = rt.owned().list();
-    for (auto& f : rt.functions().list())
-      all.push_back({f, {rt.id()}});
-    return all;
-  }));
+                                                        auto& rt = runtime::get();
+                                                        auto all = rt.owned().list();
+                                                        for (auto& f : rt.functions().list())
+                                                          all.push_back({f, {rt.id()}});
+                                                        return all;
+                                                      }));
 }
 
-std::string cluster::cookie() const {
-  return process_.net().cookie();
-}
+std::string cluster::cookie() const { return process_.net().cookie(); }
 
-void cluster::cookie(const std::string& value) {
-  require_master("cookie").set_cookie(value);
-}
+void cluster::cookie(const std::string& value) { require_master("cookie").set_cookie(value); }
 
 // -- calls --------------------------------------------------------------------------------------------------------------------------
 
@@ -357,18 +337,15 @@ void cluster::define_encoded(const std::string& name, const std::string& type, b
   constexpr auto define = [](const std::string& name, const std::string& type, byte_buffer encoded) {
     here().define_encoded(name, type, std::move(encoded));
   };
-  if (encoded.size() >= worth_asking && remotecall_fetch(master_id, is_there, name, type, std::uint64_t{encoded.size()}, digest_of(encoded)))
+  if (encoded.size() >= worth_asking
+      && remotecall_fetch(master_id, is_there, name, type, std::uint64_t{encoded.size()}, digest_of(encoded)))
     return;
   remotecall_wait(master_id, define, name, type, encoded);
 }
 
-void cluster::undefine(const std::vector<std::string>& names) {
-  undefine_on(names, std::nullopt);
-}
+void cluster::undefine(const std::vector<std::string>& names) { undefine_on(names, std::nullopt); }
 
-void cluster::undefine(const std::vector<std::string>& names, const std::vector<proc_id>& ids) {
-  undefine_on(names, ids);
-}
+void cluster::undefine(const std::vector<std::string>& names, const std::vector<proc_id>& ids) { undefine_on(names, ids); }
 
 void cluster::undefine_on(const std::vector<std::string>& names, const std::optional<std::vector<proc_id>>& ids) {
   if (master_ == nullptr) {
@@ -393,9 +370,7 @@ void cluster::add_join_function(std::uint64_t task, std::uint8_t flags, std::str
 
 namespace {
 
-void interrupt_tasks_here() {
-  runtime::get().interrupt_tasks();
-}
+void interrupt_tasks_here() { runtime::get().interrupt_tasks(); }
 
 // In parallel. Of a process that exits, the tasks have ended, too.
 void interrupt_those(const std::vector<proc_id>& ids) {
@@ -436,8 +411,9 @@ void cluster::interrupt() {
 mpi_manager cluster::mpi() const {
   const auto job = require_master("mpi").job();
   if (!job)
-    throw usage_error{"this cluster has no MPI job: start the program with --mpi N, or by mpirun with --mpi-transport or --tcp-transport; or "
-                      "add ranks with an mpi_manager"};
+    throw usage_error{
+      "this cluster has no MPI job: start the program with --mpi N, or by mpirun with --mpi-transport or --tcp-transport; or "
+      "add ranks with an mpi_manager"};
   return mpi_manager{job};
 }
 
@@ -448,9 +424,7 @@ std::optional<rank_group> cluster::ranks_of(const std::vector<proc_id>& ids) con
 
 // -- actors -------------------------------------------------------------------------------------------------------------------------
 
-caf::actor_system& cluster::system() const {
-  return process_.runtime()->system();
-}
+caf::actor_system& cluster::system() const { return process_.runtime()->system(); }
 
 caf::actor cluster::worker(proc_id id) const {
   if (auto gone = process_.net().gone(id))

@@ -5,15 +5,15 @@
 #include "troupe/actors/call.hpp"
 #include "troupe/actors/call_options.hpp"
 #include "troupe/actors/collectives.hpp"
-#include "troupe/actors/rank_collectives.hpp"
 #include "troupe/actors/future.hpp"
 #include "troupe/actors/local_task.hpp"
+#include "troupe/actors/loops.hpp"
+#include "troupe/actors/named.hpp"
 #include "troupe/actors/pmap.hpp"
+#include "troupe/actors/rank_collectives.hpp"
 #include "troupe/actors/reference_info.hpp"
 #include "troupe/actors/remote_channel.hpp"
 #include "troupe/actors/shared.hpp"
-#include "troupe/actors/loops.hpp"
-#include "troupe/actors/named.hpp"
 #include "troupe/actors/sync.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/worker_pool.hpp"
@@ -63,19 +63,13 @@ public:
   target(const worker_pool& pool) : in_pool_(true), pool_(pool) { // NOLINT: implicit
   }
 
-  bool is_any() const {
-    return any_;
-  }
+  bool is_any() const { return any_; }
 
   /// Null if it isn't a pool.
-  const worker_pool* pool() const {
-    return in_pool_ ? &pool_ : nullptr;
-  }
+  const worker_pool* pool() const { return in_pool_ ? &pool_ : nullptr; }
 
   /// Means nothing if it is any, or a pool.
-  proc_id id() const {
-    return id_;
-  }
+  proc_id id() const { return id_; }
 
 private:
   proc_id id_ = 0;
@@ -92,9 +86,9 @@ private:
 /// and troupe::direct of these. Arguments are converted to F's parameter types here, and copied.
 class cluster {
   template <class F>
-  static constexpr bool callable_everywhere = !std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>
-                                              && !std::same_as<std::remove_cvref_t<F>, call_options>
-                                              && !std::derived_from<std::remove_cvref_t<F>, worker_pool>;
+  static constexpr bool callable_everywhere =
+    !std::convertible_to<F, std::vector<proc_id>> && !std::integral<std::remove_cvref_t<F>>
+    && !std::same_as<std::remove_cvref_t<F>, call_options> && !std::derived_from<std::remove_cvref_t<F>, worker_pool>;
 
 public:
   cluster(const cluster&) = delete;
@@ -139,9 +133,7 @@ public:
   /// Asks workers to leave, and blocks until their processes are gone. They no longer count from the start, and what they were working
   /// on ends with process_exited. The master and ids that aren't workers' are warned about on stderr and skipped. Master only.
   void rmprocs(const std::vector<proc_id>& ids);
-  void rmprocs(proc_id id) {
-    rmprocs(std::vector<proc_id>{id});
-  }
+  void rmprocs(proc_id id) { rmprocs(std::vector<proc_id>{id}); }
   /// Throws timeout_error, with the ids that are still there, after `limit`; they go on leaving.
   template <class Rep, class Period>
   void rmprocs(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
@@ -150,17 +142,13 @@ public:
 
   /// Asks workers to leave: when this returns, they no longer count. The future is ready when their processes are gone. Master only.
   future<void> rmprocs_async(const std::vector<proc_id>& ids);
-  future<void> rmprocs_async(proc_id id) {
-    return rmprocs_async(std::vector<proc_id>{id});
-  }
+  future<void> rmprocs_async(proc_id id) { return rmprocs_async(std::vector<proc_id>{id}); }
 
   /// Gives workers no new work: they are none of `workers` any more, pools do without them, and calls to them throw process_exited, but for direct functions; what lives
   /// there can still be used. Blocks until all that they had before has been done, or they are gone. Usually rmprocs comes next. The master and ids that aren't workers'
   /// are warned about on stderr and skipped. Master only.
   void drain(const std::vector<proc_id>& ids);
-  void drain(proc_id id) {
-    drain(std::vector<proc_id>{id});
-  }
+  void drain(proc_id id) { drain(std::vector<proc_id>{id}); }
   /// Throws timeout_error, with the ids that still have something to do, after `limit`; they go on with it, and get nothing new.
   template <class Rep, class Period>
   void drain(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
@@ -328,9 +316,7 @@ public:
   /// all have been told. Master only.
   /// Throws unknown_process and process_exited, before any is told; those that exit meanwhile count as told.
   void interrupt(const std::vector<proc_id>& ids);
-  void interrupt(proc_id id) {
-    interrupt(std::vector<proc_id>{id});
-  }
+  void interrupt(proc_id id) { interrupt(std::vector<proc_id>{id}); }
   /// All workers.
   void interrupt();
 
@@ -490,7 +476,8 @@ public:
   }
   template <detail::index_type A, detail::index_type B, class F, class Op, class... Init>
   auto distributed_reduce(const loop_options& options, A first, B last, F&& f, const Op& op, Init&&... init) {
-    return detail::reduce_range(options, loop_workers(options), detail::range_of(first, last), std::forward<F>(f), op, std::forward<Init>(init)...);
+    return detail::reduce_range(options, loop_workers(options), detail::range_of(first, last), std::forward<F>(f), op,
+                                std::forward<Init>(init)...);
   }
   /// The same with F(x) for the elements of any input range.
   template <detail::loop_range Xs, class F, class Op, class... Init>
@@ -499,7 +486,8 @@ public:
   }
   template <detail::loop_range Xs, class F, class Op, class... Init>
   auto distributed_reduce(const loop_options& options, Xs&& xs, F&& f, const Op& op, Init&&... init) {
-    return detail::reduce_range(options, loop_workers(options), detail::range_of(std::forward<Xs>(xs), true), std::forward<F>(f), op, std::forward<Init>(init)...);
+    return detail::reduce_range(options, loop_workers(options), detail::range_of(std::forward<Xs>(xs), true), std::forward<F>(f), op,
+                                std::forward<Init>(init)...);
   }
 
   // -- collectives --------------------------------------------------------------------------------------------------------------------
@@ -550,12 +538,8 @@ public:
   }
 
   /// Blocks until each of them has begun all that this process gave it before.
-  void barrier(const std::vector<proc_id>& ids) {
-    detail::barrier_over(nullptr, ids);
-  }
-  void barrier(const call_options& options, const std::vector<proc_id>& ids) {
-    detail::barrier_over(&options, ids);
-  }
+  void barrier(const std::vector<proc_id>& ids) { detail::barrier_over(nullptr, ids); }
+  void barrier(const call_options& options, const std::vector<proc_id>& ids) { detail::barrier_over(&options, ids); }
 
   // -- what is waited for together --------------------------------------------------------------------------------------------------
 
@@ -703,7 +687,8 @@ private:
   template <class Range, class F>
   future<void> for_each_in(const loop_options& options, Range xs, F&& f) {
     const detail::loop_division division{xs.size, loop_workers(options).size(), options.chunk};
-    return collected(detail::begin_for(options, division, loop_workers_in_turn(options, division.count()), std::move(xs), std::forward<F>(f)));
+    return collected(
+      detail::begin_for(options, division, loop_workers_in_turn(options, division.count()), std::move(xs), std::forward<F>(f)));
   }
 
   // A future that a sync block around it waits for.
@@ -717,7 +702,8 @@ private:
   auto wait_for_call(const call_options* options, const target& where, F&& f, Args&&... args) {
     auto to = resolve(where, options);
     detail::lent_memory lent{to.id};
-    auto out = begin({.flags = detail::call_kept, .lent = &lent, .options = options}, std::move(to), std::forward<F>(f), std::forward<Args>(args)...);
+    auto out = begin({.flags = detail::call_kept, .lent = &lent, .options = options}, std::move(to), std::forward<F>(f),
+                     std::forward<Args>(args)...);
     out.wait();
     return out;
   }
@@ -758,16 +744,22 @@ private:
 
   template <class F, class... Xs>
   auto map(const call_options* limits, const F& f, Xs&... xs) {
-    return detail::with_options([&](const auto& options, auto&... ranges) { return detail::pmap(limits, options, [this] { return default_worker_pool(); }, f, ranges...); },
-                                xs...);
+    return detail::with_options(
+      [&](const auto& options, auto&... ranges) {
+        return detail::pmap(limits, options, [this] { return default_worker_pool(); }, f, ranges...);
+      },
+      xs...);
   }
 
   template <class F, class... Xs>
   void map_each(const call_options* limits, const F& f, Xs&... xs) {
     detail::with_options(
       [&](const auto& options, auto&... ranges) {
-        detail::with_last([&](auto& sink, auto&... others) { detail::pmap_each(limits, options, [this] { return default_worker_pool(); }, sink, f, others...); },
-                          ranges...);
+        detail::with_last(
+          [&](auto& sink, auto&... others) {
+            detail::pmap_each(limits, options, [this] { return default_worker_pool(); }, sink, f, others...);
+          },
+          ranges...);
       },
       xs...);
   }

@@ -76,30 +76,22 @@ public:
   virtual void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink);
 
   /// Called for each of its workers, on no particular thread; must not block.
-  virtual void manage(proc_id, const worker_config&, manage_op) {
-  }
+  virtual void manage(proc_id, const worker_config&, manage_op) {}
 
   /// Sees to it that a worker ends: it has been asked to leave this moment, and should be given the time to. By default there is
   /// nothing that can be done. Must not block.
-  virtual void kill(proc_id, const worker_config&) {
-  }
+  virtual void kill(proc_id, const worker_config&) {}
 
   /// Ends a worker that has been declared lost, and may live or not: it can't be asked, and nothing that it does counts any more. By
   /// default the same as kill. Must not block.
-  virtual void lost(proc_id id, const worker_config& config) {
-    kill(id, config);
-  }
+  virtual void lost(proc_id id, const worker_config& config) { kill(id, config); }
 
   /// Has `ended` called once when the worker's process has ended, with how, on any thread; returns whether it will be. By default it
   /// isn't, and the end of a worker is known from the end of its link alone.
-  virtual bool watch(proc_id, const worker_config&, std::function<void(exit_cause)>) {
-    return false;
-  }
+  virtual bool watch(proc_id, const worker_config&, std::function<void(exit_cause)>) { return false; }
 
   /// What addprocs starts from.
-  virtual launch_options default_options() const {
-    return {};
-  }
+  virtual launch_options default_options() const { return {}; }
 };
 
 } // namespace troupe

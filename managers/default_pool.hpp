@@ -12,8 +12,7 @@ namespace troupe {
 class default_pool {
 public:
   /// `workers`: those that there are; those of whom `joined` is told later may be among them.
-  explicit default_pool(std::function<std::vector<proc_id>()> workers) : workers_(std::move(workers)) {
-  }
+  explicit default_pool(std::function<std::vector<proc_id>()> workers) : workers_(std::move(workers)) {}
 
   worker_pool get();
   void set(worker_pool pool);

@@ -66,12 +66,12 @@ struct output {
 
 struct kept_worker {
   kept_worker(int number, const child_options& options)
-    : index(number), process(options), input(process.take_stdin()), streams{{process.take_stdout(), false, {}}, {process.take_stderr(), true, {}}} {
-  }
+    : index(number),
+      process(options),
+      input(process.take_stdin()),
+      streams{{process.take_stdout(), false, {}}, {process.take_stderr(), true, {}}} {}
 
-  bool silent() const {
-    return !streams[0].fd && !streams[1].fd;
-  }
+  bool silent() const { return !streams[0].fd && !streams[1].fd; }
 
   int index;
   child_process process;
@@ -82,8 +82,7 @@ struct kept_worker {
 
 class keeper {
 public:
-  explicit keeper(clock::time_point limit) : limit_(limit) {
-  }
+  explicit keeper(clock::time_point limit) : limit_(limit) {}
   // What workers have started goes with them, also with one that has just ended by itself.
   ~keeper() {
     for (auto& w : workers_)

@@ -48,12 +48,12 @@ interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
     });
   });
   for (std::size_t i = 0; i < std::size(signals); ++i) {
-    struct sigaction old {};
+    struct sigaction old{};
     ::sigaction(signals[i], nullptr, &old);
     taken[i] = old.sa_handler == SIG_DFL || is_of_ucx(old);
     if (!taken[i])
       continue;
-    struct sigaction mine {};
+    struct sigaction mine{};
     mine.sa_handler = troupe_take_signal;
     mine.sa_flags = SA_RESTART;
     ::sigaction(signals[i], &mine, nullptr);

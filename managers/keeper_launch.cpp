@@ -9,8 +9,12 @@
 namespace troupe {
 
 keeper_launch::keeper_launch(settings s, std::vector<keeper_host> hosts, ways w)
-  : settings_(std::move(s)), hosts_(std::move(hosts)), ways_(std::move(w)), sessions_(hosts_.size()), states_(hosts_.size()), unsettled_(hosts_.size()) {
-}
+  : settings_(std::move(s)),
+    hosts_(std::move(hosts)),
+    ways_(std::move(w)),
+    sessions_(hosts_.size()),
+    states_(hosts_.size()),
+    unsettled_(hosts_.size()) {}
 
 void keeper_launch::run(launch_sink& sink) {
   const auto self = shared_from_this();
@@ -31,9 +35,7 @@ void keeper_launch::run(launch_sink& sink) {
     gathering_->all_started();
   struct finish { // also when the wait is interrupted
     keeper_launch& self;
-    ~finish() {
-      self.give_up();
-    }
+    ~finish() { self.give_up(); }
   } finishing{*this};
   queue_->run_until(gathering_->done(), std::chrono::steady_clock::now() + settings_.launch_timeout);
 }
@@ -131,7 +133,8 @@ void keeper_launch::take_end(std::size_t host, const keeper_session::end& end) {
 }
 
 void keeper_launch::take_address(const std::shared_ptr<started_worker>& w, const endpoint& where) {
-  const auto s = std::find_if(states_.begin(), states_.end(), [&](auto& x) { return std::find(x.workers.begin(), x.workers.end(), w) != x.workers.end(); });
+  const auto s = std::find_if(states_.begin(), states_.end(),
+                              [&](auto& x) { return std::find(x.workers.begin(), x.workers.end(), w) != x.workers.end(); });
   auto at = where;
   if (at.address == "0.0.0.0" || at.address == "::") // all that it has
     at.address = s->address;
@@ -161,9 +164,7 @@ void keeper_launch::launched(const told_worker& w, worker_config config) {
   gathering_->launched(*w.worker, std::move(config));
 }
 
-void keeper_launch::failed(const told_worker& w, launch_failure why) {
-  gathering_->failed(*w.worker, std::move(why));
-}
+void keeper_launch::failed(const told_worker& w, launch_failure why) { gathering_->failed(*w.worker, std::move(why)); }
 
 void keeper_launch::give_up() {
   queue_->close();
@@ -171,9 +172,10 @@ void keeper_launch::give_up() {
   for (std::size_t h = 0; h < hosts_.size(); ++h) {
     if (states_[h].settled)
       continue;
-    gathering_->failed({hosts_[h].name, launch_reason::silent, -1,
-                        sessions_[h] ? settings_.client_name + " has neither reached the program there nor failed within " + time
-                                     : "was not tried within " + time + ": " + std::to_string(settings_.max_parallel) + " other hosts at a time were slow"});
+    gathering_->failed(
+      {hosts_[h].name, launch_reason::silent, -1,
+       sessions_[h] ? settings_.client_name + " has neither reached the program there nor failed within " + time
+                    : "was not tried within " + time + ": " + std::to_string(settings_.max_parallel) + " other hosts at a time were slow"});
     if (sessions_[h])
       sessions_[h]->kill();
   }

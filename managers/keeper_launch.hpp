@@ -71,23 +71,19 @@ public:
   void failed(const told_worker& w, launch_failure why);
 
   /// What else the launch has to wait for runs in its thread by this.
-  const std::shared_ptr<launch_queue>& queue() const {
-    return queue_;
-  }
+  const std::shared_ptr<launch_queue>& queue() const { return queue_; }
   /// Waits until fewer than max_parallel are being made, then calls `begin`, which must see to it that give_slot is called once.
   void take_slot(std::function<void()> begin);
   void give_slot();
 
-  const std::vector<std::shared_ptr<keeper_session>>& sessions() const {
-    return sessions_;
-  }
+  const std::vector<std::shared_ptr<keeper_session>>& sessions() const { return sessions_; }
 
 private:
   struct state {
     bool connecting = false; // has a slot
-    bool settled = false;    // its workers are ordered, or won't be
-    bool tunnelled = false;  // all_told was called
-    std::string address;     // where the host can be reached
+    bool settled = false; // its workers are ordered, or won't be
+    bool tunnelled = false; // all_told was called
+    std::string address; // where the host can be reached
     std::vector<std::shared_ptr<started_worker>> workers;
     std::vector<told_worker> told;
   };

@@ -36,9 +36,7 @@ void put_word(std::string& to, std::string_view word) {
       to += c;
 }
 
-void put_word(std::string& to, std::int64_t n) {
-  put_word(to, std::to_string(n));
-}
+void put_word(std::string& to, std::int64_t n) { put_word(to, std::to_string(n)); }
 
 std::optional<std::string> plain(std::string_view word) {
   std::string out;
@@ -71,8 +69,7 @@ std::optional<std::string> plain(std::string_view word) {
 // Takes words off the front of a line. From the first that isn't as expected on, it is bad.
 class word_reader {
 public:
-  explicit word_reader(std::string_view line) : rest_(line) {
-  }
+  explicit word_reader(std::string_view line) : rest_(line) {}
 
   std::string word() {
     if (at_end_) {
@@ -95,9 +92,7 @@ public:
       good_ = false;
     return good_ ? n : least;
   }
-  int index() {
-    return static_cast<int>(number(0, 1'000'000));
-  }
+  int index() { return static_cast<int>(number(0, 1'000'000)); }
 
   /// What is left of the line, as it is.
   std::string_view rest() {
@@ -105,12 +100,8 @@ public:
     return rest_;
   }
 
-  bool at_end() const {
-    return at_end_;
-  }
-  bool good() const {
-    return good_;
-  }
+  bool at_end() const { return at_end_; }
+  bool good() const { return good_; }
 
 private:
   std::string_view rest_;
@@ -118,9 +109,7 @@ private:
   bool good_ = true;
 };
 
-std::string begin(std::string_view verb) {
-  return std::string{prefix} + std::string{verb};
-}
+std::string begin(std::string_view verb) { return std::string{prefix} + std::string{verb}; }
 
 constexpr std::int64_t most_words = 100'000;
 
@@ -156,7 +145,8 @@ std::string to_line(const keeper_order& order) {
 
 keeper_order parse_order(std::string_view line) {
   const auto refuse = [&](const char* expected) {
-    throw usage_error{"a host keeper was told '" + std::string{line.substr(0, max_shown)} + (line.size() > max_shown ? "…" : "") + "', which is not " + expected};
+    throw usage_error{"a host keeper was told '" + std::string{line.substr(0, max_shown)} + (line.size() > max_shown ? "…" : "")
+                      + "', which is not " + expected};
   };
   if (!line.starts_with(prefix))
     refuse("an order");
@@ -239,9 +229,7 @@ std::string to_line(const keeper_news& news) {
                     news);
 }
 
-std::size_t find_news(std::string_view line) {
-  return line.find(prefix);
-}
+std::size_t find_news(std::string_view line) { return line.find(prefix); }
 
 std::optional<keeper_news> parse_news(std::string_view line) {
   if (!line.starts_with(prefix))

@@ -27,21 +27,12 @@ constexpr auto farewell_time = 3s;
 class keeper_session::worker final : public started_worker {
 public:
   worker(const std::shared_ptr<keeper_session>& s, int index)
-    : started_worker(s->context_, s->settings_.host, s->settings_.kill_after), session_(s), index_(index) {
-  }
+    : started_worker(s->context_, s->settings_.host, s->settings_.kill_after), session_(s), index_(index) {}
 
-  std::int64_t os_pid() const override {
-    return os_pid_;
-  }
-  void set_pid(std::int64_t pid) {
-    os_pid_ = pid;
-  }
-  void signal(int number) override {
-    send(number, false);
-  }
-  void signal_group(int number) override {
-    send(number, true);
-  }
+  std::int64_t os_pid() const override { return os_pid_; }
+  void set_pid(std::int64_t pid) { os_pid_ = pid; }
+  void signal(int number) override { send(number, false); }
+  void signal_group(int number) override { send(number, true); }
   // Whether it still lives can't be known, if its host has vanished.
   void lost() override {
     lost_ = true;
@@ -49,9 +40,7 @@ public:
     if (const auto s = session_.lock())
       context().events->post([s] { s->finish_when_over(); });
   }
-  bool is_lost() const {
-    return lost_;
-  }
+  bool is_lost() const { return lost_; }
 
 private:
   void send(int number, bool group) {
@@ -65,8 +54,7 @@ private:
   std::atomic<bool> lost_{false};
 };
 
-keeper_session::keeper_session(manager_context context, settings s) : context_(std::move(context)), settings_(std::move(s)) {
-}
+keeper_session::keeper_session(manager_context context, settings s) : context_(std::move(context)), settings_(std::move(s)) {}
 
 keeper_session::~keeper_session() = default;
 
@@ -98,9 +86,7 @@ void keeper_session::start() {
 
 // -- orders ---------------------------------------------------------------------------------------------------------------------
 
-void keeper_session::send_cookie(const std::string& cookie) {
-  order(keeper_cookie{cookie});
-}
+void keeper_session::send_cookie(const std::string& cookie) { order(keeper_cookie{cookie}); }
 
 std::shared_ptr<started_worker> keeper_session::start_worker(const keeper_start& what, const std::shared_ptr<gathering>& g, int place) {
   const auto w = std::make_shared<worker>(shared_from_this(), what.index);
@@ -292,7 +278,8 @@ void keeper_session::take_end() {
     left = std::move(workers_);
     workers_.clear();
   }
-  const auto why = "was lost with the connection to its host: " + settings_.client.program + " " + e.state.to_text() + (e.tail.empty() ? "" : ": " + e.tail);
+  const auto why = "was lost with the connection to its host: " + settings_.client.program + " " + e.state.to_text()
+                   + (e.tail.empty() ? "" : ": " + e.tail);
   for (auto& [index, w] : left)
     w->take_end({}, why);
   settings_.on_end(e);

@@ -63,9 +63,7 @@ public:
   /// The same at once, for a process that is about to end itself.
   void kill_now();
 
-  const std::string& host() const {
-    return settings_.host;
-  }
+  const std::string& host() const { return settings_.host; }
 
 private:
   class worker;

@@ -43,15 +43,9 @@ public:
     context().pump->add(process_.take_stderr(), [self](std::string_view line) { self->take_line(line, true); }, ended);
   }
 
-  std::int64_t os_pid() const override {
-    return process_.pid();
-  }
-  void signal(int number) override {
-    process_.signal(number);
-  }
-  void signal_group(int number) override {
-    process_.signal_group(number);
-  }
+  std::int64_t os_pid() const override { return process_.pid(); }
+  void signal(int number) override { process_.signal(number); }
+  void signal_group(int number) override { process_.signal_group(number); }
 
 private:
   // Loop thread.
@@ -69,9 +63,7 @@ private:
     });
   }
 
-  void end() {
-    take_end(process_.try_wait().value_or(exit_state{}));
-  }
+  void end() { take_end(process_.try_wait().value_or(exit_state{})); }
 
   child_process process_;
   unique_fd input_;
@@ -87,9 +79,7 @@ local_manager::local_manager(int count, local_options options, manager_context c
 
 local_manager::~local_manager() = default;
 
-launch_options local_manager::default_options() const {
-  return options_;
-}
+launch_options local_manager::default_options() const { return options_; }
 
 std::string local_manager::to_text() const {
   return "local_manager(" + std::to_string(count_) + (count_ == 1 ? " worker" : " workers") + " on this host)";

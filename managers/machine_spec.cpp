@@ -27,13 +27,9 @@ std::string_view trimmed(std::string_view text) {
   throw usage_error{"machine '" + std::string{spec} + "': " + why};
 }
 
-bool is_number(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
+bool is_number(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; }
 
-bool is_count(std::string_view text) {
-  return text == "auto" || is_number(text);
-}
+bool is_count(std::string_view text) { return text == "auto" || is_number(text); }
 
 int check_count(std::string_view spec, int n) {
   if (n != auto_count && (n < 0 || n > most_workers))
@@ -57,9 +53,7 @@ std::uint16_t parse_port(std::string_view spec, std::string_view text) {
   return static_cast<std::uint16_t>(n);
 }
 
-bool is_control(char c) {
-  return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-}
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }
 
 // What ssh itself refuses, so that it is said before anything is launched.
 void check_user(std::string_view spec, std::string_view user) {
@@ -122,7 +116,8 @@ void parse_bind(machine_spec& m, std::string_view text) {
   } catch (const usage_error&) {
     refuse(m.text, "'" + std::string{text} + "' behind the host is not where workers could listen, ADDRESS or ADDRESS:PORT");
   }
-  if (m.bind_addr.empty() || m.bind_addr.find_first_of("[] ") != std::string::npos || m.bind_addr.front() == '-' || std::any_of(m.bind_addr.begin(), m.bind_addr.end(), is_control))
+  if (m.bind_addr.empty() || m.bind_addr.find_first_of("[] ") != std::string::npos || m.bind_addr.front() == '-'
+      || std::any_of(m.bind_addr.begin(), m.bind_addr.end(), is_control))
     refuse(m.text, "'" + std::string{text} + "' behind the host is not where workers could listen, ADDRESS or ADDRESS:PORT");
 }
 
@@ -151,8 +146,7 @@ std::optional<int> take_count(std::string& text) {
 
 } // namespace
 
-machine_spec::machine_spec(const char* spec) : machine_spec(std::string{spec}) {
-}
+machine_spec::machine_spec(const char* spec) : machine_spec(std::string{spec}) {}
 
 machine_spec::machine_spec(const std::string& spec) {
   text = std::string{trimmed(spec)};
@@ -175,13 +169,9 @@ machine_spec::machine_spec(const std::string& spec, int n) : machine_spec(spec) 
   count = check_count(spec, n);
 }
 
-machine_spec machine_spec::parse(const std::string& text) {
-  return machine_spec{text};
-}
+machine_spec machine_spec::parse(const std::string& text) { return machine_spec{text}; }
 
-std::string machine_spec::destination() const {
-  return user.empty() ? host : user + "@" + host;
-}
+std::string machine_spec::destination() const { return user.empty() ? host : user + "@" + host; }
 
 std::vector<machine_spec> read_hostfile(const std::string& path) {
   std::ifstream in{path};

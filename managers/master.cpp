@@ -41,8 +41,7 @@ std::uint64_t random_number() {
 master::master(settings s)
   : settings_(std::move(s)),
     process_(settings_.cookie, master_id, random_number(),
-             {[this](proc_id from, frame_view& f) { control(from, f); },
-              [this](proc_id id, const std::string& why) { link_down(id, why); },
+             {[this](proc_id from, frame_view& f) { control(from, f); }, [this](proc_id id, const std::string& why) { link_down(id, why); },
               [this](proc_id id, const std::string& why) { unreachable(id, why); }, [](const std::string&) {}, [](const hello&) {}, nullptr,
               [this](const hello& h) { return take_guest(h); }},
              std::move(settings_.net)),
@@ -236,9 +235,12 @@ bool master::wait_until(std::function<bool()> holds, std::optional<std::chrono::
 void master::wait_until_seen(std::chrono::milliseconds limit) {
   std::uint64_t version = 0;
   process_.run_in_loop([&] { version = version_; });
-  wait_until([this, version] {
-    return std::all_of(workers_.begin(), workers_.end(), [&](auto& w) { return w.second->at != worker::stage::member || w.second->seen >= version; });
-  }, limit);
+  wait_until(
+    [this, version] {
+      return std::all_of(workers_.begin(), workers_.end(),
+                         [&](auto& w) { return w.second->at != worker::stage::member || w.second->seen >= version; });
+    },
+    limit);
 }
 
 void master::control(proc_id from, frame_view& f) {
@@ -272,8 +274,7 @@ void master::control(proc_id from, frame_view& f) {
       auto about = read<proc_id>(in);
       auto why = read<std::string>(in);
       in.expect_end();
-      if (auto w = find(about); w && find(from) && find(from)->at == worker::stage::member
-          && process_.net().heard_lately(about))
+      if (auto w = find(about); w && find(from) && find(from)->at == worker::stage::member && process_.net().heard_lately(about))
         unreachable(about, "process " + std::to_string(from) + " can't reach it: " + why);
       return;
     }

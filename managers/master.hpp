@@ -51,9 +51,7 @@ public:
   master(const master&) = delete;
   master& operator=(const master&) = delete;
 
-  process& self() {
-    return process_;
-  }
+  process& self() { return process_; }
 
   /// What new workers are told of the program's options.
   void set_options(option_values values);
@@ -67,9 +65,7 @@ public:
   endpoint let_guests_in(const std::string& address);
 
   /// The MPI job that this process is a rank of, or that the command line has asked for; null if there's none.
-  const std::shared_ptr<mpi_world>& job() const {
-    return settings_.job;
-  }
+  const std::shared_ptr<mpi_world>& job() const { return settings_.job; }
 
   /// These processes as a group of ranks, if they are all of one MPI job; see mpi_world::group_of.
   std::optional<rank_group> ranks_of(const std::vector<proc_id>& ids);
@@ -89,14 +85,10 @@ public:
   void on_join(join_function f);
 
   /// See cluster::define.
-  named_changes& names() {
-    return names_;
-  }
+  named_changes& names() { return names_; }
 
   /// See cluster::default_worker_pool.
-  default_pool& pool() {
-    return pool_;
-  }
+  default_pool& pool() { return pool_; }
 
   /// Throws usage_error once there have been workers.
   void set_cookie(const std::string& cookie);
@@ -178,7 +170,7 @@ private:
     std::shared_ptr<detail::future_state> done;
   };
   std::list<awaited> awaited_; // what is looked at whenever something has changed
-  int adding_ = 0;             // additions under way
+  int adding_ = 0; // additions under way
   bool ending_ = false;
   std::shared_ptr<cluster_manager> guests_; // null while none are let in
   struct listener {

@@ -15,8 +15,7 @@ namespace {
 // Of workers that come by themselves.
 class guest_manager final : public cluster_manager {
 public:
-  void launch(const launch_options&, launch_sink&) override {
-  }
+  void launch(const launch_options&, launch_sink&) override {}
 };
 
 } // namespace
@@ -46,8 +45,8 @@ std::shared_ptr<master::batch> master::begin_adding(const launch_options& option
                          });
     auto form = settled ? process_.form() : cluster_form{settings_.topology, settings_.lazy};
     if (settled && options.topology.given() && options.topology != form.which) {
-      wrong = "the cluster's topology is " + std::string{to_string(form.which)} + ", and can't become " + std::string{to_string(options.topology)}
-              + " while it has workers";
+      wrong = "the cluster's topology is " + std::string{to_string(form.which)} + ", and can't become "
+              + std::string{to_string(options.topology)} + " while it has workers";
     } else if (settled && options.lazy.given() && options.lazy != form.lazy && form.which == topology::all_to_all) {
       wrong = std::string{"the cluster's links "} + (form.lazy ? "open on first use (lazy)" : "open when workers join (not lazy)")
               + ", which can't be changed while it has workers";
@@ -102,8 +101,8 @@ std::optional<std::string> master::missing_peer(const batch& b) const {
         return other.second->config.ident == ident && other.second->at == worker::stage::member;
       });
       if (!there)
-        return "worker " + std::to_string(id) + " (ident " + std::to_string(w->config.ident) + ") is to be connected to ident " + std::to_string(ident)
-               + ", and no worker with that ident has joined";
+        return "worker " + std::to_string(id) + " (ident " + std::to_string(w->config.ident) + ") is to be connected to ident "
+               + std::to_string(ident) + ", and no worker with that ident has joined";
     }
   }
   return std::nullopt;
@@ -172,10 +171,12 @@ void master::replace(const worker_ptr& lost) {
     return;
   auto options = lost->options;
   --options.respawn;
-  process_.runtime()->jobs().submit([this, manager = lost->manager, config = lost->config, options, id = lost->id] { relaunch(manager, config, options, id); });
+  process_.runtime()->jobs().submit(
+    [this, manager = lost->manager, config = lost->config, options, id = lost->id] { relaunch(manager, config, options, id); });
 }
 
-void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const worker_config& lost, const launch_options& options, proc_id id) {
+void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const worker_config& lost, const launch_options& options,
+                      proc_id id) {
   const auto who = "worker " + std::to_string(id);
   try {
     const adding scope{*this, options};
@@ -188,7 +189,8 @@ void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const wor
     for (auto& f : b->failures)
       process::warn(who + " is not replaced: " + f.text);
     for (auto by : b->joined)
-      process::warn("worker " + std::to_string(by) + " has come in the place of " + who + (options.respawn > 0 ? "" : ", and won't be replaced if it is lost"));
+      process::warn("worker " + std::to_string(by) + " has come in the place of " + who
+                    + (options.respawn > 0 ? "" : ", and won't be replaced if it is lost"));
   } catch (const interrupted&) {
     // the program ends
   } catch (const std::exception& e) {
@@ -260,19 +262,29 @@ void master::set_up(const worker_ptr& w) {
   });
   if (!w->config.claim.empty())
     return process_.net().expect(w->id, w->config.claim, [this, w] { send_join(w); });
-  process_.net().adopt(w->id, {w->config.host, w->config.port}, w->options.launch_timeout, [this, w](const std::string& why_not) {
-    if (!why_not.empty())
+  process_.net().adopt(
+    w->id, {w->config.host, w->config.port}, w->options.launch_timeout,
+    [this, w](const std::string& why_not) {
+      if (!why_not.empty())
       // its end, if it has ended, says more
-      process_.events().call_after(link_time, [this, w, why_not] { fail_set_up(w, launch_reason::unreachable, "can't be reached: " + why_not); });
-    else
-      send_join(w);
-  }, w->config.through_master);
+        process_.events().call_after(link_time,
+                                     [this, w, why_not] { fail_set_up(w, launch_reason::unreachable, "can't be reached: " + why_not); });
+      else
+        send_join(w);
+    },
+    w->config.through_master);
 }
 
 void master::send_join(const worker_ptr& w) {
   frame_builder f;
   f.start(frame_kind::join);
-  write(f.out(), join_request{process_.form(), {w->config.ident, w->config.connect_idents}, process_.members().all(), process_.members().draining(), options_, names_.send_all(w->id), join_functions_});
+  write(f.out(), join_request{process_.form(),
+                              {w->config.ident, w->config.connect_idents},
+                              process_.members().all(),
+                              process_.members().draining(),
+                              options_,
+                              names_.send_all(w->id),
+                              join_functions_});
   w->told = true;
   process_.net().send(w->id, f, urgency::now);
 }
@@ -330,7 +342,8 @@ void master::add_siblings(const worker_ptr& first, const std::shared_ptr<batch>&
     }
     process_.events().post([this, first, b, got, manager] {
       for (auto& why : got.failures)
-        b->failures.push_back({first->config.host, launch_reason::no_address, -1, "beside worker " + std::to_string(first->id) + ": " + why});
+        b->failures.push_back(
+          {first->config.host, launch_reason::no_address, -1, "beside worker " + std::to_string(first->id) + ": " + why});
       const auto of_them = std::make_shared<sibling_manager>(process_, first->id, manager);
       for (std::size_t i = 0; i < got.listening.size(); ++i) {
         auto w = std::make_shared<worker>();
@@ -374,8 +387,7 @@ void master::fail_set_up(const worker_ptr& w, launch_reason reason, const std::s
   w->manager->manage(w->id, w->config, manage_op::finalize);
   w->manager->kill(w->id, w->config);
   auto b = std::move(w->waiting);
-  auto who = "worker " + std::to_string(w->id)
-             + (w->config.os_pid != 0 ? " (OS pid " + std::to_string(w->config.os_pid) + ") " : " ");
+  auto who = "worker " + std::to_string(w->id) + (w->config.os_pid != 0 ? " (OS pid " + std::to_string(w->config.os_pid) + ") " : " ");
   auto tail = cause.stderr_tail.empty() ? "" : "; its last words:\n" + cause.stderr_tail;
   auto greeting = process_.net().greeting(w->id);
   auto host = !cause.host.empty() ? cause.host : greeting ? greeting->host : w->config.host;

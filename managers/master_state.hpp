@@ -49,8 +49,7 @@ struct master::worker {
 
 // An addition, from its beginning to its end.
 struct master::adding {
-  adding(master& m, const launch_options& options) : self(m), b(m.begin_adding(options)) {
-  }
+  adding(master& m, const launch_options& options) : self(m), b(m.begin_adding(options)) {}
   ~adding() {
     self.process_.run_in_loop([this] { --self.adding_; });
   }
@@ -65,8 +64,7 @@ struct master::adding {
 class master::sink final : public launch_sink {
 public:
   sink(master& m, std::shared_ptr<batch> b, std::shared_ptr<cluster_manager> manager)
-    : master_(m), batch_(std::move(b)), manager_(std::move(manager)) {
-  }
+    : master_(m), batch_(std::move(b)), manager_(std::move(manager)) {}
 
   void launched(worker_config config) override {
     auto w = std::make_shared<worker>();

@@ -70,17 +70,11 @@ public:
   mpi_calls(const mpi_calls&) = delete;
   mpi_calls& operator=(const mpi_calls&) = delete;
 
-  const mpi_run& which() const {
-    return turn_.run;
-  }
+  const mpi_run& which() const { return turn_.run; }
   /// Those to be called, in this order.
-  const std::vector<proc_id>& procs() const {
-    return turn_.procs;
-  }
+  const std::vector<proc_id>& procs() const { return turn_.procs; }
   /// The next rank has been called.
-  void sent(std::shared_ptr<future_state> answer) {
-    answers_.push_back(std::move(answer));
-  }
+  void sent(std::shared_ptr<future_state> answer) { answers_.push_back(std::move(answer)); }
   /// The rank whose turn it was can't be called, as the current exception says.
   void not_sent();
   /// Blocks until all have answered. Throws as cluster::mpi_do says.

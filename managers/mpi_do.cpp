@@ -27,9 +27,7 @@ void run_in_mpi(const mpi_run& which, const std::function<void(MPI_Comm)>& f) {
     throw usage_error{"this process is no rank of an MPI job"};
   in_run = true;
   struct leave {
-    ~leave() {
-      in_run = false;
-    }
+    ~leave() { in_run = false; }
   } leaving;
   job->run(which, f);
 }
@@ -46,7 +44,8 @@ mpi_calls::mpi_calls(const mpi_manager& m, const call_options& options) : world_
     throw_too_late();
   turn_ = std::move(*turn);
   if (turn_.procs.empty())
-    throw usage_error{"mpi_do: there is no rank that could be called. Has the job been added to the cluster, by c.addprocs(m), and has it not ended?"};
+    throw usage_error{
+      "mpi_do: there is no rank that could be called. Has the job been added to the cluster, by c.addprocs(m), and has it not ended?"};
 }
 
 // When something went wrong in the middle of it: those who have been called would wait for the others.

@@ -55,15 +55,13 @@ mpi_exchange::mpi_exchange(MPI_Comm of) {
   tags_ = there != 0 ? static_cast<std::uint64_t>(*largest) + 1 : 32768;
 }
 
-int mpi_exchange::tag(std::uint64_t number) const {
-  return static_cast<int>(number % tags_);
-}
+int mpi_exchange::tag(std::uint64_t number) const { return static_cast<int>(number % tags_); }
 
 void mpi_exchange::begin_send(transfer& t, const void* data, std::size_t size, std::uint64_t number, int to) {
   for (std::size_t at = 0; at < size; at += largest_message) {
     t.requests.push_back(MPI_REQUEST_NULL);
-    check(PMPI_Isend(static_cast<const std::byte*>(data) + at, static_cast<int>(std::min(size - at, largest_message)), MPI_BYTE, to, tag(number), comm_,
-                     &t.requests.back()),
+    check(PMPI_Isend(static_cast<const std::byte*>(data) + at, static_cast<int>(std::min(size - at, largest_message)), MPI_BYTE, to,
+                     tag(number), comm_, &t.requests.back()),
           "MPI_Isend");
   }
 }
@@ -72,8 +70,8 @@ void mpi_exchange::begin_receive(transfer& t, void* data, std::size_t size, std:
   t.receives = true;
   for (std::size_t at = 0; at < size; at += largest_message) {
     t.requests.push_back(MPI_REQUEST_NULL);
-    check(PMPI_Irecv(static_cast<std::byte*>(data) + at, static_cast<int>(std::min(size - at, largest_message)), MPI_BYTE, from, tag(number), comm_,
-                     &t.requests.back()),
+    check(PMPI_Irecv(static_cast<std::byte*>(data) + at, static_cast<int>(std::min(size - at, largest_message)), MPI_BYTE, from,
+                     tag(number), comm_, &t.requests.back()),
           "MPI_Irecv");
   }
 }
@@ -83,12 +81,8 @@ void mpi_exchange::patiently(const std::function<void()>& f) {
   const executor::waiting without_turn;
   struct counted {
     std::atomic<int>& n;
-    explicit counted(std::atomic<int>& of) : n(of) {
-      ++n;
-    }
-    ~counted() {
-      --n;
-    }
+    explicit counted(std::atomic<int>& of) : n(of) { ++n; }
+    ~counted() { --n; }
   } counts{waiting_};
   const detail::mpi_waits patient{[this] {
                                     if (stopped_.load(std::memory_order_relaxed))

@@ -32,14 +32,10 @@ public:
   void leave(std::uint64_t number) override;
 
   /// Waits end by throwing `interrupted` from now on. Any thread.
-  void stop() {
-    stopped_ = true;
-  }
+  void stop() { stopped_ = true; }
 
   /// Whether a thread waits in MPI. Any thread.
-  bool busy() const {
-    return waiting_ != 0;
-  }
+  bool busy() const { return waiting_ != 0; }
 
 private:
   /// What has begun together, and what its memory belongs to.

@@ -45,14 +45,9 @@ constexpr char not_all = 0, go_on = 1, am_here = 2;
 // Dials by MPI who has an address there, and everybody else by TCP; listens at MPI.
 class mixed_transport final : public transport {
 public:
-  explicit mixed_transport(MPI_Comm of) : mpi_(of) {
-  }
-  MPI_Comm communicator() const {
-    return mpi_.communicator();
-  }
-  endpoint listen(loop& l, const endpoint& at, acceptor on_accept) override {
-    return mpi_.listen(l, at, std::move(on_accept));
-  }
+  explicit mixed_transport(MPI_Comm of) : mpi_(of) {}
+  MPI_Comm communicator() const { return mpi_.communicator(); }
+  endpoint listen(loop& l, const endpoint& at, acceptor on_accept) override { return mpi_.listen(l, at, std::move(on_accept)); }
   void dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) override {
     if (to.is_in_mpi_job())
       mpi_.dial(l, to, limit, std::move(done));
@@ -135,19 +130,22 @@ void finalize_among_hosts(MPI_Comm comm) {
 
 const char* level_name(int level) {
   switch (level) {
-    case MPI_THREAD_SINGLE: return "MPI_THREAD_SINGLE";
-    case MPI_THREAD_FUNNELED: return "MPI_THREAD_FUNNELED";
-    case MPI_THREAD_SERIALIZED: return "MPI_THREAD_SERIALIZED";
-    case MPI_THREAD_MULTIPLE: return "MPI_THREAD_MULTIPLE";
-    default: return "something else";
+    case MPI_THREAD_SINGLE:
+      return "MPI_THREAD_SINGLE";
+    case MPI_THREAD_FUNNELED:
+      return "MPI_THREAD_FUNNELED";
+    case MPI_THREAD_SERIALIZED:
+      return "MPI_THREAD_SERIALIZED";
+    case MPI_THREAD_MULTIPLE:
+      return "MPI_THREAD_MULTIPLE";
+    default:
+      return "something else";
   }
 }
 
 } // namespace
 
-mpi_job* mpi_job::current() {
-  return the_job;
-}
+mpi_job* mpi_job::current() { return the_job; }
 
 std::optional<int> mpi_job::rank_from_environment() {
   for (auto name : {"PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"})
@@ -185,8 +183,8 @@ mpi_job::mpi_job(MPI_Comm part, int level) : handles_(std::make_unique<handles>(
     const std::string asked = h.finalizes ? "MPI was asked for " : "MPI_Init_thread should have been asked for ";
     if (h.finalizes)
       MPI_Finalize();
-    throw std::runtime_error{asked + level_name(level) + (h.finalizes ? ", and grants " : ", and what MPI has granted is ") + level_name(granted)
-                             + ": troupe and your functions call MPI from several threads"};
+    throw std::runtime_error{asked + level_name(level) + (h.finalizes ? ", and grants " : ", and what MPI has granted is ")
+                             + level_name(granted) + ": troupe and your functions call MPI from several threads"};
   }
   h.part = part;
   const mpi_patience waiting;

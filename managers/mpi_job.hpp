@@ -45,12 +45,8 @@ public:
   mpi_job(const mpi_job&) = delete;
   mpi_job& operator=(const mpi_job&) = delete;
 
-  int rank() const {
-    return rank_;
-  }
-  int size() const {
-    return size_;
-  }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
 
   /// Collective: what rank 0 says.
   std::string share(const std::string& text);
@@ -68,18 +64,12 @@ public:
   bool wait_for_all(std::optional<std::chrono::milliseconds> limit = std::nullopt);
 
   /// From now on nothing waits for all ranks, and MPI isn't finalized: a rank may have died.
-  void end_apart() {
-    apart_ = true;
-  }
-  bool ends_apart() const {
-    return apart_;
-  }
+  void end_apart() { apart_ = true; }
+  bool ends_apart() const { return apart_; }
 
   /// This rank's standard input ends with the master: if that happens while it waits for a run, or for the others, the process ends, and the job
   /// with it.
-  void tie_to_input() {
-    tied_ = true;
-  }
+  void tie_to_input() { tied_ = true; }
 
   /// Waits for all ranks, however long that takes, using no CPU; then ends MPI. Once.
   void finish();

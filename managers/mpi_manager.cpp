@@ -18,12 +18,9 @@ mpi_options::operator launch_options() const {
   return out;
 }
 
-mpi_manager::mpi_manager(mpi_options options) : world_(std::make_shared<mpirun_manager>(std::move(options))) {
-}
+mpi_manager::mpi_manager(mpi_options options) : world_(std::make_shared<mpirun_manager>(std::move(options))) {}
 
-std::map<int, proc_id> mpi_manager::mpi_to_proc() const {
-  return world_->ranks();
-}
+std::map<int, proc_id> mpi_manager::mpi_to_proc() const { return world_->ranks(); }
 
 std::map<proc_id, int> mpi_manager::proc_to_mpi() const {
   std::map<proc_id, int> out;
@@ -46,8 +43,6 @@ std::vector<int> mpi_manager::mpi_procs() const {
   return out;
 }
 
-mpi_manager::operator std::shared_ptr<cluster_manager>() const {
-  return world_;
-}
+mpi_manager::operator std::shared_ptr<cluster_manager>() const { return world_; }
 
 } // namespace troupe

@@ -57,11 +57,8 @@ public:
   operator std::shared_ptr<cluster_manager>() const;
 
   /// Internal.
-  explicit mpi_manager(std::shared_ptr<mpi_world> world) : world_(std::move(world)) {
-  }
-  mpi_world& world() const {
-    return *world_;
-  }
+  explicit mpi_manager(std::shared_ptr<mpi_world> world) : world_(std::move(world)) {}
+  mpi_world& world() const { return *world_; }
 
 private:
   std::shared_ptr<mpi_world> world_;

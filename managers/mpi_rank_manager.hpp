@@ -22,9 +22,7 @@ public:
   void lost(proc_id id, const worker_config& config) override;
   /// Where a rank's death isn't the end of all, and its process is one of this host's.
   bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
-  void attach(const manager_context& context) override {
-    context_ = context;
-  }
+  void attach(const manager_context& context) override { context_ = context; }
 
 private:
   struct watched {

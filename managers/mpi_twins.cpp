@@ -35,9 +35,7 @@ constexpr clock::duration grace = 100ms;
 constinit thread_local mpi_waits* current = nullptr;
 
 // The next time to sleep.
-clock::duration after(clock::duration nap) {
-  return std::min<clock::duration>(nap * 3 / 2, longest_nap);
-}
+clock::duration after(clock::duration nap) { return std::min<clock::duration>(nap * 3 / 2, longest_nap); }
 
 enum class kind { receive, send, other };
 
@@ -74,12 +72,9 @@ bool abandon(operation& o, kind what) {
 } // namespace
 
 mpi_waits::mpi_waits(std::function<void()> check, std::function<void()> look)
-  : check_(std::move(check)), look_(std::move(look)), outer_(std::exchange(current, this)), exceptions_(std::uncaught_exceptions()) {
-}
+  : check_(std::move(check)), look_(std::move(look)), outer_(std::exchange(current, this)), exceptions_(std::uncaught_exceptions()) {}
 
-mpi_waits::~mpi_waits() {
-  current = outer_;
-}
+mpi_waits::~mpi_waits() { current = outer_; }
 
 // What the MPI_ functions below do with a scope.
 class mpi_twin {
@@ -91,9 +86,7 @@ public:
   }
 
   // Whether the user's function is being ended.
-  static bool ends() {
-    return current->ended_ || unwinds();
-  }
+  static bool ends() { return current->ended_ || unwinds(); }
 
   // Until `over` returns true.
   template <class Over>
@@ -209,17 +202,13 @@ private:
   struct gave_up {};
 
   // Then nothing may be thrown: it would come out of a destructor.
-  static bool unwinds() {
-    return std::uncaught_exceptions() > current->exceptions_;
-  }
+  static bool unwinds() { return std::uncaught_exceptions() > current->exceptions_; }
 
   // MPI calls that `f` makes aren't the user's.
   static void call(mpi_waits& w, const std::function<void()>& f) {
     struct outside {
       mpi_waits* const was = std::exchange(current, nullptr);
-      ~outside() {
-        current = was;
-      }
+      ~outside() { current = was; }
     } here;
     try {
       f();
@@ -268,9 +257,7 @@ using namespace troupe::detail;
 
 extern "C" {
 
-int MPI_Barrier(MPI_Comm comm) {
-  return collective<PMPI_Barrier, PMPI_Ibarrier>(comm);
-}
+int MPI_Barrier(MPI_Comm comm) { return collective<PMPI_Barrier, PMPI_Ibarrier>(comm); }
 
 int MPI_Bcast(void* buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm) {
   return collective<PMPI_Bcast, PMPI_Ibcast>(buffer, count, datatype, root, comm);

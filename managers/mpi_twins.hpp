@@ -36,7 +36,7 @@ private:
   const std::function<void()> check_, look_;
   mpi_waits* const outer_;
   const int exceptions_; // that were on their way when it began
-  unsigned rounds_ = 0;  // of all calls
+  unsigned rounds_ = 0; // of all calls
   bool ended_ = false;
 };
 

@@ -8,7 +8,7 @@ std::map<int, proc_id> mpi_world::ranks() const {
 }
 
 std::optional<mpi_world::turn> mpi_world::begin(std::optional<detail::future_state::time_point> limit,
-                                               const std::shared_ptr<detail::future_state>& cancelled) {
+                                                const std::shared_ptr<detail::future_state>& cancelled) {
   std::unique_lock lock{mutex_};
   while (sending_ && !sending_->ready()) {
     std::vector<std::shared_ptr<detail::future_state>> ends{sending_};

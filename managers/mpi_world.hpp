@@ -55,24 +55,16 @@ public:
   std::optional<rank_group> group_of(const std::vector<proc_id>& procs);
 
   /// All its ranks have a rank_exchange: several threads may call MPI. Before it has ranks.
-  void set_exchanging() {
-    exchanging_ = true;
-  }
+  void set_exchanging() { exchanging_ = true; }
 
   /// A function has failed, and may have left others in the middle of something.
   void in_disorder();
 
   /// The launcher lets the others live when a rank dies.
-  void set_survivable() {
-    survivable_ = true;
-  }
-  bool survivable() const {
-    return survivable_;
-  }
+  void set_survivable() { survivable_ = true; }
+  bool survivable() const { return survivable_; }
   /// Whether its ranks end each by itself, without MPI_Finalize, which takes all of them: one may have died.
-  bool ends_apart() const {
-    return survivable_;
-  }
+  bool ends_apart() const { return survivable_; }
 
 protected:
   void add(int rank, proc_id id);

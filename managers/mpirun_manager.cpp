@@ -145,8 +145,7 @@ struct mpirun_manager::rank {
 
 // What has no lock of its own belongs to the loop's thread, but for what is set before the thread knows it.
 struct mpirun_manager::job {
-  explicit job(const child_options& options) : process(options) {
-  }
+  explicit job(const child_options& options) : process(options) {}
 
   child_process process;
   unique_fd input;
@@ -192,9 +191,7 @@ mpirun_manager::mpirun_manager(mpi_options options) : options_(std::move(options
 
 mpirun_manager::~mpirun_manager() = default;
 
-launch_options mpirun_manager::default_options() const {
-  return options_;
-}
+launch_options mpirun_manager::default_options() const { return options_; }
 
 void mpirun_manager::attach(const manager_context& context) {
   if (launched_)
@@ -202,9 +199,7 @@ void mpirun_manager::attach(const manager_context& context) {
   context_ = context;
 }
 
-std::string mpirun_manager::command() const {
-  return with_number(options_.mpi_cmd, options_.np);
-}
+std::string mpirun_manager::command() const { return with_number(options_.mpi_cmd, options_.np); }
 
 void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
   if (!options.extra.empty())
@@ -219,7 +214,8 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
     at.address = all_addresses();
   launched_ = true;
   // where a rank finds the master depends on the rank's host, unless the user has said where
-  const mpi_job_orders orders{context_.cookie, options_.np, survivable(), random_word(), options.bind_addr.empty() ? context_.host : "-", at};
+  const mpi_job_orders orders{
+    context_.cookie, options_.np, survivable(), random_word(), options.bind_addr.empty() ? context_.host : "-", at};
   const auto of_np = " of " + std::to_string(options_.np) + " ranks came";
   const auto fail = [&](launch_reason reason, int status, const std::string& text) {
     const auto words = job_.load() ? without_obituary(job_.load()->last_words()) : std::string{};
@@ -263,8 +259,8 @@ void mpirun_manager::launch(const launch_options& options, launch_sink& sink) {
                 "0" + of_np + " within " + std::to_string(options.launch_timeout.count()) + " ms: does '" + command()
                   + "' start the program, with the same MPI as it is linked to, and does the program call troupe::app::run?");
   if (static_cast<int>(answer->ranks.size()) != options_.np)
-    return fail(launch_reason::died, -1, std::to_string(answer->ranks.size()) + of_np + ": '" + command() + "' started "
-                  + std::to_string(answer->ranks.size()));
+    return fail(launch_reason::died, -1,
+                std::to_string(answer->ranks.size()) + of_np + ": '" + command() + "' started " + std::to_string(answer->ranks.size()));
   std::vector<std::shared_ptr<rank>> ranks;
   for (auto& p : answer->ranks) {
     auto r = std::make_shared<rank>();

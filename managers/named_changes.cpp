@@ -45,9 +45,9 @@ bytes_digest digest_of(std::span<const std::byte> bytes) {
 
 struct named_changes::change {
   std::uint64_t number = 0;
-  std::optional<named_value> value;                // nothing: names are removed
-  std::vector<std::string> names;                  // that are removed
-  std::optional<std::vector<proc_id>> where;       // from these; nothing: from all workers
+  std::optional<named_value> value; // nothing: names are removed
+  std::vector<std::string> names; // that are removed
+  std::optional<std::vector<proc_id>> where; // from these; nothing: from all workers
   bool begun = false;
   std::set<proc_id> waiting; // for their acknowledgement
   spread_tree tree;
@@ -55,8 +55,7 @@ struct named_changes::change {
 };
 
 named_changes::named_changes(process& p, std::function<std::vector<listener>()> audience, std::chrono::milliseconds patience)
-  : process_(p), audience_(std::move(audience)), patience_(patience) {
-}
+  : process_(p), audience_(std::move(audience)), patience_(patience) {}
 
 named_changes::~named_changes() = default;
 

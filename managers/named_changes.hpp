@@ -69,7 +69,7 @@ private:
     named_value value;
     std::shared_ptr<detail::future_state> heard_by_all;
     bool everywhere = true; // has been removed from no process
-    bool for_new = true;    // workers that join get it
+    bool for_new = true; // workers that join get it
     bool on_master = true;
   };
 

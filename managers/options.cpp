@@ -66,11 +66,9 @@ std::string_view to_string(shell s) {
 }
 
 topology_choice::topology_choice(const std::string& word)
-  : value_(parse_word(word, "topology", {topology::all_to_all, topology::master_worker, topology::custom})) {
-}
+  : value_(parse_word(word, "topology", {topology::all_to_all, topology::master_worker, topology::custom})) {}
 
-shell_choice::shell_choice(const std::string& word) : value_(parse_word(word, "shell", {shell::posix, shell::csh, shell::wincmd})) {
-}
+shell_choice::shell_choice(const std::string& word) : value_(parse_word(word, "shell", {shell::posix, shell::csh, shell::wincmd})) {}
 
 std::vector<std::pair<std::string, std::string>> env_of(const env_list& env, int index) {
   std::vector<std::pair<std::string, std::string>> out;
@@ -79,12 +77,8 @@ std::vector<std::pair<std::string, std::string>> env_of(const env_list& env, int
   return out;
 }
 
-local_options::operator launch_options() const {
-  return common(*this);
-}
+local_options::operator launch_options() const { return common(*this); }
 
-ssh_options::operator launch_options() const {
-  return common(*this);
-}
+ssh_options::operator launch_options() const { return common(*this); }
 
 } // namespace troupe

@@ -42,13 +42,9 @@ public:
   }
   topology_choice(const std::string& word); // NOLINT: implicit
 
-  operator topology() const {
-    return value_.value_or(topology::all_to_all);
-  }
+  operator topology() const { return value_.value_or(topology::all_to_all); }
   /// Whether it was made from something.
-  bool given() const {
-    return value_.has_value();
-  }
+  bool given() const { return value_.has_value(); }
 
 private:
   std::optional<topology> value_;
@@ -61,13 +57,9 @@ public:
   lazy_choice(std::same_as<bool> auto lazy) : value_(lazy) { // NOLINT: implicit
   }
 
-  operator bool() const {
-    return value_.value_or(true);
-  }
+  operator bool() const { return value_.value_or(true); }
   /// Whether it was made from something.
-  bool given() const {
-    return value_.has_value();
-  }
+  bool given() const { return value_.has_value(); }
 
 private:
   std::optional<bool> value_;
@@ -83,9 +75,7 @@ public:
   }
   shell_choice(const std::string& word); // NOLINT: implicit
 
-  operator shell() const {
-    return value_;
-  }
+  operator shell() const { return value_; }
 
 private:
   shell value_ = shell::posix;
@@ -105,9 +95,7 @@ public:
   env_value(F of_index) : of_index_(std::move(of_index)) { // NOLINT: implicit
   }
 
-  std::string at(int index) const {
-    return of_index_ ? of_index_(index) : text_;
-  }
+  std::string at(int index) const { return of_index_ ? of_index_(index) : text_; }
 
 private:
   std::string text_;
@@ -163,8 +151,7 @@ struct local_options {
   /// Whether workers listen on 127.0.0.1 only, where no other host reaches them. Ignored if `bind_addr` is given.
   bool restrict_loopback = true;
   /// How long a worker that was asked to leave may take before it gets SIGUSR1, then SIGQUIT, then SIGKILL.
-  std::array<std::chrono::milliseconds, 3> kill_after{std::chrono::seconds{15}, std::chrono::seconds{6},
-                                                      std::chrono::seconds{15}};
+  std::array<std::chrono::milliseconds, 3> kill_after{std::chrono::seconds{15}, std::chrono::seconds{6}, std::chrono::seconds{15}};
   bool partial = false;
   std::map<std::string, std::string> extra{};
 

@@ -22,9 +22,7 @@ namespace {
 constexpr std::size_t read_size = 64 * 1024;
 constexpr std::size_t reads_per_round = 4; // then it's the next source's turn
 
-[[noreturn]] void throw_errno(const char* what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
+[[noreturn]] void throw_errno(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
 unique_fd checked(int fd, const char* what) {
   if (fd < 0)

@@ -19,9 +19,7 @@ constexpr int spare_ports = 100;
 
 } // namespace
 
-std::vector<std::string> launcher_variables() {
-  return {"PMI_", "PMIX_", "MPIR_", "HYDI_", "HYDRA_", "OMPI_"};
-}
+std::vector<std::string> launcher_variables() { return {"PMI_", "PMIX_", "MPIR_", "HYDI_", "HYDRA_", "OMPI_"}; }
 
 // One worker for each CPU, each with a numeric library that starts a thread for each CPU, would be slow.
 void add_thread_limits(std::vector<std::pair<std::string, std::string>>& env) {
@@ -45,7 +43,8 @@ void check_options(const launch_options& options, const std::string& kind) {
     throw usage_error{"launch_timeout must be positive, it is " + std::to_string(options.launch_timeout.count()) + " ms"};
 }
 
-std::vector<std::string> worker_arguments(const launch_options& options, const std::string& bind_addr, int bind_tries, const std::string& cookie) {
+std::vector<std::string> worker_arguments(const launch_options& options, const std::string& bind_addr, int bind_tries,
+                                          const std::string& cookie) {
   auto out = options.exeflags;
   out.insert(out.end(), {cookie.empty() ? "--worker" : "--worker=" + cookie, "--tied", "--bind-addr=" + bind_addr,
                          "--launch-timeout=" + std::to_string(static_cast<double>(options.launch_timeout.count()) / 1000)});

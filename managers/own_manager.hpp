@@ -32,17 +32,13 @@ struct manager_context {
 class own_manager : public cluster_manager {
 public:
   /// Comes before `launch`. What `context` points to outlives the manager's workers.
-  virtual void attach(const manager_context&) {
-  }
+  virtual void attach(const manager_context&) {}
 
   /// Kills every process that it has started. Any thread.
-  virtual void kill_all() {
-  }
+  virtual void kill_all() {}
 
   /// What it is, for people: "local_manager(4 workers on this host)". Has no secrets.
-  virtual std::string to_text() const {
-    return "a manager";
-  }
+  virtual std::string to_text() const { return "a manager"; }
 };
 
 /// Throws usage_error for what is wrong in the options of any manager of troupe's own; `kind` names its workers.
@@ -50,7 +46,8 @@ void check_options(const launch_options& options, const std::string& kind);
 
 /// What makes a program a worker that was started by its master, behind its own arguments. It listens at `bind_addr`, if that has a port, at one of the `bind_tries` ports from there on.
 /// `cookie`: stands on the command line; empty: comes by standard input.
-std::vector<std::string> worker_arguments(const launch_options& options, const std::string& bind_addr, int bind_tries, const std::string& cookie = {});
+std::vector<std::string> worker_arguments(const launch_options& options, const std::string& bind_addr, int bind_tries,
+                                          const std::string& cookie = {});
 
 /// What the environment of a process must not have that is started by an MPI rank: it would wait in MPI_Init for ever. Beginnings
 /// of variables' names.

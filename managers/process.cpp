@@ -110,9 +110,7 @@ process::process(std::string cookie, proc_id id, std::uint64_t cluster, role r, 
   mesh_ = std::make_unique<mesh>(loop_, std::move(s), std::move(e));
 }
 
-process::~process() {
-  stop();
-}
+process::~process() { stop(); }
 
 void process::make_runtime(int turns) {
   runtime::settings s;
@@ -226,9 +224,10 @@ void process::link_is_there(proc_id id) {
 }
 
 error_info process::topology_error(proc_id to) const {
-  auto text = "process " + std::to_string(mesh_->id()) + " is not connected to process " + std::to_string(to) + ": the cluster's topology is "
-              + std::string{to_string(form_.which)}
-              + (form_.which == topology::master_worker ? ", in which workers are connected to the master alone" : ", and their manager has not asked for this pair");
+  auto text = "process " + std::to_string(mesh_->id()) + " is not connected to process " + std::to_string(to)
+              + ": the cluster's topology is " + std::string{to_string(form_.which)}
+              + (form_.which == topology::master_worker ? ", in which workers are connected to the master alone"
+                                                        : ", and their manager has not asked for this pair");
   auto info = make_error_info(error_kind::not_connected, text, to);
   info.pids = {mesh_->id(), to};
   return info;
@@ -271,8 +270,6 @@ char process::state_of(proc_id id) const {
   return fields.empty() ? '\0' : fields.front().front();
 }
 
-void process::warn(const std::string& text) {
-  status_line::print(stderr, "troupe: " + text + '\n');
-}
+void process::warn(const std::string& text) { status_line::print(stderr, "troupe: " + text + '\n'); }
 
 } // namespace troupe

@@ -54,47 +54,29 @@ public:
   /// Ends all links, and the loop. Nothing is received any more.
   void stop();
 
-  loop& events() {
-    return loop_;
-  }
-  mesh& net() {
-    return *mesh_;
-  }
-  membership& members() {
-    return members_;
-  }
-  named_values& named() {
-    return named_;
-  }
+  loop& events() { return loop_; }
+  mesh& net() { return *mesh_; }
+  membership& members() { return members_; }
+  named_values& named() { return named_; }
   /// Null before make_runtime.
-  troupe::runtime* runtime() {
-    return runtime_.get();
-  }
-  const std::string& host() const {
-    return host_;
-  }
+  troupe::runtime* runtime() { return runtime_.get(); }
+  const std::string& host() const { return host_; }
   /// What others are told of this process.
   member self() const;
-  void set_address(endpoint where) {
-    where_ = std::move(where);
-  }
+  void set_address(endpoint where) { where_ = std::move(where); }
 
   /// Before the first change of membership that has others in it. Loop thread.
   void set_form(const cluster_form& form, place_in_topology place = {}) {
     form_ = form;
     place_ = std::move(place);
   }
-  const cluster_form& form() const {
-    return form_;
-  }
+  const cluster_form& form() const { return form_; }
 
   /// Takes a change of membership, on workers and on the master alike. Opens the links to those who have joined unless they are lazy. Loop thread.
   void apply(const membership_change& change);
 
   /// Whether the links that have to be open are, or can't be had: role::linked tells when that may have become so. Loop thread.
-  bool all_linked() const {
-    return awaited_links_.empty();
-  }
+  bool all_linked() const { return awaited_links_.empty(); }
 
   /// Runs a function on the loop's thread and waits for it. Not from the loop's thread.
   void run_in_loop(const std::function<void()>& f);
@@ -118,9 +100,9 @@ private:
   role role_;
   endpoint where_;
   std::uint64_t scope_;
-  cluster_form form_;                 // loop thread
-  place_in_topology place_;           // loop thread
-  std::set<proc_id> awaited_links_;   // loop thread
+  cluster_form form_; // loop thread
+  place_in_topology place_; // loop thread
+  std::set<proc_id> awaited_links_; // loop thread
   loop loop_;
   std::unique_ptr<mesh> mesh_;
   refusal_log refusals_; // loop thread

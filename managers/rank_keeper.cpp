@@ -322,9 +322,7 @@ void rank_keeper::label(proc_id id) {
   give(orders_, o);
 }
 
-void rank_keeper::let_others_survive() {
-  give(orders_, {});
-}
+void rank_keeper::let_others_survive() { give(orders_, {}); }
 
 std::optional<rank_keeper::ended> rank_keeper::end_of(std::string_view line) {
   if (!line.starts_with(end_word))
@@ -336,9 +334,7 @@ std::optional<rank_keeper::ended> rank_keeper::end_of(std::string_view line) {
   return e;
 }
 
-std::string rank_keeper::text_of(proc_id id) {
-  return std::string{before_id} + std::to_string(id) + std::string{behind_id};
-}
+std::string rank_keeper::text_of(proc_id id) { return std::string{before_id} + std::to_string(id) + std::string{behind_id}; }
 
 std::optional<rank_keeper::found> rank_keeper::label_of(std::string_view line) {
   if (!line.starts_with(before_id))

@@ -11,9 +11,7 @@ namespace troupe {
 namespace {
 
 // What would be taken for an option.
-std::string plain_dir(const std::string& dir) {
-  return dir.starts_with('-') ? "./" + dir : dir;
-}
+std::string plain_dir(const std::string& dir) { return dir.starts_with('-') ? "./" + dir : dir; }
 
 std::string posix_line(const remote_command& c) {
   std::string script;
@@ -109,8 +107,9 @@ void check_variable_name(const std::string& name) {
 }
 
 bool stays_here(std::string_view name) {
-  constexpr std::string_view names[] = {"TROUPE_PROCS", "TROUPE_HOST", "TROUPE_HOSTFILE", "TROUPE_SLURM", "TROUPE_COOKIE_FILE", "TROUPE_CONFIG", "TROUPE_BIND_ADDR",
-                                        "TROUPE_TCP_TRANSPORT", "TROUPE_JOIN", "TROUPE_LISTEN", "TROUPE_TOPOLOGY", "TROUPE_LAZY"};
+  constexpr std::string_view names[] = {"TROUPE_PROCS",       "TROUPE_HOST",   "TROUPE_HOSTFILE",  "TROUPE_SLURM",
+                                        "TROUPE_COOKIE_FILE", "TROUPE_CONFIG", "TROUPE_BIND_ADDR", "TROUPE_TCP_TRANSPORT",
+                                        "TROUPE_JOIN",        "TROUPE_LISTEN", "TROUPE_TOPOLOGY",  "TROUPE_LAZY"};
   return name.starts_with("TROUPE_MPI") || std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 

@@ -17,8 +17,7 @@ namespace troupe {
 
 // What is asked of the first worker is done by a local manager there, whose workers it knows by their OS pids.
 struct sibling_starter::state {
-  state(process& p, std::string at) : here(p), bind_addr(std::move(at)) {
-  }
+  state(process& p, std::string at) : here(p), bind_addr(std::move(at)) {}
 
   manager_context context() {
     std::lock_guard guard{mutex};
@@ -128,7 +127,10 @@ void sibling_manager::tell(proc_id id, const worker_config& config, int op) {
     else if (op == lost_)
       manager->lost(id, config);
     else
-      manager->manage(id, config, op == registered ? manage_op::registered : op == interrupted_ ? manage_op::interrupt : manage_op::finalize);
+      manager->manage(id, config,
+                      op == registered     ? manage_op::registered
+                      : op == interrupted_ ? manage_op::interrupt
+                                           : manage_op::finalize);
   };
   // not on the loop's thread, where a sender can't wait
   process_.runtime()->jobs().submit([first = first_, act, id, os_pid = config.os_pid, op] {
@@ -147,12 +149,8 @@ void sibling_manager::manage(proc_id id, const worker_config& config, manage_op 
     tell(id, config, op == manage_op::registered ? registered : op == manage_op::interrupt ? interrupted_ : finalized);
 }
 
-void sibling_manager::kill(proc_id id, const worker_config& config) {
-  tell(id, config, killed);
-}
+void sibling_manager::kill(proc_id id, const worker_config& config) { tell(id, config, killed); }
 
-void sibling_manager::lost(proc_id id, const worker_config& config) {
-  tell(id, config, lost_);
-}
+void sibling_manager::lost(proc_id id, const worker_config& config) { tell(id, config, lost_); }
 
 } // namespace troupe

@@ -61,11 +61,10 @@ started_siblings start_siblings(proc_id on, const sibling_orders& orders);
 /// Brings in such workers: its calls go to the manager of the first one, but for those that end a process, which the first one does.
 class sibling_manager final : public cluster_manager {
 public:
-  sibling_manager(process& p, proc_id first, std::shared_ptr<cluster_manager> of_first) : process_(p), first_(first), of_first_(std::move(of_first)) {
-  }
+  sibling_manager(process& p, proc_id first, std::shared_ptr<cluster_manager> of_first)
+    : process_(p), first_(first), of_first_(std::move(of_first)) {}
 
-  void launch(const launch_options&, launch_sink&) override {
-  }
+  void launch(const launch_options&, launch_sink&) override {}
   void manage(proc_id id, const worker_config& config, manage_op op) override;
   void kill(proc_id id, const worker_config& config) override;
   void lost(proc_id id, const worker_config& config) override;

@@ -52,16 +52,15 @@ std::vector<std::string> expand(const std::string& list) {
     begin = line_end + 1;
   }
   if (names.empty())
-    throw std::runtime_error{"troupe: the nodes of this Slurm allocation can't be found out: scontrol show hostnames " + list + " printed none"};
+    throw std::runtime_error{"troupe: the nodes of this Slurm allocation can't be found out: scontrol show hostnames " + list
+                             + " printed none"};
   return names;
 }
 
 } // namespace
 
 std::vector<int> parse_slurm_counts(std::string_view text) {
-  const auto wrong = [whole = std::string{text}] {
-    return usage_error{"Slurm's '" + whole + "' isn't a list of numbers such as 4(x2),1"};
-  };
+  const auto wrong = [whole = std::string{text}] { return usage_error{"Slurm's '" + whole + "' isn't a list of numbers such as 4(x2),1"}; };
   std::vector<int> out;
   while (!text.empty()) {
     auto one = text.substr(0, text.find(','));
@@ -103,7 +102,8 @@ std::vector<int> share_among(const std::vector<slurm_node>& nodes, int count) {
 std::vector<slurm_node> slurm_allocation() {
   const auto list = variable("SLURM_JOB_NODELIST");
   if (list.empty())
-    throw usage_error{"--slurm starts workers inside a Slurm allocation, and this program isn't in one (SLURM_JOB_NODELIST isn't set): try salloc -n 8 PROGRAM --slurm"};
+    throw usage_error{"--slurm starts workers inside a Slurm allocation, and this program isn't in one (SLURM_JOB_NODELIST isn't set): try "
+                      "salloc -n 8 PROGRAM --slurm"};
   const auto names = expand(list);
   const auto counts = [&](const char* name) {
     auto out = parse_slurm_counts(variable(name));
@@ -125,13 +125,15 @@ std::vector<slurm_node> slurm_allocation() {
 child_options slurm_step(const slurm_node& node, const launch_options& options) {
   child_options out;
   out.program = "srun";
-  out.args = {"--nodes=1", "--ntasks=1", "--nodelist=" + node.name, "--cpus-per-task=" + std::to_string(node.cpus), "--overlap", "--mpi=none",
-              "--unbuffered", "--quiet"};
+  out.args = {
+    "--nodes=1",    "--ntasks=1", "--nodelist=" + node.name, "--cpus-per-task=" + std::to_string(node.cpus), "--overlap", "--mpi=none",
+    "--unbuffered", "--quiet"};
   if (!options.dir.empty())
     out.args.push_back("--chdir=" + options.dir);
   out.args.push_back(options.exename.empty() ? own_program() : options.exename);
   out.args.insert(out.args.end(), options.exeflags.begin(), options.exeflags.end());
-  out.args.insert(out.args.end(), {"--worker", "--keeper", "--launch-timeout=" + std::to_string(static_cast<double>(options.launch_timeout.count()) / 1000)});
+  out.args.insert(out.args.end(), {"--worker", "--keeper",
+                                   "--launch-timeout=" + std::to_string(static_cast<double>(options.launch_timeout.count()) / 1000)});
   // srun hands the environment on, and this is not how the node was reached
   out.env_removed_prefixes = launcher_variables();
   out.env_removed_prefixes.emplace_back("SSH_CONNECTION");
@@ -143,9 +145,7 @@ slurm_manager::slurm_manager(int count, launch_options options) : count_(count),
     throw usage_error{"--slurm: " + std::to_string(count) + " workers were asked for"};
 }
 
-std::string slurm_manager::to_text() const {
-  return "slurm_manager(" + (count_ == auto_count ? "auto" : std::to_string(count_)) + ")";
-}
+std::string slurm_manager::to_text() const { return "slurm_manager(" + (count_ == auto_count ? "auto" : std::to_string(count_)) + ")"; }
 
 void slurm_manager::launch(const launch_options& options, launch_sink& sink) {
   const auto nodes = slurm_allocation();
@@ -181,14 +181,15 @@ void slurm_manager::launch(const launch_options& options, launch_sink& sink, con
     keeper_start out;
     out.index = index;
     out.program = options.exename.empty() ? own_program() : options.exename;
-    out.args = worker_arguments(options, options.bind_addr.empty() ? there.address : options.bind_addr,
-                                std::max(count, parts[host].node.cpus), "");
+    out.args =
+      worker_arguments(options, options.bind_addr.empty() ? there.address : options.bind_addr, std::max(count, parts[host].node.cpus), "");
     out.env = env_of(options.env, index);
     return out;
   };
   ways.explain = [&](std::size_t host, const keeper_session::end& end) {
     launch_failure out{hosts[host].name, end.noisy ? launch_reason::noise : launch_reason::no_address, end.state.status, {}};
-    out.text = "none of its " + std::to_string(parts[host].count) + " workers came: srun " + end.state.to_text() + " before the program said that it's there";
+    out.text = "none of its " + std::to_string(parts[host].count) + " workers came: srun " + end.state.to_text()
+               + " before the program said that it's there";
     if (!end.tail.empty())
       out.text += "; the last lines of stderr:\n" + end.tail;
     return out;

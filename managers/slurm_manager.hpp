@@ -38,14 +38,10 @@ public:
   /// `count`: how many workers, or auto_count: one for each task of the allocation.
   explicit slurm_manager(int count, launch_options options = {});
 
-  void attach(const manager_context& context) override {
-    context_ = context;
-  }
+  void attach(const manager_context& context) override { context_ = context; }
   void launch(const launch_options& options, launch_sink& sink) override;
   void relaunch(const worker_config& lost, const launch_options& options, launch_sink& sink) override;
-  launch_options default_options() const override {
-    return options_;
-  }
+  launch_options default_options() const override { return options_; }
   /// "slurm_manager(8)"
   std::string to_text() const override;
 

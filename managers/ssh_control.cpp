@@ -26,8 +26,7 @@ constexpr std::size_t max_said = 4096;
 constexpr std::chrono::seconds client_time{10};
 
 struct running_client {
-  explicit running_client(const child_options& options) : process(options) {
-  }
+  explicit running_client(const child_options& options) : process(options) {}
   child_process process;
   std::mutex mutex; // guards said
   std::string said;
@@ -48,7 +47,8 @@ std::string new_control_path(const machine_spec& m) {
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
     throw std::system_error{errno, std::generic_category(), "multiplex: can't make " + folder + " for the control socket"};
   const auto me = std::getenv("USER");
-  auto name = (m.user.empty() ? std::string{me == nullptr ? "" : me} : m.user) + "@" + m.host + ":" + std::to_string(m.port == 0 ? 22 : m.port);
+  auto name =
+    (m.user.empty() ? std::string{me == nullptr ? "" : me} : m.user) + "@" + m.host + ":" + std::to_string(m.port == 0 ? 22 : m.port);
   std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == '%' || c == ' ' || c == '"' || c == '\\'; }, '_');
   const auto begin = folder + "/troupe-";
   const auto end = "-" + std::to_string(::getpid()) + "." + std::to_string(++count);
@@ -64,7 +64,8 @@ std::string control_path_option(const std::string& path) {
   return out + "\"";
 }
 
-void run_client(const manager_context& context, const child_options& client, std::function<void(const exit_state&, const std::string&)> ended) {
+void run_client(const manager_context& context, const child_options& client,
+                std::function<void(const exit_state&, const std::string&)> ended) {
   std::shared_ptr<running_client> c;
   try {
     c = std::make_shared<running_client>(client);
@@ -116,13 +117,14 @@ struct forward_request : std::enable_shared_from_this<forward_request> {
     } catch (const std::exception& e) {
       return context.events->post([self = shared_from_this(), why = std::string{e.what()}] { self->up({}, why); });
     }
-    run_client(context, asking(client, "forward", destination, all), [self = shared_from_this(), all](const exit_state& end, const std::string& said) {
-      if (end.status == 0)
-        return self->up(all, {});
-      if (++self->tries < most_tries)
-        return self->begin();
-      self->up({}, self->client.program + " -O forward " + end.to_text() + (said.empty() ? "" : "; its last words:\n" + said));
-    });
+    run_client(context, asking(client, "forward", destination, all),
+               [self = shared_from_this(), all](const exit_state& end, const std::string& said) {
+                 if (end.status == 0)
+                   return self->up(all, {});
+                 if (++self->tries < most_tries)
+                   return self->begin();
+                 self->up({}, self->client.program + " -O forward " + end.to_text() + (said.empty() ? "" : "; its last words:\n" + said));
+               });
   }
 
   manager_context context;
@@ -135,8 +137,8 @@ struct forward_request : std::enable_shared_from_this<forward_request> {
 
 } // namespace
 
-void forward_over(const manager_context& context, const child_options& client, const std::string& destination, const std::vector<endpoint>& there,
-                  std::function<void(const std::vector<forwarding>&, const std::string&)> up) {
+void forward_over(const manager_context& context, const child_options& client, const std::string& destination,
+                  const std::vector<endpoint>& there, std::function<void(const std::vector<forwarding>&, const std::string&)> up) {
   const auto r = std::make_shared<forward_request>();
   r->context = context;
   r->client = client;
@@ -146,7 +148,8 @@ void forward_over(const manager_context& context, const child_options& client, c
   r->begin();
 }
 
-void cancel_forwarding(const manager_context& context, const child_options& client, const std::string& destination, const forwarding& which) {
+void cancel_forwarding(const manager_context& context, const child_options& client, const std::string& destination,
+                       const forwarding& which) {
   run_client(context, asking(client, "cancel", destination, {which}), [](const exit_state&, const std::string&) {});
 }
 

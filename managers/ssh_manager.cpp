@@ -29,13 +29,9 @@ const started_worker::delays kill_after = local_options{}.kill_after;
 // The places of one machine's workers are together.
 constexpr int places_of_machine = 1 << 16;
 
-std::string program_of(const launch_options& options) {
-  return options.exename.empty() ? own_program() : options.exename;
-}
+std::string program_of(const launch_options& options) { return options.exename.empty() ? own_program() : options.exename; }
 
-std::string dir_of(const launch_options& options) {
-  return options.dir.empty() ? std::filesystem::current_path().string() : options.dir;
-}
+std::string dir_of(const launch_options& options) { return options.dir.empty() ? std::filesystem::current_path().string() : options.dir; }
 
 // Beside hosts that are dead, others must have the time to come.
 int connect_seconds(const launch_options& options) {
@@ -43,7 +39,8 @@ int connect_seconds(const launch_options& options) {
 }
 
 // These variables, and in their place those that the user has set.
-std::vector<std::pair<std::string, std::string>> with(std::vector<std::pair<std::string, std::string>> all, const std::vector<std::pair<std::string, std::string>>& set) {
+std::vector<std::pair<std::string, std::string>> with(std::vector<std::pair<std::string, std::string>> all,
+                                                      const std::vector<std::pair<std::string, std::string>>& set) {
   for (auto& variable : set) {
     std::erase_if(all, [&](auto& v) { return v.first == variable.first; });
     all.push_back(variable);
@@ -62,22 +59,27 @@ launch_failure explain_ssh(const std::string& host, const keeper_session::end& e
   const auto& said = end.tail;
   if (end.noisy) {
     out.reason = launch_reason::noise;
-    out.text = "wrote a thousand lines and not the one by which the program says that it's there: does a login shell there print so much, or doesn't the program call troupe::app::run?";
+    out.text = "wrote a thousand lines and not the one by which the program says that it's there: does a login shell there print so much, "
+               "or doesn't the program call troupe::app::run?";
   } else if (end.state.status == ssh_failed && has_any(said, {"HOST IDENTIFICATION HAS CHANGED"})) {
     out.reason = launch_reason::refused;
-    out.text = "its host key is another than the known one: if it was installed anew, forget the old one (ssh-keygen -R HOST) and connect once by hand";
+    out.text = "its host key is another than the known one: if it was installed anew, forget the old one (ssh-keygen -R HOST) and connect "
+               "once by hand";
   } else if (end.state.status == ssh_failed && has_any(said, {"Host key verification failed", "host key is known for"})) {
     out.reason = launch_reason::refused;
     out.text = "its host key is unknown: connect once by hand, or add it to known_hosts (ssh-keyscan)";
-  } else if (end.state.status == ssh_failed && has_any(said, {"Permission denied", "Too many authentication failures", "authentication methods available"})) {
+  } else if (end.state.status == ssh_failed
+             && has_any(said, {"Permission denied", "Too many authentication failures", "authentication methods available"})) {
     out.reason = launch_reason::refused;
-    out.text = "ssh was refused: it must get in without a password, by a key that the host knows (ssh-copy-id) and that needs none, or is in an agent (ssh-add)";
+    out.text = "ssh was refused: it must get in without a password, by a key that the host knows (ssh-copy-id) and that needs none, or is "
+               "in an agent (ssh-add)";
   } else if (end.state.status == ssh_failed) {
     out.reason = launch_reason::unreachable;
     out.text = "ssh could not connect";
   } else if (end.state.status == no_directory_status) {
-    out.text = has_any(said, {"ommand not found", "ermission denied"}) ? "the program " + program + " is not there, or can't be executed"
-                                                                       : "there is no directory " + dir + ", where the workers were to run (option dir)";
+    out.text = has_any(said, {"ommand not found", "ermission denied"})
+                 ? "the program " + program + " is not there, or can't be executed"
+                 : "there is no directory " + dir + ", where the workers were to run (option dir)";
   } else if (end.state.status == 127 || end.state.status == 126) {
     out.text = "the program " + program + " is not there, or can't be executed (option exename)";
   } else {
@@ -104,9 +106,7 @@ ssh_manager::ssh_manager(std::vector<machine_spec> machines, ssh_options options
 
 ssh_manager::~ssh_manager() = default;
 
-launch_options ssh_manager::default_options() const {
-  return options_;
-}
+launch_options ssh_manager::default_options() const { return options_; }
 
 std::string ssh_manager::to_text() const {
   std::string out;
@@ -121,7 +121,8 @@ child_options ssh_manager::client_with(const machine_spec& m, const launch_optio
   out.args = std::move(first);
   out.args.insert(out.args.end(), options_.sshflags.begin(), options_.sshflags.end());
   // ssh takes the first of several: the user's flags win
-  out.args.insert(out.args.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + std::to_string(connect_seconds(options)), "-o", "ServerAliveInterval=15"});
+  out.args.insert(out.args.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + std::to_string(connect_seconds(options)), "-o",
+                                   "ServerAliveInterval=15"});
   if (m.port != 0)
     out.args.insert(out.args.end(), {"-p", std::to_string(m.port)});
   return out;
@@ -153,9 +154,7 @@ std::string ssh_manager::bind_address_of(const machine_spec& m, const launch_opt
 
 // How one machine's workers are reached, beside the connection to their keeper, which it ends with.
 struct ssh_manager::way {
-  ~way() {
-    remove_socket();
-  }
+  ~way() { remove_socket(); }
 
   void set(std::shared_ptr<ssh_tunnel> t) {
     std::unique_lock guard{mutex};
@@ -212,8 +211,8 @@ void break_way(const std::vector<told_worker>& told, const std::string& why) {
 } // namespace
 
 // The workers listen on their host's loopback, or where they were told to; they are launched when a port of this one leads there.
-void ssh_manager::make_way(const std::shared_ptr<keeper_launch>& l, const std::shared_ptr<way>& w, const child_options& client, const std::string& destination,
-                           const std::vector<told_worker>& told) const {
+void ssh_manager::make_way(const std::shared_ptr<keeper_launch>& l, const std::shared_ptr<way>& w, const child_options& client,
+                           const std::string& destination, const std::vector<told_worker>& told) const {
   std::vector<endpoint> there;
   for (auto& t : told)
     there.push_back(t.where);
@@ -223,7 +222,8 @@ void ssh_manager::make_way(const std::shared_ptr<keeper_launch>& l, const std::s
       if (!still)
         return;
       if (all.empty()) {
-        still->failed(told[i], told[i].worker->explain(launch_reason::unreachable, -1, "can't be reached: its ssh tunnel can't be set up: " + why_not));
+        still->failed(
+          told[i], told[i].worker->explain(launch_reason::unreachable, -1, "can't be reached: its ssh tunnel can't be set up: " + why_not));
         told[i].worker->signal_group(SIGKILL);
         continue;
       }
@@ -233,16 +233,17 @@ void ssh_manager::make_way(const std::shared_ptr<keeper_launch>& l, const std::s
     }
   };
   if (!w->control_path.empty())
-    return forward_over(context_, client, destination, there, [w, client, destination, told, up](const std::vector<forwarding>& all, const std::string& why_not) {
-      {
-        std::lock_guard guard{w->mutex};
-        w->control_client = client;
-        w->destination = destination;
-        for (std::size_t i = 0; i < all.size(); ++i)
-          w->forwarded[told[i].worker.get()] = all[i];
-      }
-      up(all, why_not);
-    });
+    return forward_over(context_, client, destination, there,
+                        [w, client, destination, told, up](const std::vector<forwarding>& all, const std::string& why_not) {
+                          {
+                            std::lock_guard guard{w->mutex};
+                            w->control_client = client;
+                            w->destination = destination;
+                            for (std::size_t i = 0; i < all.size(); ++i)
+                              w->forwarded[told[i].worker.get()] = all[i];
+                          }
+                          up(all, why_not);
+                        });
   // one more connection
   l->take_slot([this, weak = std::weak_ptr{l}, w, client, destination, there, told, up] {
     ssh_tunnel::settings s;
@@ -290,7 +291,8 @@ void ssh_manager::launch(const launch_options& options, launch_sink& sink, const
     ways_there.push_back(std::make_shared<way>());
     if (options_.multiplex)
       ways_there.back()->control_path = new_control_path(m);
-    hosts.push_back({m.host, p.count, p.first, static_cast<int>(p.machine) * places_of_machine + p.first, client_of(m, options, ways_there.back()->control_path)});
+    hosts.push_back({m.host, p.count, p.first, static_cast<int>(p.machine) * places_of_machine + p.first,
+                     client_of(m, options, ways_there.back()->control_path)});
   }
   keeper_launch::settings s;
   s.context = context_;
@@ -307,7 +309,8 @@ void ssh_manager::launch(const launch_options& options, launch_sink& sink, const
     out.program = program_of(options);
     const int of_machine = machines_[parts[host].machine].count; // one that comes later finds the others' ports taken
     const int tries = std::max(count, of_machine == auto_count ? there.cpus : of_machine);
-    out.args = worker_arguments(options, bind_address_of(machines_[parts[host].machine], options, there), tries, options_.cmdline_cookie ? context_.cookie : "");
+    out.args = worker_arguments(options, bind_address_of(machines_[parts[host].machine], options, there), tries,
+                                options_.cmdline_cookie ? context_.cookie : "");
     out.env = env_of(options.env, index);
     return out;
   };

@@ -40,8 +40,8 @@ private:
   /// A client with the user's options; `first` stand in front of these.
   child_options client_with(const machine_spec& m, const launch_options& options, std::vector<std::string> first) const;
   child_options client_of(const machine_spec& m, const launch_options& options, const std::string& control_path) const;
-  void make_way(const std::shared_ptr<keeper_launch>& l, const std::shared_ptr<way>& w, const child_options& client, const std::string& destination,
-                const std::vector<told_worker>& told) const;
+  void make_way(const std::shared_ptr<keeper_launch>& l, const std::shared_ptr<way>& w, const child_options& client,
+                const std::string& destination, const std::vector<told_worker>& told) const;
   std::string bind_address_of(const machine_spec& m, const launch_options& options, const keeper_hello& there) const;
 
   const std::vector<machine_spec> machines_;

@@ -42,9 +42,7 @@ bool is_free(std::uint16_t port) {
 
 } // namespace
 
-std::string forwarding::to_text() const {
-  return "127.0.0.1:" + std::to_string(here) + ":" + there.to_text();
-}
+std::string forwarding::to_text() const { return "127.0.0.1:" + std::to_string(here) + ":" + there.to_text(); }
 
 std::uint16_t next_tunnel_port() {
   static std::atomic<int> next{0};
@@ -53,14 +51,13 @@ std::uint16_t next_tunnel_port() {
     if (is_free(port))
       return port;
   }
-  throw usage_error{"tunnel: " + std::to_string(most_ports) + " ports of 127.0.0.1 in a row are taken, of those from " + std::to_string(first_port) + " to "
-                    + std::to_string(last_port)};
+  throw usage_error{"tunnel: " + std::to_string(most_ports) + " ports of 127.0.0.1 in a row are taken, of those from "
+                    + std::to_string(first_port) + " to " + std::to_string(last_port)};
 }
 
 // One run of the client.
 struct ssh_tunnel::client {
-  explicit client(const child_options& options) : process(options), input(process.take_stdin()) {
-  }
+  explicit client(const child_options& options) : process(options), input(process.take_stdin()) {}
 
   std::string last_words() {
     std::lock_guard guard{mutex};
@@ -76,8 +73,7 @@ struct ssh_tunnel::client {
   std::string tail;
 };
 
-ssh_tunnel::ssh_tunnel(manager_context context, settings s) : context_(std::move(context)), settings_(std::move(s)) {
-}
+ssh_tunnel::ssh_tunnel(manager_context context, settings s) : context_(std::move(context)), settings_(std::move(s)) {}
 
 ssh_tunnel::~ssh_tunnel() = default;
 
@@ -167,7 +163,8 @@ void ssh_tunnel::take_end(client& c) {
   client_ = nullptr;
   const auto tail = c.last_words();
   if (was_up_ ? now - broken_at_ >= mending_time : tries_ >= most_tries)
-    return give_up(settings_.client.program + " " + c.process.try_wait().value_or(exit_state{}).to_text() + (tail.empty() ? "" : "; its last words:\n" + tail));
+    return give_up(settings_.client.program + " " + c.process.try_wait().value_or(exit_state{}).to_text()
+                   + (tail.empty() ? "" : "; its last words:\n" + tail));
   context_.events->call_after(was_up_ ? between_tries : 0ms, [self = shared_from_this()] { self->begin(); });
 }
 

@@ -22,9 +22,7 @@ bool is_numeric_address(const std::string& text) {
 
 } // namespace
 
-std::string start_line(const endpoint& where) {
-  return std::string{start_word} + std::to_string(where.port) + "#" + where.address;
-}
+std::string start_line(const endpoint& where) { return std::string{start_word} + std::to_string(where.port) + "#" + where.address; }
 
 std::optional<endpoint> parse_start_line(std::string_view line) {
   if (!line.starts_with(start_word))

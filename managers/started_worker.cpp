@@ -18,8 +18,7 @@ constexpr std::size_t max_tail = 4096;
 // -- one worker ---------------------------------------------------------------------------------------------------------------
 
 started_worker::started_worker(manager_context context, std::string host, delays kill_after)
-  : context_(std::move(context)), host_(std::move(host)), kill_after_(kill_after) {
-}
+  : context_(std::move(context)), host_(std::move(host)), kill_after_(kill_after) {}
 
 started_worker::~started_worker() = default;
 
@@ -42,7 +41,8 @@ launch_failure started_worker::explain(launch_reason reason, int status, const s
   const auto tail = last_words();
   const auto pid = os_pid();
   return {host_, reason, status,
-          "the worker " + (pid != 0 ? "with OS pid " + std::to_string(pid) + " " : "") + text + (tail.empty() ? "" : "; its last words:\n" + tail)};
+          "the worker " + (pid != 0 ? "with OS pid " + std::to_string(pid) + " " : "") + text
+            + (tail.empty() ? "" : "; its last words:\n" + tail)};
 }
 
 worker_config started_worker::config_at(const endpoint& where) {
@@ -79,7 +79,8 @@ void started_worker::take_line(std::string_view line, bool is_stderr) {
   }
   context_.output(id, line);
   if (too_noisy
-      && gathering_->failed(*this, explain(launch_reason::noise, -1, "wrote " + std::to_string(max_noise_lines) + " lines of unexpected output and no address")))
+      && gathering_->failed(*this, explain(launch_reason::noise, -1,
+                                           "wrote " + std::to_string(max_noise_lines) + " lines of unexpected output and no address")))
     context_.events->post([self = shared_from_this()] { self->signal_group(SIGKILL); });
 }
 
@@ -99,7 +100,8 @@ void started_worker::take_end(const exit_state& state, const std::string& reason
   cause.reason = reason;
   cause.stderr_tail = last_words();
   cause_ = cause;
-  gathering_->failed(*this, explain(launch_reason::no_address, cause.status, reason.empty() ? cause.to_text() + " before it told its address" : reason));
+  gathering_->failed(
+    *this, explain(launch_reason::no_address, cause.status, reason.empty() ? cause.to_text() + " before it told its address" : reason));
   if (on_end_)
     on_end_(cause);
   on_end_ = nullptr;
@@ -181,8 +183,7 @@ void started_worker::escalate(std::size_t stage) {
 // -- those that are launched together -------------------------------------------------------------------------------------------
 
 gathering::gathering(launch_sink& sink, address_handler on_address, std::function<void()> on_failure)
-  : on_address_(std::move(on_address)), on_failure_(std::move(on_failure)), sink_(&sink) {
-}
+  : on_address_(std::move(on_address)), on_failure_(std::move(on_failure)), sink_(&sink) {}
 
 template <class Tell>
 bool gathering::settle(const started_worker& w, Tell tell) {

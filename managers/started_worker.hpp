@@ -37,9 +37,7 @@ public:
   /// Who waits for its address, and which place it has among those that are launched together. Before there are lines.
   void belongs_to(std::shared_ptr<gathering> g, int place);
 
-  int place() const {
-    return place_;
-  }
+  int place() const { return place_; }
 
   /// 0: unknown.
   virtual std::int64_t os_pid() const = 0;
@@ -53,9 +51,7 @@ public:
   void set_exited();
   /// Its process has ended, and so has its output; `reason` where its status isn't known. Once; loop thread.
   void take_end(const exit_state& state, const std::string& reason = {});
-  bool has_ended() const {
-    return cause_.has_value();
-  }
+  bool has_ended() const { return cause_.has_value(); }
 
   /// What the functions of cluster_manager do for one worker, by the same rules.
   void manage(proc_id id, manage_op op);
@@ -70,12 +66,8 @@ public:
   static std::shared_ptr<started_worker> of(const worker_config& config);
 
 protected:
-  const manager_context& context() const {
-    return context_;
-  }
-  const std::string& host() const {
-    return host_;
-  }
+  const manager_context& context() const { return context_; }
+  const std::string& host() const { return host_; }
 
 private:
   void escalate(std::size_t stage);
@@ -121,9 +113,7 @@ public:
   /// Nothing is added any more.
   void all_started();
   /// Becomes ready when all are started and none is waited for.
-  detail::future_state& done() {
-    return *done_;
-  }
+  detail::future_state& done() { return *done_; }
 
   /// The launch is over: who is still waited for fails for that reason, and is killed. The sink isn't called afterwards.
   void close(const manager_context& context, const std::string& why);

@@ -37,21 +37,17 @@ constexpr auto dial_again_time = 100ms;
 // Of several addresses of the master, one that says nothing is given up for the next after this time.
 constexpr auto address_time = 2000ms;
 
-[[noreturn]] void end_at_once(int status) {
-  ::_exit(status);
-}
+[[noreturn]] void end_at_once(int status) { ::_exit(status); }
 
 class worker_process {
 public:
   explicit worker_process(prepared_worker w)
     : given_(std::move(w)),
       process_(given_.cookie, 0, 0,
-                             {[this](proc_id from, frame_view& f) { control(from, f); },
-                              [](proc_id, const std::string&) {},
-                              [this](proc_id id, const std::string& why) { lost(id, why); },
-                              [this](const std::string& why) { dismissed(why); }, [](const hello&) {},
-                              [this] { tell_seen(); }},
-                             given_.net) {
+               {[this](proc_id from, frame_view& f) { control(from, f); }, [](proc_id, const std::string&) {},
+                [this](proc_id id, const std::string& why) { lost(id, why); }, [this](const std::string& why) { dismissed(why); },
+                [](const hello&) {}, [this] { tell_seen(); }},
+               given_.net) {
     given_.net = nullptr; // the process's mesh has it, and ends it
   }
 
@@ -282,9 +278,9 @@ private:
 
   // They may come before the request to join that says which there are, and in any order.
   void check_values() {
-    if (joining_.ready() && !values_here_.ready()
-        && std::all_of(request_.values.begin(), request_.values.end(),
-                       [this](auto& v) { return process_.named().last_change(v.first) >= v.second; }))
+    if (joining_.ready() && !values_here_.ready() && std::all_of(request_.values.begin(), request_.values.end(), [this](auto& v) {
+          return process_.named().last_change(v.first) >= v.second;
+        }))
       values_here_.set_value({});
   }
 

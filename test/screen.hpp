@@ -11,34 +11,21 @@ namespace test {
 /// What a terminal shows for the bytes it gets, as far as they are ours: text, \r, \n, and the erasing of the rest of a line.
 class screen {
 public:
-  explicit screen(std::size_t columns) : columns_(columns) {
-  }
+  explicit screen(std::size_t columns) : columns_(columns) {}
 
   void take(std::string_view bytes) {
     for (char c : bytes)
       take(c);
   }
 
-  const std::vector<std::string>& shown() const {
-    return lines_;
-  }
+  const std::vector<std::string>& shown() const { return lines_; }
   /// What stood in a line when it was drawn anew.
-  const std::vector<std::string>& before() const {
-    return before_;
-  }
+  const std::vector<std::string>& before() const { return before_; }
   /// How often a line was begun anew.
-  int redrawn() const {
-    return redrawn_;
-  }
-  bool wrapped() const {
-    return wrapped_;
-  }
-  bool strange() const {
-    return strange_;
-  }
-  std::size_t column() const {
-    return column_;
-  }
+  int redrawn() const { return redrawn_; }
+  bool wrapped() const { return wrapped_; }
+  bool strange() const { return strange_; }
+  std::size_t column() const { return column_; }
 
 private:
   void take(char c) {

@@ -46,9 +46,7 @@ namespace detail {
 // Everything that converts to and from a strong_actor_ptr by actor_cast.
 template <class Handle>
 struct handle_codec {
-  static void write(writer& w, const Handle& x) {
-    codec<caf::strong_actor_ptr>::write(w, caf::actor_cast<caf::strong_actor_ptr>(x));
-  }
+  static void write(writer& w, const Handle& x) { codec<caf::strong_actor_ptr>::write(w, caf::actor_cast<caf::strong_actor_ptr>(x)); }
 
   static void read(reader& r, Handle& x) {
     caf::strong_actor_ptr p;

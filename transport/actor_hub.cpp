@@ -13,9 +13,7 @@ namespace troupe {
 
 namespace {
 
-caf::error make_caf_error(caf::sec code, const std::string& text) {
-  return caf::make_error(code, text);
-}
+caf::error make_caf_error(caf::sec code, const std::string& text) { return caf::make_error(code, text); }
 
 // CAF's own bouncer tells of any reason as request_receiver_down, without a word.
 void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf::error why) {
@@ -36,13 +34,9 @@ caf::error lost_reason(const error_info& why) {
 
 // -- proxies ----------------------------------------------------------------------------------------------------------
 
-remote_proxy::remote_proxy(caf::actor_config& cfg, actor_hub& hub, proc_id where)
-  : caf::actor_proxy(cfg), hub_(hub), where_(where) {
-}
+remote_proxy::remote_proxy(caf::actor_config& cfg, actor_hub& hub, proc_id where) : caf::actor_proxy(cfg), hub_(hub), where_(where) {}
 
-void remote_proxy::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) {
-  hub_.send_message(*this, *what);
-}
+void remote_proxy::enqueue(caf::mailbox_element_ptr what, caf::execution_unit*) { hub_.send_message(*this, *what); }
 
 // CAF calls these with both actors locked, and `other` is the one that is linked to this one. The other process links its
 // actor to a proxy of `other`, which ends with it: so nothing needs to be attached to `other` itself, and the answer is no.
@@ -58,27 +52,21 @@ bool remote_proxy::add_backlink(caf::abstract_actor* other) {
 bool remote_proxy::remove_backlink(caf::abstract_actor* other) {
   if (!caf::monitorable_actor::remove_backlink(other))
     return false;
-  hub_.loop_.post([&hub = hub_, to = where_, id = id(), other_id = other->id()] {
-    hub.send_control(frame_kind::unlink, to, other_id, id);
-  });
+  hub_.loop_.post(
+    [&hub = hub_, to = where_, id = id(), other_id = other->id()] { hub.send_control(frame_kind::unlink, to, other_id, id); });
   return true;
 }
 
-void remote_proxy::kill_proxy(caf::execution_unit* host, caf::error reason) {
-  cleanup(std::move(reason), host);
-}
+void remote_proxy::kill_proxy(caf::execution_unit* host, caf::error reason) { cleanup(std::move(reason), host); }
 
 // -- the hub ----------------------------------------------------------------------------------------------------------
 
 std::atomic<std::uint64_t> actor_hub::last_serial_{0};
 
 actor_hub::actor_hub(caf::actor_system& system, loop& l, mesh& m, runner elsewhere, sender send)
-  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), send_(std::move(send)), proxies_(system, *this) {
-}
+  : system_(system), loop_(l), mesh_(m), elsewhere_(std::move(elsewhere)), send_(std::move(send)), proxies_(system, *this) {}
 
-actor_hub::~actor_hub() {
-  close();
-}
+actor_hub::~actor_hub() { close(); }
 
 caf::node_id actor_hub::node_of(std::uint64_t cluster, proc_id id) {
   char text[64];
@@ -137,9 +125,7 @@ void actor_hub::publish(const caf::strong_actor_ptr& local) {
   local->get()->attach_functor([this, id = local->id()](const caf::error& reason) { ended_.note(id, reason); });
 }
 
-caf::strong_actor_ptr actor_hub::actor_at(proc_id where, caf::actor_id id) {
-  return resolve({where, id});
-}
+caf::strong_actor_ptr actor_hub::actor_at(proc_id where, caf::actor_id id) { return resolve({where, id}); }
 
 // The registry of proxies is locked meanwhile.
 caf::strong_actor_ptr actor_hub::make_proxy(caf::node_id nid, caf::actor_id id) {
@@ -210,9 +196,7 @@ actor_hub::address actor_hub::read_address(reader& in) {
   return a;
 }
 
-caf::strong_actor_ptr actor_hub::read(reader& in) {
-  return resolve(read_address(in));
-}
+caf::strong_actor_ptr actor_hub::read(reader& in) { return resolve(read_address(in)); }
 
 // -- sending ------------------------------------------------------------------------------------------------------------
 
@@ -283,9 +267,7 @@ void actor_hub::send_control(frame_kind kind, proc_id to, caf::actor_id a, caf::
 
 // -- receiving ----------------------------------------------------------------------------------------------------------
 
-void actor_hub::peer_up(proc_id id, const hello& h) {
-  peer_of(id)->types = translate_message_types(h.types);
-}
+void actor_hub::peer_up(proc_id id, const hello& h) { peer_of(id)->types = translate_message_types(h.types); }
 
 bool actor_hub::runs_user_code(const frame_view& f, const peer& p) {
   if (f.header.kind != frame_kind::message)

@@ -37,9 +37,7 @@ public:
   bool remove_backlink(caf::abstract_actor* other) override;
   void kill_proxy(caf::execution_unit* host, caf::error reason) override;
 
-  proc_id where() const {
-    return where_;
-  }
+  proc_id where() const { return where_; }
 
 private:
   actor_hub& hub_;
@@ -76,9 +74,7 @@ public:
   void publish(const caf::strong_actor_ptr& local);
 
   /// Where the elements of arrays are to be found that live here; must outlive the hub. Before the first message.
-  void set_elements(own_elements* elements) {
-    elements_ = elements;
-  }
+  void set_elements(own_elements* elements) { elements_ = elements; }
 
   /// A handle of an actor on another process (or this one) by its id.
   caf::strong_actor_ptr actor_at(proc_id where, caf::actor_id id);
@@ -89,9 +85,7 @@ public:
   /// From here on nothing is sent. Ends all proxies.
   void close();
 
-  caf::proxy_registry& proxies() {
-    return proxies_;
-  }
+  caf::proxy_registry& proxies() { return proxies_; }
 
   // actor_codec
   void write(writer& out, const caf::strong_actor_ptr& handle) override;
@@ -99,8 +93,7 @@ public:
 
   // caf::proxy_registry::backend
   caf::strong_actor_ptr make_proxy(caf::node_id node, caf::actor_id id) override;
-  void set_last_hop(caf::node_id*) override {
-  }
+  void set_last_hop(caf::node_id*) override {}
 
 private:
   friend class remote_proxy;

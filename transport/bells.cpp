@@ -39,9 +39,7 @@ struct bell_place {
   char path[96] = {}; // of its socket; a file beside it has the flag
 };
 
-std::string flag_file(const std::string& path) {
-  return path + ".flag";
-}
+std::string flag_file(const std::string& path) { return path + ".flag"; }
 
 } // namespace
 
@@ -66,8 +64,8 @@ bells::bells(MPI_Comm all) {
   // a path rather than a name in the abstract namespace, which ends at the border of a network namespace
   const char* folder = ::getenv("TMPDIR");
   std::random_device dice;
-  const auto path = std::string{folder != nullptr && std::strlen(folder) < 60 ? folder : "/tmp"} + "/troupe-" + std::to_string(::getpid()) + '-'
-                    + std::to_string(dice()) + ".bell";
+  const auto path = std::string{folder != nullptr && std::strlen(folder) < 60 ? folder : "/tmp"} + "/troupe-" + std::to_string(::getpid())
+                    + '-' + std::to_string(dice()) + ".bell";
   bell_place mine;
   path.copy(mine.path, sizeof mine.path - 1);
   ::gethostname(mine.host, sizeof mine.host - 1);

@@ -21,15 +21,12 @@ public:
   /// `flags` as of open(2). Null if it can't be had.
   shared_flag(const std::string& file, int flags);
   ~shared_flag();
-  shared_flag(shared_flag&& other) noexcept : word_(std::exchange(other.word_, nullptr)) {
-  }
+  shared_flag(shared_flag&& other) noexcept : word_(std::exchange(other.word_, nullptr)) {}
   shared_flag& operator=(shared_flag&& other) noexcept {
     std::swap(word_, other.word_);
     return *this;
   }
-  std::atomic<int>* get() const {
-    return word_;
-  }
+  std::atomic<int>* get() const { return word_; }
 
 private:
   static constexpr std::size_t size = 64;
@@ -46,17 +43,11 @@ public:
   bells& operator=(const bells&) = delete;
 
   /// Is readable when somebody has rung.
-  int socket() const {
-    return socket_.get();
-  }
+  int socket() const { return socket_.get(); }
   /// Whether all ranks can wake each other.
-  bool all_here() const {
-    return all_here_;
-  }
+  bool all_here() const { return all_here_; }
   /// What comes from now on is rung for, or not any more.
-  void sleeps(bool on) {
-    mine_.get()->store(on ? 1 : 0);
-  }
+  void sleeps(bool on) { mine_.get()->store(on ? 1 : 0); }
   /// Takes in what has been rung.
   void drain();
   /// Wakes the rank if it sleeps here. Any thread.

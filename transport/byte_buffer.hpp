@@ -22,8 +22,7 @@ struct uninitialized_allocator : std::allocator<T> {
   uninitialized_allocator() = default;
 
   template <class U>
-  uninitialized_allocator(const uninitialized_allocator<U>&) noexcept {
-  }
+  uninitialized_allocator(const uninitialized_allocator<U>&) noexcept {}
 
   T* allocate(std::size_t n) {
     return n < bulk_memory::least / sizeof(T) ? std::allocator<T>::allocate(n) : static_cast<T*>(bulk_memory::allocate(n * sizeof(T)));

@@ -43,9 +43,7 @@ public:
 
   /// Whether the machine at the other end acknowledges what is sent, as far as can be told: false if it, or the way to it, is
   /// gone; true if just its process doesn't react. Loop thread.
-  virtual bool peer_answers() const {
-    return true;
-  }
+  virtual bool peer_answers() const { return true; }
 
   /// "tcp", "mpi", …: what `links()` shows.
   virtual std::string kind() const = 0;

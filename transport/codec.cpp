@@ -21,8 +21,9 @@ namespace detail {
 
 void throw_pointer_in_value(const found_pointer& found, std::string_view what) {
   throw codec_error{std::string{what} + " holds an address of this process (in its " + found.region + ") at byte "
-                    + std::to_string(found.offset) + ", which means nothing elsewhere: give the type an inspect(f, x), or "
-                    "send what the address points to"};
+                    + std::to_string(found.offset)
+                    + ", which means nothing elsewhere: give the type an inspect(f, x), or "
+                      "send what the address points to"};
 }
 
 } // namespace detail
@@ -38,7 +39,8 @@ writer::element::~element() {
   if (writer_.outside_ != nullptr)
     for (auto i = outside_; i < writer_.outside_->size(); ++i)
       size += (*writer_.outside_)[i].bytes.size();
-  const auto count = static_cast<std::uint32_t>(writer_.references_ == nullptr ? 0 : writer_.references_->size() - writer_.first_reference_);
+  const auto count =
+    static_cast<std::uint32_t>(writer_.references_ == nullptr ? 0 : writer_.references_->size() - writer_.first_reference_);
   std::memcpy(writer_.out_.data() + at_, &size, sizeof size);
   std::memcpy(writer_.out_.data() + at_ + sizeof size, &count, sizeof count);
   writer_.first_reference_ = 0;

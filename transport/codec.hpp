@@ -62,13 +62,9 @@ public:
     }
   }
 
-  explicit operator bool() const noexcept {
-    return !text_.empty();
-  }
+  explicit operator bool() const noexcept { return !text_.empty(); }
 
-  const std::string& text() const noexcept {
-    return text_;
-  }
+  const std::string& text() const noexcept { return text_; }
 
 private:
   std::string text_;
@@ -94,18 +90,13 @@ public:
   static constexpr bool writes_state = false;
 
   /// `out` must outlive the writer. Without `actors`, handles can't be written.
-  explicit writer(byte_buffer& out, actor_codec* actors = nullptr) : out_(out), actors_(actors) {
-  }
+  explicit writer(byte_buffer& out, actor_codec* actors = nullptr) : out_(out), actors_(actors) {}
 
   /// Has `referring` work: blocks that aren't copied go there.
-  void set_outside(std::vector<outside_block>* blocks) {
-    outside_ = blocks;
-  }
+  void set_outside(std::vector<outside_block>* blocks) { outside_ = blocks; }
 
   /// Has `refer` work: what is referred to is listed there.
-  void set_references(std::vector<held_reference_ptr>* list) {
-    references_ = list;
-  }
+  void set_references(std::vector<held_reference_ptr>* list) { references_ = list; }
 
   /// What is written while it lives is an element of its own: in front of it stand u64 its size and u32 the number of its references, whose
   /// places count from its beginning. Elements don't lie in each other.
@@ -133,12 +124,8 @@ public:
   /// While it lives, large blocks are referred to where they lie; `keeper` must keep them as they are.
   class referring {
   public:
-    referring(writer& w, std::shared_ptr<const void> keeper) : writer_(w) {
-      writer_.keeper_ = std::move(keeper);
-    }
-    ~referring() {
-      writer_.keeper_ = nullptr;
-    }
+    referring(writer& w, std::shared_ptr<const void> keeper) : writer_(w) { writer_.keeper_ = std::move(keeper); }
+    ~referring() { writer_.keeper_ = nullptr; }
     referring(const referring&) = delete;
     referring& operator=(const referring&) = delete;
 
@@ -171,17 +158,11 @@ public:
     raw(&x, sizeof(T));
   }
 
-  byte_buffer& buffer() {
-    return out_;
-  }
+  byte_buffer& buffer() { return out_; }
 
-  actor_codec* actors() const {
-    return actors_;
-  }
+  actor_codec* actors() const { return actors_; }
 
-  void set_actors(actor_codec* actors) {
-    actors_ = actors;
-  }
+  void set_actors(actor_codec* actors) { actors_ = actors; }
 
 private:
   void leave_outside(const void* data, std::size_t size);
@@ -206,8 +187,7 @@ public:
   static constexpr std::size_t max_empty_elements = std::size_t{1} << 20;
 
   /// `in` must outlive the reader. Without `actors`, handles can't be read.
-  explicit reader(std::span<const std::byte> in, actor_codec* actors = nullptr) : in_(in), actors_(actors) {
-  }
+  explicit reader(std::span<const std::byte> in, actor_codec* actors = nullptr) : in_(in), actors_(actors) {}
 
   /// Reads each argument; what a user's `inspect` calls.
   template <class... Ts>
@@ -237,9 +217,7 @@ public:
     return static_cast<std::size_t>(n);
   }
 
-  std::size_t left() const {
-    return in_.size();
-  }
+  std::size_t left() const { return in_.size(); }
 
   /// What has come with the bytes, for `referred`. It must outlive the reader.
   void set_references(std::span<const held_reference_ptr> list) {
@@ -260,9 +238,7 @@ public:
   // -- blocks that have landed elsewhere ----------------------------------------------------------------------------------
 
   /// The block that belongs into the bytes lies there already, or is null. It must outlive the reader.
-  void set_landed(landing* block) {
-    landed_ = block;
-  }
+  void set_landed(landing* block) { landed_ = block; }
 
   /// `in` is only the beginning; so many bytes follow later. The reader stops, by throwing `landing_found`, at the first block
   /// that is large, isn't wholly there, and can lie where it is to end up.
@@ -311,9 +287,7 @@ public:
       throw codec_error{std::to_string(in_.size() + (landed_ != nullptr ? landed_->size : 0)) + " bytes are left over"};
   }
 
-  actor_codec* actors() const {
-    return actors_;
-  }
+  actor_codec* actors() const { return actors_; }
 
   /// Counts how deep the value that is being read lies.
   class depth_guard {
@@ -324,9 +298,7 @@ public:
         throw codec_error{"values lie more than " + std::to_string(max_depth) + " deep in each other"};
       }
     }
-    ~depth_guard() {
-      --depth_;
-    }
+    ~depth_guard() { --depth_; }
     depth_guard(const depth_guard&) = delete;
     depth_guard& operator=(const depth_guard&) = delete;
 
@@ -373,9 +345,8 @@ struct is_std_array<std::array<T, N>> : std::true_type {};
 // Holds an address, directly or in a standard wrapper: worth nothing in another process.
 template <class T>
 struct is_address
-  : std::bool_constant<std::is_pointer_v<T> || std::is_member_pointer_v<T> || is_span<T>::value
-                       || is_instance_of<T, std::basic_string_view> || is_instance_of<T, std::reference_wrapper>
-                       || is_instance_of<T, std::initializer_list>> {};
+  : std::bool_constant<std::is_pointer_v<T> || std::is_member_pointer_v<T> || is_span<T>::value || is_instance_of<T, std::basic_string_view>
+                       || is_instance_of<T, std::reference_wrapper> || is_instance_of<T, std::initializer_list>> {};
 
 template <class T>
 struct is_address<std::optional<T>> : is_address<T> {};
@@ -413,8 +384,8 @@ concept number = (std::is_arithmetic_v<T> && !std::same_as<T, bool> && !std::sam
 // Moves as one block where many lie side by side.
 template <class T>
 concept block_element = number<T>
-                        || ((std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T>
-                            && std::is_move_constructible_v<T> && !is_address<T>::value && !has_codec<T>
+                        || ((std::is_class_v<T> || std::is_union_v<T>)
+                            && std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> && !is_address<T>::value && !has_codec<T>
                             && !is_instance_of<T, std::optional> && !is_instance_of<T, std::variant> && !std::is_empty_v<T>);
 
 template <class T>
@@ -448,8 +419,8 @@ concept nothing = std::same_as<T, std::monostate> || std::same_as<T, std::nullpt
 // A trivially copyable class that has no inspect: its bytes are its value, once they are known to hold no address. Mutexes and
 // atomics count as trivially copyable, but can't be copied at all.
 template <class T>
-concept plain_class = (std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T>
-                      && std::is_move_constructible_v<T> && !is_address<T>::value;
+concept plain_class =
+  (std::is_class_v<T> || std::is_union_v<T>) && std::is_trivially_copyable_v<T> && std::is_move_constructible_v<T> && !is_address<T>::value;
 
 template <class T>
 constexpr bool can_travel();
@@ -524,8 +495,7 @@ void write_block(writer& w, const T* data, std::size_t n) {
 
 // Containers whose memory a block may land in, or be sent from: their bytes are written and read by the codec alone.
 template <class C>
-concept can_land
-  = block<C> && !has_codec<C> && !has_inspect<C> && (is_instance_of<C, std::vector> || is_instance_of<C, std::basic_string>);
+concept can_land = block<C> && !has_codec<C> && !has_inspect<C> && (is_instance_of<C, std::vector> || is_instance_of<C, std::basic_string>);
 
 template <class C>
 void read_block(reader& r, C& x) {
@@ -580,8 +550,7 @@ void read_sequence(reader& r, T& x) {
   auto n = r.get<std::uint64_t>();
   // elements without content take no bytes, and may be more than are left
   if (n > r.left() && n > reader::max_empty_elements)
-    throw codec_error{"a sequence claims " + std::to_string(n) + " elements, " + std::to_string(r.left())
-                      + " bytes are left"};
+    throw codec_error{"a sequence claims " + std::to_string(n) + " elements, " + std::to_string(r.left()) + " bytes are left"};
   x.clear();
   for (std::uint64_t i = 0; i < n; ++i) {
     auto left = r.left();
@@ -604,8 +573,7 @@ void read_alternative(reader& r, std::size_t index, T& x) {
     else
       read_alternative<T, I + 1>(r, index, x);
   } else {
-    throw codec_error{"alternative " + std::to_string(index) + " of a variant with "
-                      + std::to_string(std::variant_size_v<T>)};
+    throw codec_error{"alternative " + std::to_string(index) + " of a variant with " + std::to_string(std::variant_size_v<T>)};
   }
 }
 
@@ -684,8 +652,7 @@ void read_value(reader& r, T& x) {
     if constexpr (std::tuple_size_v<T> == 0)
       static_cast<void>(x); // its data() is null, which memcpy doesn't take
     else if constexpr (block<T>)
-      std::memcpy(static_cast<void*>(x.data()), r.take(sizeof(element_t<T>) * x.size()).data(),
-                  sizeof(element_t<T>) * x.size());
+      std::memcpy(static_cast<void*>(x.data()), r.take(sizeof(element_t<T>) * x.size()).data(), sizeof(element_t<T>) * x.size());
     else
       for (auto& element : x)
         read_value(r, element);

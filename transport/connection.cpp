@@ -25,8 +25,7 @@ void connection::start() {
   if (done_)
     return;
   // the loop's function keeps the connection; finish and fail end it
-  stream_->start(
-    loop_, [self] { self->on_readable(); }, [] {});
+  stream_->start(loop_, [self] { self->on_readable(); }, [] {});
   if (settings_.limit.count() != 0)
     timer_ = loop_.call_after(settings_.limit, [self] { self->out_of_time(); });
 }
@@ -38,8 +37,7 @@ void connection::out_of_time() {
 }
 
 connection::connection(loop& l, std::unique_ptr<byte_stream> stream, settings s)
-  : loop_(l), stream_(std::move(stream)), settings_(std::move(s)), handshake_(settings_.role, settings_.cookie) {
-}
+  : loop_(l), stream_(std::move(stream)), settings_(std::move(s)), handshake_(settings_.role, settings_.cookie) {}
 
 void connection::on_readable() {
   auto self = shared_from_this();

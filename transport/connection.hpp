@@ -57,8 +57,7 @@ struct verdict {
   bool dismissed = false;
 
   verdict() = default;
-  verdict(std::string why, bool lost = false) : why_not(std::move(why)), dismissed(lost) {
-  }
+  verdict(std::string why, bool lost = false) : why_not(std::move(why)), dismissed(lost) {}
 };
 
 /// Brings a fresh stream from nothing to `established`: handshake, then hellos. Lives until `done` has been called,
@@ -94,14 +93,10 @@ public:
   void abandon(const std::string& what_peer_did);
 
   /// What was wrong with the handshake; `none` if that is not why it ended.
-  handshake::failure_kind failure_reason() const {
-    return handshake_.failure_reason();
-  }
+  handshake::failure_kind failure_reason() const { return handshake_.failure_reason(); }
 
   /// Who is at the other end. Not once it is established.
-  std::string peer() const {
-    return stream_->peer();
-  }
+  std::string peer() const { return stream_->peer(); }
 
 private:
   void on_readable();

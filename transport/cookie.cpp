@@ -3,8 +3,8 @@
 #include "troupe/transport/unique_fd.hpp"
 
 #include <array>
-#include <cstdlib>
 #include <cerrno>
+#include <cstdlib>
 #include <stdexcept>
 #include <system_error>
 
@@ -23,19 +23,16 @@ namespace {
   throw std::runtime_error("cookie file " + file.string() + ": " + why);
 }
 
-[[noreturn]] void refuse_for_errno(const std::filesystem::path& file) {
-  refuse(file, std::generic_category().message(errno));
-}
+[[noreturn]] void refuse_for_errno(const std::filesystem::path& file) { refuse(file, std::generic_category().message(errno)); }
 
 void check_owner_and_mode(int fd, const std::filesystem::path& file) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0)
     refuse_for_errno(file);
   if (!S_ISREG(info.st_mode))
     refuse(file, "not a regular file");
   if (info.st_uid != ::geteuid())
-    refuse(file,
-           "belongs to user " + std::to_string(info.st_uid) + ", expected " + std::to_string(::geteuid()));
+    refuse(file, "belongs to user " + std::to_string(info.st_uid) + ", expected " + std::to_string(::geteuid()));
   if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
     refuse(file, "others than its owner may use it; run: chmod 600 " + file.string());
 }
@@ -63,12 +60,10 @@ void check_cookie(std::string_view cookie) {
   if (cookie.empty())
     throw std::invalid_argument("the cookie is empty, expected 1 to 16 characters");
   if (cookie.size() > max_cookie_size)
-    throw std::invalid_argument("the cookie has " + std::to_string(cookie.size())
-                                + " characters, expected 1 to 16");
+    throw std::invalid_argument("the cookie has " + std::to_string(cookie.size()) + " characters, expected 1 to 16");
   for (std::size_t i = 0; i < cookie.size(); ++i) {
     if (cookie[i] <= ' ' || cookie[i] > '~') // where char is signed, what isn't ASCII is below ' '
-      throw std::invalid_argument("character " + std::to_string(i + 1)
-                                  + " of the cookie is a blank or not printable ASCII");
+      throw std::invalid_argument("character " + std::to_string(i + 1) + " of the cookie is a blank or not printable ASCII");
   }
 }
 

@@ -12,21 +12,26 @@ namespace {
 refusal_reason reason_of(handshake::failure_kind kind) {
   using failure = handshake::failure_kind;
   switch (kind) {
-    case failure::not_troupe: return refusal_reason::junk;
-    case failure::version: return refusal_reason::version;
-    case failure::byte_order: return refusal_reason::byte_order;
-    case failure::cookie: return refusal_reason::cookie;
-    case failure::reflected: return refusal_reason::reflected;
+    case failure::not_troupe:
+      return refusal_reason::junk;
+    case failure::version:
+      return refusal_reason::version;
+    case failure::byte_order:
+      return refusal_reason::byte_order;
+    case failure::cookie:
+      return refusal_reason::cookie;
+    case failure::reflected:
+      return refusal_reason::reflected;
     case failure::abandoned:
-    case failure::none: break;
+    case failure::none:
+      break;
   }
   return refusal_reason::left;
 }
 
 } // namespace
 
-door::door(loop& l, settings s, events e) : loop_(l), settings_(s), events_(std::move(e)) {
-}
+door::door(loop& l, settings s, events e) : loop_(l), settings_(s), events_(std::move(e)) {}
 
 door::~door() {
   closed_ = true;

@@ -52,9 +52,7 @@ public:
   void knock(std::unique_ptr<byte_stream> stream, const std::string& cookie);
 
   /// Who hasn't proved yet that they know the cookie.
-  std::size_t strangers() const {
-    return strangers_;
-  }
+  std::size_t strangers() const { return strangers_; }
 
 private:
   struct visitor;

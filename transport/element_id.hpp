@@ -22,15 +22,9 @@ struct element_id {
   /// Set in no id that CAF gives: it counts from 1.
   static constexpr caf::actor_id mark = caf::actor_id{1} << 63;
 
-  static constexpr bool is(caf::actor_id id) {
-    return (id & mark) != 0;
-  }
-  static constexpr element_id of(caf::actor_id id) {
-    return {(id & ~mark) >> position_bits, id & (most_elements - 1)};
-  }
-  constexpr caf::actor_id actor() const {
-    return mark | (array << position_bits) | position;
-  }
+  static constexpr bool is(caf::actor_id id) { return (id & mark) != 0; }
+  static constexpr element_id of(caf::actor_id id) { return {(id & ~mark) >> position_bits, id & (most_elements - 1)}; }
+  constexpr caf::actor_id actor() const { return mark | (array << position_bits) | position; }
 
   friend constexpr bool operator==(const element_id&, const element_id&) = default;
 };

@@ -21,10 +21,9 @@ namespace troupe {
 namespace {
 
 constexpr std::string_view kind_names[] = {
-  "remote_error",     "process_exited", "composite_error", "timeout_error",    "deadline_exceeded", "cancelled",
-  "interrupted",      "not_connected",  "unknown_process", "channel_closed",   "already_set",       "not_serializable",
-  "not_decodable",    "unknown_task",   "type_mismatch",   "no_workers",       "empty_range",       "launch_error",
-  "authentication_error", "would_block", "usage_error",
+  "remote_error",  "process_exited",  "composite_error", "timeout_error", "deadline_exceeded",    "cancelled",     "interrupted",
+  "not_connected", "unknown_process", "channel_closed",  "already_set",   "not_serializable",     "not_decodable", "unknown_task",
+  "type_mismatch", "no_workers",      "empty_range",     "launch_error",  "authentication_error", "would_block",   "usage_error",
 };
 
 constexpr std::string_view reason_names[] = {"no_address", "silent", "noise", "died", "refused", "unreachable"};
@@ -46,8 +45,7 @@ void append_stack(std::string& out, const std::vector<stack_frame>& stack) {
   int n = 0;
   for (auto& f : stack) {
     std::ostringstream line;
-    line << "\n  #" << n++ << ' ' << (f.function.empty() ? "?" : f.function) << " in " << f.module << "+0x" << std::hex
-         << f.offset;
+    line << "\n  #" << n++ << ' ' << (f.function.empty() ? "?" : f.function) << " in " << f.module << "+0x" << std::hex << f.offset;
     if (f.count > 1)
       line << std::dec << " (" << f.count << " times)";
     out += line.str();
@@ -83,15 +81,12 @@ std::string describe_composite(const error_info& x) {
     return x.message.empty() ? "composite_error" : x.message;
   auto out = describe(x.parts.front());
   if (x.parts.size() > 1)
-    out += "\n...and " + std::to_string(x.parts.size() - 1)
-           + (x.parts.size() == 2 ? " more exception" : " more exceptions");
+    out += "\n...and " + std::to_string(x.parts.size() - 1) + (x.parts.size() == 2 ? " more exception" : " more exceptions");
   return out;
 }
 
 std::string describe(const error_info& x) {
-  auto out = x.kind == error_kind::remote      ? describe_remote(x)
-             : x.kind == error_kind::composite ? describe_composite(x)
-                                               : x.message;
+  auto out = x.kind == error_kind::remote ? describe_remote(x) : x.kind == error_kind::composite ? describe_composite(x) : x.message;
   if (x.item != error_info::no_item)
     out += "\nat " + (x.item_name.empty() ? "element " + std::to_string(x.item) + " of a map" : x.item_name);
   return out;
@@ -185,17 +180,11 @@ std::string exit_cause::to_text() const {
   return reason.empty() ? "was lost" : reason;
 }
 
-error::error(error_info info)
-  : std::runtime_error(describe(info)), info_(std::make_shared<const error_info>(std::move(info))) {
-}
+error::error(error_info info) : std::runtime_error(describe(info)), info_(std::make_shared<const error_info>(std::move(info))) {}
 
-const std::string& error::type_name() const noexcept {
-  return origin(info()).type_name;
-}
+const std::string& error::type_name() const noexcept { return origin(info()).type_name; }
 
-const std::string& error::message() const noexcept {
-  return origin(info()).message;
-}
+const std::string& error::message() const noexcept { return origin(info()).message; }
 
 const std::vector<stack_frame>& error::stack() const noexcept {
   auto& first = origin(info());
@@ -224,9 +213,7 @@ void remote_error::rethrow_nested() const {
   throw *this;
 }
 
-const exit_cause& process_exited::cause() const noexcept {
-  return info().cause;
-}
+const exit_cause& process_exited::cause() const noexcept { return info().cause; }
 
 std::vector<std::exception_ptr> composite_error::exceptions() const {
   std::vector<std::exception_ptr> out;
@@ -242,28 +229,17 @@ std::vector<error> composite_error::errors() const {
   return out;
 }
 
-const std::vector<proc_id>& timeout_error::pids() const noexcept {
-  return info().pids;
-}
+const std::vector<proc_id>& timeout_error::pids() const noexcept { return info().pids; }
 
-proc_id not_connected::from() const noexcept {
-  return info().pids.empty() ? 0 : info().pids.front();
-}
+proc_id not_connected::from() const noexcept { return info().pids.empty() ? 0 : info().pids.front(); }
 
-proc_id not_connected::to() const noexcept {
-  return info().pid;
-}
+proc_id not_connected::to() const noexcept { return info().pid; }
 
-const std::vector<launch_failure>& launch_error::failures() const noexcept {
-  return info().failures;
-}
+const std::vector<launch_failure>& launch_error::failures() const noexcept { return info().failures; }
 
-const std::vector<proc_id>& launch_error::joined() const noexcept {
-  return info().pids;
-}
+const std::vector<proc_id>& launch_error::joined() const noexcept { return info().pids; }
 
-usage_error::usage_error(std::string text) : error(make_error_info(error_kind::usage, std::move(text))) {
-}
+usage_error::usage_error(std::string text) : error(make_error_info(error_kind::usage, std::move(text))) {}
 
 namespace {
 
@@ -330,9 +306,7 @@ std::exception_ptr make_exception(const error_info& info) {
   return out;
 }
 
-void detail::set_reader_of_errors(proc_id id) {
-  reader.store(id, std::memory_order_relaxed);
-}
+void detail::set_reader_of_errors(proc_id id) { reader.store(id, std::memory_order_relaxed); }
 
 error_info make_error_info(error_kind kind, std::string message, proc_id pid) {
   error_info info;

@@ -134,14 +134,10 @@ class error : public std::runtime_error {
 public:
   explicit error(error_info info);
 
-  error_kind kind() const noexcept {
-    return info_->kind;
-  }
+  error_kind kind() const noexcept { return info_->kind; }
 
   /// The process it is about; over several hops, the one that this process called. 0: none.
-  proc_id pid() const noexcept {
-    return info_->pid;
-  }
+  proc_id pid() const noexcept { return info_->pid; }
 
   /// The type of the exception that was thrown first, demangled: "std::out_of_range". Empty for errors of our own.
   const std::string& type_name() const noexcept;
@@ -156,9 +152,7 @@ public:
   std::size_t item() const;
 
   /// All of it, as it travels.
-  const error_info& info() const noexcept {
-    return *info_;
-  }
+  const error_info& info() const noexcept { return *info_; }
 
 private:
   std::shared_ptr<const error_info> info_;

@@ -7,14 +7,11 @@ namespace troupe {
 
 namespace {
 
-double seconds(failure_detector::duration d) {
-  return std::chrono::duration<double>(d).count();
-}
+double seconds(failure_detector::duration d) { return std::chrono::duration<double>(d).count(); }
 
 } // namespace
 
-failure_detector::failure_detector(settings s, time_point start) : settings_(s), last_(start), last_gap_end_(start) {
-}
+failure_detector::failure_detector(settings s, time_point start) : settings_(s), last_(start), last_gap_end_(start) {}
 
 void failure_detector::heard(time_point when) {
   last_ = std::max(last_, when);

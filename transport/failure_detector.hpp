@@ -35,13 +35,9 @@ public:
   /// -log10 of the probability that a silence until `now` comes from a living peer.
   double phi(time_point now) const;
 
-  bool suspects(time_point now) const {
-    return phi(now) >= settings_.threshold;
-  }
+  bool suspects(time_point now) const { return phi(now) >= settings_.threshold; }
 
-  duration silence(time_point now) const {
-    return now - last_;
-  }
+  duration silence(time_point now) const { return now - last_; }
 
   /// Forgets the present silence: it was our own.
   void excuse(time_point now) {

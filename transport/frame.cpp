@@ -97,19 +97,15 @@ std::uint32_t checksum_of(const frame_header& h) {
 
 } // namespace
 
-void seal(frame_header& h) {
-  h.checksum = checksum_of(h);
-}
+void seal(frame_header& h) { h.checksum = checksum_of(h); }
 
 std::string check(const frame_header& h) {
   if (h.checksum != checksum_of(h))
     return "bytes that are no frame's header";
   if (static_cast<std::size_t>(h.in_lane) >= lane_count)
-    return "a frame in lane " + std::to_string(static_cast<unsigned>(h.in_lane)) + ", there are "
-           + std::to_string(lane_count);
+    return "a frame in lane " + std::to_string(static_cast<unsigned>(h.in_lane)) + ", there are " + std::to_string(lane_count);
   if (h.size > max_frame_size)
-    return "a frame that claims " + std::to_string(h.size) + " bytes, more than the limit of "
-           + std::to_string(max_frame_size);
+    return "a frame that claims " + std::to_string(h.size) + " bytes, more than the limit of " + std::to_string(max_frame_size);
   using namespace frame_flags;
   constexpr std::uint16_t known = flow_mask | first_chunk | more_chunks | later_chunk | references;
   if ((h.flags & ~known) != 0 || (h.flags & flow_mask) >= flow_count)

@@ -97,12 +97,8 @@ struct frame_header {
   /// Of the fields above: see seal.
   std::uint32_t checksum = 0;
 
-  troupe::flow flow() const {
-    return static_cast<troupe::flow>(flags & frame_flags::flow_mask);
-  }
-  bool chunk() const {
-    return (flags & (frame_flags::first_chunk | frame_flags::later_chunk)) != 0;
-  }
+  troupe::flow flow() const { return static_cast<troupe::flow>(flags & frame_flags::flow_mask); }
+  bool chunk() const { return (flags & (frame_flags::first_chunk | frame_flags::later_chunk)) != 0; }
 };
 
 static_assert(sizeof(frame_header) == 32);
@@ -117,9 +113,7 @@ inline constexpr std::uint64_t max_frame_size = std::uint64_t{1} << 40;
 std::string check(const frame_header&);
 
 /// What a frame counts against its flow, in bytes: its payload, and about what the smallest one costs its receiver.
-constexpr std::uint64_t cost_of(std::uint64_t payload) {
-  return payload + 256;
-}
+constexpr std::uint64_t cost_of(std::uint64_t payload) { return payload + 256; }
 
 class session;
 
@@ -128,11 +122,8 @@ class session;
 class credit {
 public:
   credit() = default;
-  credit(session& from, flow f, std::uint64_t cost) : from_(&from), flow_(f), cost_(cost) {
-  }
-  credit(credit&& other) noexcept
-    : from_(std::exchange(other.from_, nullptr)), flow_(other.flow_), cost_(other.cost_) {
-  }
+  credit(session& from, flow f, std::uint64_t cost) : from_(&from), flow_(f), cost_(cost) {}
+  credit(credit&& other) noexcept : from_(std::exchange(other.from_, nullptr)), flow_(other.flow_), cost_(other.cost_) {}
   credit& operator=(credit&& other) noexcept {
     std::swap(from_, other.from_);
     std::swap(flow_, other.flow_);
@@ -177,35 +168,25 @@ public:
   }
 
   /// Writes handles from now on with another codec, or none.
-  void set_actors(actor_codec* actors) {
-    writer_.set_actors(actors);
-  }
+  void set_actors(actor_codec* actors) { writer_.set_actors(actors); }
   frame_builder(const frame_builder&) = delete;
   frame_builder& operator=(const frame_builder&) = delete;
 
   /// Begins a new frame, whose payload is what `out` gets from now on.
   frame_builder& start(frame_kind kind);
 
-  writer& out() {
-    return writer_;
-  }
+  writer& out() { return writer_; }
 
-  frame_kind kind() const {
-    return kind_;
-  }
+  frame_kind kind() const { return kind_; }
 
   /// Header and payload but for what lies `outside`, with the header's size set, which counts all. The checksum is a session's
   /// business.
   byte_buffer& finish();
 
-  std::vector<outside_block>& outside() {
-    return outside_;
-  }
+  std::vector<outside_block>& outside() { return outside_; }
 
   /// What the payload refers to. `finish` lists it at the payload's end: i32 where, i32 whence, u64 id for each, then their u32 number.
-  std::vector<held_reference_ptr>& references() {
-    return references_;
-  }
+  std::vector<held_reference_ptr>& references() { return references_; }
 
   /// Bytes of header and payload.
   std::size_t size() const;
@@ -233,13 +214,9 @@ public:
   borrowed_builder(const borrowed_builder&) = delete;
   borrowed_builder& operator=(const borrowed_builder&) = delete;
 
-  frame_builder& operator*() {
-    return *builder_;
-  }
+  frame_builder& operator*() { return *builder_; }
 
-  frame_builder* operator->() {
-    return builder_.get();
-  }
+  frame_builder* operator->() { return builder_.get(); }
 
 private:
   std::unique_ptr<frame_builder> builder_;

@@ -23,9 +23,7 @@ constexpr std::size_t version_at = magic.size();
 constexpr std::size_t mark_at = version_at + 4;
 constexpr std::size_t nonce_at = mark_at + 4;
 
-void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) {
-  out.insert(out.end(), bytes.begin(), bytes.end());
-}
+void append(std::vector<std::byte>& out, std::span<const std::byte> bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
 
 std::uint32_t read_little_endian(std::span<const std::byte, 4> in) {
   std::uint32_t value = 0;
@@ -92,16 +90,15 @@ void handshake::check_preamble() {
   const std::span<const std::byte> got{received_.data(), received_size_};
   const auto start = got.first(std::min(got.size(), magic.size()));
   if (std::memcmp(start.data(), magic.data(), start.size()) != 0)
-    return fail(failure_kind::not_troupe,
-                "the peer sent junk: first bytes " + to_hex(start) + ", expected a troupe preamble");
+    return fail(failure_kind::not_troupe, "the peer sent junk: first bytes " + to_hex(start) + ", expected a troupe preamble");
   if (got.size() < mark_at)
     return;
   const auto version = read_little_endian(got.subspan<version_at, 4>());
   if (version != version_) {
     if (role_ == role::acceptor)
       send_preamble(); // so that the dialler can name both versions too
-    return fail(failure_kind::version, "the peer speaks protocol version " + std::to_string(version)
-                                         + ", this process speaks version " + std::to_string(version_));
+    return fail(failure_kind::version, "the peer speaks protocol version " + std::to_string(version) + ", this process speaks version "
+                                         + std::to_string(version_));
   }
   if (got.size() < nonce_at)
     return;
@@ -110,12 +107,11 @@ void handshake::check_preamble() {
   if (mark == swapped_byte_order_mark) {
     if (role_ == role::acceptor)
       send_preamble();
-    return fail(failure_kind::byte_order,
-                "the peer's machine has another byte order: its mark reads 0x04030201, expected 0x01020304");
+    return fail(failure_kind::byte_order, "the peer's machine has another byte order: its mark reads 0x04030201, expected 0x01020304");
   }
   if (mark != byte_order_mark)
-    return fail(failure_kind::not_troupe, "the peer sent junk: byte order mark "
-                                            + to_hex(got.subspan(mark_at, 4)) + ", expected 0x01020304");
+    return fail(failure_kind::not_troupe,
+                "the peer sent junk: byte order mark " + to_hex(got.subspan(mark_at, 4)) + ", expected 0x01020304");
   if (got.size() < preamble_size)
     return;
   std::copy(got.begin() + nonce_at, got.end(), peer_nonce_.begin());
@@ -163,9 +159,8 @@ std::array<std::byte, handshake::proof_size> handshake::proof_of(role who) {
   append(message, who == role_ ? own_nonce() : peer_nonce_);
   append(message, who == role_ ? peer_nonce_ : own_nonce());
   std::array<std::byte, proof_size> proof;
-  if (HMAC(EVP_sha256(), cookie_.data(), static_cast<int>(cookie_.size()),
-           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-           reinterpret_cast<unsigned char*>(proof.data()), nullptr)
+  if (HMAC(EVP_sha256(), cookie_.data(), static_cast<int>(cookie_.size()), reinterpret_cast<const unsigned char*>(message.data()),
+           message.size(), reinterpret_cast<unsigned char*>(proof.data()), nullptr)
       == nullptr)
     throw std::runtime_error("OpenSSL can't compute HMAC-SHA256");
   return proof;

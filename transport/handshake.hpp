@@ -43,8 +43,7 @@ public:
   /// valid one. The cookie is copied; the copy is wiped as soon as the handshake is decided, at the latest at destruction. `version` and `fixed_nonce` are for
   /// tests: a nonce that is used twice makes old proofs valid again. Throws std::invalid_argument for an
   /// empty cookie, std::runtime_error without random numbers.
-  handshake(role r, std::string_view cookie, std::uint32_t version = protocol_version,
-            std::optional<nonce> fixed_nonce = std::nullopt);
+  handshake(role r, std::string_view cookie, std::uint32_t version = protocol_version, std::optional<nonce> fixed_nonce = std::nullopt);
   ~handshake();
   handshake(const handshake&) = delete;
   handshake& operator=(const handshake&) = delete;

@@ -41,9 +41,7 @@ public:
     return reinterpret_cast<std::byte*>(value.data()) + from;
   }
 
-  const std::type_info& type() const override {
-    return typeid(C);
-  }
+  const std::type_info& type() const override { return typeid(C); }
 
   C value;
 

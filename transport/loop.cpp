@@ -35,13 +35,9 @@ constexpr int tries = 200;
 
 thread_local bool looks_later = false;
 
-[[noreturn]] void throw_errno(const char* what) {
-  throw std::system_error{errno, std::generic_category(), what};
-}
+[[noreturn]] void throw_errno(const char* what) { throw std::system_error{errno, std::generic_category(), what}; }
 
-std::uint64_t key(int fd, std::uint32_t generation) {
-  return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd);
-}
+std::uint64_t key(int fd, std::uint32_t generation) { return (std::uint64_t{generation} << 32) | static_cast<std::uint32_t>(fd); }
 
 // Runs what is in a list, which others may add to meanwhile; returns whether there was anything.
 bool run_all(std::mutex& mutex, std::vector<loop::task>& tasks) {
@@ -58,7 +54,9 @@ bool run_all(std::mutex& mutex, std::vector<loop::task>& tasks) {
 } // namespace
 
 loop::loop(clock_source time)
-  : time_(std::move(time)), epoll_(epoll_create1(EPOLL_CLOEXEC)), bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+  : time_(std::move(time)),
+    epoll_(epoll_create1(EPOLL_CLOEXEC)),
+    bell_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
     alarm_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC)) {
   if (!epoll_ || !bell_ || !alarm_)
     throw_errno("troupe: cannot make an event loop");
@@ -154,13 +152,9 @@ void loop::look_if_due() {
     run_soon_if_due();
 }
 
-loop::looking_later::looking_later() {
-  looks_later = true;
-}
+loop::looking_later::looking_later() { looks_later = true; }
 
-loop::looking_later::~looking_later() {
-  looks_later = false;
-}
+loop::looking_later::~looking_later() { looks_later = false; }
 
 void loop::run_soon_if_due() {
   if (!any_soon_.load(std::memory_order_relaxed))
@@ -173,18 +167,14 @@ void loop::run_soon_if_due() {
   soon_due_.store((end + std::max<clock::duration>(soon_interval, 8 * (end - begin))).count(), std::memory_order_relaxed);
 }
 
-bool loop::run_soon() {
-  return any_soon_.exchange(false) && run_all(soon_mutex_, soon_);
-}
+bool loop::run_soon() { return any_soon_.exchange(false) && run_all(soon_mutex_, soon_); }
 
 void loop::drain_bell() {
   std::uint64_t count;
   static_cast<void>(!::read(bell_.get(), &count, sizeof count)); // empty is fine
 }
 
-bool loop::run_posted() {
-  return rung_.exchange(false) && run_all(posted_mutex_, posted_);
-}
+bool loop::run_posted() { return rung_.exchange(false) && run_all(posted_mutex_, posted_); }
 
 bool loop::run_timers() {
   auto t = now();
@@ -253,9 +243,7 @@ bool loop::take() {
   return driver_.compare_exchange_strong(nobody, std::this_thread::get_id(), std::memory_order_acquire, std::memory_order_relaxed);
 }
 
-void loop::give_back() {
-  driver_.store(std::thread::id{}, std::memory_order_release);
-}
+void loop::give_back() { driver_.store(std::thread::id{}, std::memory_order_release); }
 
 bool loop::poll() noexcept {
   bool any = source_ != nullptr && source_->poll();

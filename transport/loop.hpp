@@ -70,15 +70,11 @@ public:
   void unwatch(int fd);
 
   /// From now on `s` is asked; null for nothing. There is one at most.
-  void set_source(std::shared_ptr<source> s) {
-    source_ = std::move(s);
-  }
+  void set_source(std::shared_ptr<source> s) { source_ = std::move(s); }
 
   /// Runs `what` once, not before `when`. Timers of one moment run in the order of their making.
   timer_id call_at(clock::time_point when, task what);
-  timer_id call_after(clock::duration delay, task what) {
-    return call_at(now() + delay, std::move(what));
-  }
+  timer_id call_after(clock::duration delay, task what) { return call_at(now() + delay, std::move(what)); }
   /// Does nothing if the timer has run.
   void cancel(timer_id id);
 
@@ -111,9 +107,7 @@ public:
   void stop();
 
   /// Whether the calling thread drives. Any thread.
-  bool in_loop_thread() const {
-    return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id();
-  }
+  bool in_loop_thread() const { return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
 
   /// Who sleeps until the next event. A later one takes the seat from an earlier one: the thread that waits for an answer is the
   /// one to be woken by it.
@@ -130,29 +124,19 @@ public:
     lease& operator=(const lease&) = delete;
 
     /// Whether it drives: not if another does, and no longer once `sleep` has returned false.
-    explicit operator bool() const {
-      return has_it_;
-    }
+    explicit operator bool() const { return has_it_; }
     /// Handles what there is to do now; returns whether there was anything.
-    bool poll() {
-      return loop_.poll();
-    }
+    bool poll() { return loop_.poll(); }
     /// Runs what is to be run soon: the thread is about to wait.
-    void run_soon() {
-      loop_.run_soon();
-    }
+    void run_soon() { loop_.run_soon(); }
     /// Sleeps until there is something to do, and does it; at most until `limit`, up to 2 ms less than that. `told` is asked once
     /// more when others can see that `asleep` is true: who changes what `told` looks at, and then sees that, rings.
     /// Returns false if the thread is to sleep elsewhere: another has the seat, or drives, or the limit is near.
     bool sleep(sitter who, clock::time_point limit, const std::atomic<bool>& told, std::atomic<bool>& asleep);
     /// The loop has been told to stop: nothing will come any more.
-    bool stopping() const {
-      return loop_.stop_;
-    }
+    bool stopping() const { return loop_.stop_; }
     /// The thread is going to sleep elsewhere: the loop's own goes on at once when the lease ends, unless another sleeps here.
-    void hand_over() {
-      hand_over_ = true;
-    }
+    void hand_over() { hand_over_ = true; }
 
   private:
     void end();
@@ -184,9 +168,7 @@ public:
     loop& loop_;
   };
 
-  clock::time_point now() const {
-    return time_ ? time_() : clock::now();
-  }
+  clock::time_point now() const { return time_ ? time_() : clock::now(); }
 
 private:
   struct watched {
@@ -242,9 +224,9 @@ private:
   std::atomic<int> users_{0}; // leases and hurries
   std::atomic<bool> wanted_{false}; // somebody asks for a lease
   std::atomic<sitter> seat_{sitter::nobody}; // taken by who drives, left by who sits
-  std::atomic<bool> get_up_{false};          // who sits is to leave the seat
+  std::atomic<bool> get_up_{false}; // who sits is to leave the seat
 
-  std::atomic<bool> parked_{false};      // the loop's own thread waits until nobody drives
+  std::atomic<bool> parked_{false}; // the loop's own thread waits until nobody drives
   std::atomic<alarm> alarm_set_{alarm::none};
   std::atomic<bool> called_back_{false};
 

@@ -110,23 +110,16 @@ struct memory_network::core : std::enable_shared_from_this<core> {
     duration slow{};
   };
 
-  explicit core(settings s) : is(s), random(s.seed) {
-  }
+  explicit core(settings s) : is(s), random(s.seed) {}
 
   // Not std's distributions, which other libraries may draw from other numbers.
-  std::uint64_t draw(std::uint64_t least, std::uint64_t most) {
-    return least + random() % (most - least + 1);
-  }
-  bool chance(double p) {
-    return p > 0 && static_cast<double>(random() >> 11) * 0x1p-53 < p;
-  }
+  std::uint64_t draw(std::uint64_t least, std::uint64_t most) { return least + random() % (most - least + 1); }
+  bool chance(double p) { return p > 0 && static_cast<double>(random() >> 11) * 0x1p-53 < p; }
   duration delay(const route& r) {
     const auto least = static_cast<std::uint64_t>(is.least_delay.count());
     return r.slow + duration{draw(least, static_cast<std::uint64_t>(is.most_delay.count()))};
   }
-  route& way(const std::string& from, const std::string& to) {
-    return routes[{from, to}];
-  }
+  route& way(const std::string& from, const std::string& to) { return routes[{from, to}]; }
 
   template <class Function>
   void each(const std::string& a, const std::string& b, Function f) {
@@ -158,11 +151,8 @@ struct memory_network::core : std::enable_shared_from_this<core> {
 
 class memory_stream final : public byte_stream {
 public:
-  explicit memory_stream(std::shared_ptr<memory_network::end> e) : end_(std::move(e)) {
-  }
-  ~memory_stream() override {
-    close();
-  }
+  explicit memory_stream(std::shared_ptr<memory_network::end> e) : end_(std::move(e)) {}
+  ~memory_stream() override { close(); }
 
   void start(loop&, std::function<void()> readable, std::function<void()> writable) override {
     end_->readable = std::move(readable);
@@ -178,17 +168,11 @@ public:
     end_->net->let_write(end_);
   }
 
-  void close() override {
-    end_->net->close(*end_);
-  }
+  void close() override { end_->net->close(*end_); }
 
-  std::string kind() const override {
-    return "memory";
-  }
+  std::string kind() const override { return "memory"; }
 
-  std::string peer() const override {
-    return end_->peer;
-  }
+  std::string peer() const override { return end_->peer; }
 
 private:
   std::shared_ptr<memory_network::end> end_;
@@ -196,11 +180,8 @@ private:
 
 class memory_transport final : public transport {
 public:
-  memory_transport(std::shared_ptr<memory_network::core> net, std::string host) : net_(std::move(net)), host_(std::move(host)) {
-  }
-  ~memory_transport() override {
-    net_->hosts[host_].doors.clear();
-  }
+  memory_transport(std::shared_ptr<memory_network::core> net, std::string host) : net_(std::move(net)), host_(std::move(host)) {}
+  ~memory_transport() override { net_->hosts[host_].doors.clear(); }
 
   endpoint listen(loop& l, const endpoint& at, acceptor on_accept) override;
 
@@ -267,8 +248,8 @@ void memory_network::core::dial(const std::string& from, loop& l, const endpoint
   answer(forth + back, {std::make_unique<memory_stream>(mine), "", false});
 }
 
-std::pair<memory_network::core::end_ptr, memory_network::core::end_ptr>
-memory_network::core::connect(const std::string& from, loop& a, const std::string& to, loop& b) {
+std::pair<memory_network::core::end_ptr, memory_network::core::end_ptr> memory_network::core::connect(const std::string& from, loop& a,
+                                                                                                      const std::string& to, loop& b) {
   auto make = [&](const std::string& host, const std::string& peer, loop& l) {
     auto e = std::make_shared<end>();
     e->net = shared_from_this();
@@ -451,8 +432,7 @@ void memory_network::core::close(end& e) {
 
 // -- faults -------------------------------------------------------------------------------------------------------------
 
-memory_network::memory_network(settings s) : core_(std::make_shared<core>(s)) {
-}
+memory_network::memory_network(settings s) : core_(std::make_shared<core>(s)) {}
 
 memory_network::~memory_network() = default;
 
@@ -470,26 +450,18 @@ void memory_network::silence(const std::string& a, const std::string& b) {
   core_->each(a, b, [](auto& e) { e->silent = true; });
 }
 
-void memory_network::part(const std::string& from, const std::string& to) {
-  core_->way(from, to).parted = true;
-}
+void memory_network::part(const std::string& from, const std::string& to) { core_->way(from, to).parted = true; }
 
 void memory_network::join(const std::string& from, const std::string& to) {
   core_->way(from, to).parted = false;
   core_->each(from, to, [this](auto& e) { core_->plan_arrival(e); });
 }
 
-void memory_network::refuse(const std::string& from, const std::string& to, bool on) {
-  core_->way(from, to).refused = on;
-}
+void memory_network::refuse(const std::string& from, const std::string& to, bool on) { core_->way(from, to).refused = on; }
 
-void memory_network::slow(const std::string& from, const std::string& to, duration more) {
-  core_->way(from, to).slow = more;
-}
+void memory_network::slow(const std::string& from, const std::string& to, duration more) { core_->way(from, to).slow = more; }
 
-void memory_network::corrupt(const std::string& from, const std::string& to) {
-  core_->way(from, to).corrupt = true;
-}
+void memory_network::corrupt(const std::string& from, const std::string& to) { core_->way(from, to).corrupt = true; }
 
 void memory_network::kill(const std::string& host, bool seen) {
   auto& h = core_->hosts[host];

@@ -10,7 +10,11 @@
 namespace troupe {
 
 mesh::mesh(loop& l, settings s, events e)
-  : loop_(l), settings_(std::move(s)), events_(std::move(e)), id_(settings_.id), cluster_(settings_.cluster),
+  : loop_(l),
+    settings_(std::move(s)),
+    events_(std::move(e)),
+    id_(settings_.id),
+    cluster_(settings_.cluster),
     relays_({[this] { return id(); },
              [this](proc_id to, frame_builder& f) {
                auto p = find(to);
@@ -22,14 +26,12 @@ mesh::mesh(loop& l, settings s, events e)
   settings_.net = std::make_shared<transports>(std::move(settings_.net));
 }
 
-mesh::~mesh() {
-  close();
-}
+mesh::~mesh() { close(); }
 
 endpoint mesh::listen(const std::string& address, std::uint16_t port) {
   open_door();
-  own_where_ = settings_.net->listen(loop_, {address, port},
-                                     [this](std::unique_ptr<byte_stream> s) { door_->knock(std::move(s), settings_.cookie); });
+  own_where_ =
+    settings_.net->listen(loop_, {address, port}, [this](std::unique_ptr<byte_stream> s) { door_->knock(std::move(s), settings_.cookie); });
   return own_where_;
 }
 
@@ -75,7 +77,8 @@ void mesh::add(proc_id id, const endpoint& where, std::uint64_t scope, bool link
     return;
   }
   auto p = find_or_make(id);
-  const bool adopted = this->id() == master_id && !p->worker_dials && p->where.can_be_dialled(); // and dialled there again, which may be a tunnel's end
+  const bool adopted =
+    this->id() == master_id && !p->worker_dials && p->where.can_be_dialled(); // and dialled there again, which may be a tunnel's end
   if (!adopted && (!p->worker_dials || where.port != 0)) // the master doesn't say of itself where it listens
     p->where = where;
   p->scope = scope;
@@ -120,8 +123,7 @@ std::optional<error_info> mesh::send(proc_id to, frame_builder& f, urgency u, fl
   if (p == nullptr) {
     auto me = id();
     if (me == master_id || to <= 0)
-      return make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(to) + " in this cluster",
-                             to);
+      return make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(to) + " in this cluster", to);
     p = find_or_make(to).get();
   }
   if (p->is_gone)

@@ -108,28 +108,21 @@ public:
   mesh(loop& l, settings s, events e);
   ~mesh() override;
 
-  proc_id id() const {
-    return id_.load(std::memory_order_acquire);
-  }
+  proc_id id() const { return id_.load(std::memory_order_acquire); }
 
-  std::uint64_t cluster() const {
-    return cluster_.load(std::memory_order_acquire);
-  }
+  std::uint64_t cluster() const { return cluster_.load(std::memory_order_acquire); }
 
-  const std::string& cookie() const {
-    return settings_.cookie;
-  }
+  const std::string& cookie() const { return settings_.cookie; }
 
-  void set_cookie(std::string cookie) {
-    settings_.cookie = std::move(cookie);
-  }
+  void set_cookie(std::string cookie) { settings_.cookie = std::move(cookie); }
 
   /// Lets others in at this address. May be called before the loop runs.
   endpoint listen(const std::string& address, std::uint16_t port);
 
   /// Master: gives a worker that listens at `where` its id and opens the link to it. `tunnel`: something else listens there on its behalf, so that a refused connection doesn't mean that
   /// the worker has ended.
-  void adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit, std::function<void(std::string why_not)> done, bool tunnel = false);
+  void adopt(proc_id id, const endpoint& where, std::chrono::milliseconds limit, std::function<void(std::string why_not)> done,
+             bool tunnel = false);
 
   /// Master: the worker that dials in and makes this claim gets the id. `done` is called when it has, unless it is marked as gone before.
   void expect(proc_id id, std::string claim, std::function<void()> done);
@@ -141,8 +134,7 @@ public:
   void knock(std::unique_ptr<byte_stream> stream);
 
   /// Worker without an id: dials the master, which expects the claim, and will dial again if that link is lost.
-  void join(const endpoint& where, std::string claim, std::chrono::milliseconds limit,
-            std::function<void(std::string why_not)> done);
+  void join(const endpoint& where, std::string claim, std::chrono::milliseconds limit, std::function<void(std::string why_not)> done);
 
   /// The link to a process isn't opened again from here once it ends. For a worker whose master lets it go.
   void let_go(proc_id id);
@@ -188,12 +180,8 @@ public:
   std::optional<error_info> gone(proc_id id) const;
 
   /// Whether some pairs of workers may not call each other. Any thread.
-  bool restricted() const {
-    return restricted_.load(std::memory_order_relaxed);
-  }
-  void set_restricted(bool on) {
-    restricted_ = on;
-  }
+  bool restricted() const { return restricted_.load(std::memory_order_relaxed); }
+  void set_restricted(bool on) { restricted_ = on; }
 
   /// The message types that a process knows, by its own numbers; null before the first link. Any thread.
   std::shared_ptr<const hello> greeting(proc_id id) const;
@@ -215,14 +203,13 @@ public:
 
 private:
   struct peer : std::enable_shared_from_this<peer> {
-    peer(proc_id id, loop& l, mesh& m) : id(id), talk(std::make_shared<session>(l, id, m, m.settings_.limits)) {
-    }
+    peer(proc_id id, loop& l, mesh& m) : id(id), talk(std::make_shared<session>(l, id, m, m.settings_.limits)) {}
     const proc_id id;
     const std::shared_ptr<session> talk;
     std::atomic<bool> known{false}; // belongs to the cluster, or did
     std::atomic<bool> is_gone{false};
     std::atomic<bool> is_barred{false};
-    std::atomic<bool> wanted{false};      // a link has been asked for
+    std::atomic<bool> wanted{false}; // a link has been asked for
     std::atomic<bool> established{false}; // has had a link; changed by the loop's thread
     mutable std::mutex mutex;
     std::shared_ptr<const hello> greeting;
@@ -238,12 +225,12 @@ private:
     loop::clock::time_point opened{}; // the present link
     std::string why_broken;
     bool worker_dials = false; // of a link between worker and master
-    bool tunnel = false;       // see adopt
+    bool tunnel = false; // see adopt
     bool dialling = false;
     bool relaying = false;
     bool left = false; // has said goodbye
     bool starved = false;
-    int failures = 0;   // of dialling, one after the other
+    int failures = 0; // of dialling, one after the other
     int violations = 0; // of the protocol, lately
     loop::clock::time_point last_violation{};
     loop::timer_id retry = 0;
@@ -311,7 +298,7 @@ private:
     std::function<void()> done;
   };
   std::map<std::string, expected> expected_; // by their claims
-  std::function<void()> admitted_;           // of who is on the way through the door
+  std::function<void()> admitted_; // of who is on the way through the door
   proc_id admitted_id_ = 0;
   std::string claim_;
   relays relays_;

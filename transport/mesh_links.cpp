@@ -49,9 +49,8 @@ verdict mesh::check_dialler(const hello& h) {
   auto me = id();
   auto who = "process " + std::to_string(h.from);
   if (me == 0)
-    return h.from == master_id && h.to > master_id && h.cluster != 0
-             ? verdict{}
-             : verdict{"this worker waits for its master, " + who + " is not one"};
+    return h.from == master_id && h.to > master_id && h.cluster != 0 ? verdict{}
+                                                                     : verdict{"this worker waits for its master, " + who + " is not one"};
   if (h.cluster != cluster())
     return {"this process belongs to another cluster"};
   if (h.to != me)
@@ -170,18 +169,12 @@ void mesh::join(const endpoint& where, std::string claim, std::chrono::milliseco
   dial_with(p, where, limit, [done = std::move(done)](std::string why, bool) { done(std::move(why)); });
 }
 
-void mesh::let_go(proc_id id) {
-  find_or_make(id)->worker_dials = false;
-}
+void mesh::let_go(proc_id id) { find_or_make(id)->worker_dials = false; }
 
 // Of two workers: whether this one can dial the other, and the other this one.
-bool mesh::reachable(const peer& p) const {
-  return p.linked && can_dial(own_where_, p.where, p.scope == settings_.scope);
-}
+bool mesh::reachable(const peer& p) const { return p.linked && can_dial(own_where_, p.where, p.scope == settings_.scope); }
 
-bool mesh::reached_by(const peer& p) const {
-  return p.linked && can_dial(p.where, own_where_, p.scope == settings_.scope);
-}
+bool mesh::reached_by(const peer& p) const { return p.linked && can_dial(p.where, own_where_, p.scope == settings_.scope); }
 
 bool mesh::dials(const peer& p) const {
   auto me = id();
@@ -410,13 +403,11 @@ void mesh::open(const peer_ptr& p, std::unique_ptr<established> e) {
 
 error_info mesh::unreachable_error(const peer& p, const std::string& why) const {
   if (!p.known) {
-    return make_error_info(error_kind::unknown_process,
-                           "there is no process " + std::to_string(p.id) + " in this cluster", p.id);
+    return make_error_info(error_kind::unknown_process, "there is no process " + std::to_string(p.id) + " in this cluster", p.id);
   }
-  auto info = make_error_info(error_kind::not_connected,
-                              "process " + std::to_string(id()) + " is not connected to process " + std::to_string(p.id)
-                                + ": " + why,
-                              p.id);
+  auto info =
+    make_error_info(error_kind::not_connected,
+                    "process " + std::to_string(id()) + " is not connected to process " + std::to_string(p.id) + ": " + why, p.id);
   info.pids = {id(), p.id};
   return info;
 }

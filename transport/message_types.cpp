@@ -43,17 +43,15 @@ type_registry& registry() {
 // What CAF itself sends, and what nobody should have to register.
 void register_standard_types() {
   register_library_types<caf::actor, std::vector<caf::actor>, caf::actor_addr, std::vector<caf::actor_addr>, caf::atom_value,
-                         std::vector<char>, caf::down_msg, caf::error, caf::exit_msg, std::int16_t, std::int32_t,
-                         std::int64_t, std::int8_t, long double, caf::message, caf::message_id, caf::node_id, std::string,
-                         std::map<std::string, std::string>, caf::strong_actor_ptr, std::set<std::string>,
-                         std::vector<std::string>, caf::timespan, caf::timestamp, std::uint16_t, std::u16string,
-                         std::uint32_t, std::u32string, std::uint64_t, std::uint8_t, caf::unit_t, bool, double, float>();
-  register_library_types<std::vector<std::int8_t>, std::vector<std::uint8_t>, std::vector<std::int16_t>,
-                         std::vector<std::uint16_t>, std::vector<std::int32_t>, std::vector<std::uint32_t>,
-                         std::vector<std::int64_t>, std::vector<std::uint64_t>, std::vector<float>, std::vector<double>,
-                         std::vector<bool>, std::pair<int, int>, std::vector<std::pair<int, int>>,
-                         std::vector<std::vector<double>>, std::map<std::string, double>,
-                         std::map<std::string, int>, std::map<int, int>>();
+                         std::vector<char>, caf::down_msg, caf::error, caf::exit_msg, std::int16_t, std::int32_t, std::int64_t, std::int8_t,
+                         long double, caf::message, caf::message_id, caf::node_id, std::string, std::map<std::string, std::string>,
+                         caf::strong_actor_ptr, std::set<std::string>, std::vector<std::string>, caf::timespan, caf::timestamp,
+                         std::uint16_t, std::u16string, std::uint32_t, std::u32string, std::uint64_t, std::uint8_t, caf::unit_t, bool,
+                         double, float>();
+  register_library_types<std::vector<std::int8_t>, std::vector<std::uint8_t>, std::vector<std::int16_t>, std::vector<std::uint16_t>,
+                         std::vector<std::int32_t>, std::vector<std::uint32_t>, std::vector<std::int64_t>, std::vector<std::uint64_t>,
+                         std::vector<float>, std::vector<double>, std::vector<bool>, std::pair<int, int>, std::vector<std::pair<int, int>>,
+                         std::vector<std::vector<double>>, std::map<std::string, double>, std::map<std::string, int>, std::map<int, int>>();
 }
 
 const type_registry& fixed_registry() {
@@ -100,8 +98,8 @@ const message_type& require_type(const caf::rtti_pair& rtti) {
   auto type = find_type(rtti);
   if (type == nullptr) {
     auto name = name_of(rtti);
-    throw codec_error{"messages with a " + name + " can't be sent to another process: register it before the cluster starts, with app.message_types<"
-                      + name + ">()"};
+    throw codec_error{"messages with a " + name
+                      + " can't be sent to another process: register it before the cluster starts, with app.message_types<" + name + ">()"};
   }
   return *type;
 }
@@ -133,9 +131,7 @@ caf::message make_message_of(std::vector<caf::type_erased_value_ptr> elements) {
   return caf::message{caf::message::data_ptr{std::move(data)}};
 }
 
-const std::vector<const message_type*>& known_message_types() {
-  return tables().ordered;
-}
+const std::vector<const message_type*>& known_message_types() { return tables().ordered; }
 
 std::vector<std::uint64_t> message_type_hashes() {
   std::vector<std::uint64_t> out;
@@ -163,8 +159,7 @@ void write_elements(writer& out, const caf::type_erased_tuple& elements) {
   for (std::size_t i = 0; i < n; ++i) {
     auto number = r.numbers.find(&require_type(elements.type(i)));
     if (number == r.numbers.end())
-      throw codec_error{"messages with a " + name_of(elements.type(i))
-                        + " can't be sent: it was registered after the cluster started"};
+      throw codec_error{"messages with a " + name_of(elements.type(i)) + " can't be sent: it was registered after the cluster started"};
     out.put(number->second);
   }
   for (std::size_t i = 0; i < n; ++i)
@@ -173,8 +168,7 @@ void write_elements(writer& out, const caf::type_erased_tuple& elements) {
 
 const message_type& message_type_at(std::uint16_t number, const std::vector<const message_type*>& types) {
   if (number >= types.size())
-    throw codec_error{"a message element of type " + std::to_string(number) + ", the peer told of "
-                      + std::to_string(types.size())};
+    throw codec_error{"a message element of type " + std::to_string(number) + ", the peer told of " + std::to_string(types.size())};
   if (types[number] == nullptr)
     throw codec_error{"a message element of a type that isn't registered here: call app.message_types for it in every program"};
   return *types[number];
@@ -239,9 +233,7 @@ void codec<caf::error>::read(reader& r, caf::error& x) {
   x = caf::error{code, category, std::move(context)};
 }
 
-void codec<caf::node_id>::write(writer& w, const caf::node_id& x) {
-  troupe::write(w, x ? to_string(x) : std::string{});
-}
+void codec<caf::node_id>::write(writer& w, const caf::node_id& x) { troupe::write(w, x ? to_string(x) : std::string{}); }
 
 void codec<caf::node_id>::read(reader& r, caf::node_id& x) {
   auto text = troupe::read<std::string>(r);
@@ -255,8 +247,6 @@ void codec<caf::node_id>::read(reader& r, caf::node_id& x) {
     throw codec_error{"'" + text + "' is no process of this cluster"};
 }
 
-void actor_codec::throw_outside() {
-  throw codec_error{"an actor handle means something only within its cluster"};
-}
+void actor_codec::throw_outside() { throw codec_error{"an actor handle means something only within its cluster"}; }
 
 } // namespace troupe

@@ -139,10 +139,8 @@ struct codec<caf::error> {
 
 template <>
 struct codec<caf::unit_t> {
-  static void write(writer&, const caf::unit_t&) {
-  }
-  static void read(reader&, caf::unit_t&) {
-  }
+  static void write(writer&, const caf::unit_t&) {}
+  static void read(reader&, caf::unit_t&) {}
 };
 
 template <>

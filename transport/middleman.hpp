@@ -25,9 +25,7 @@ public:
 
   middleman(actor_system& system, settings s);
 
-  troupe::actor_hub& hub() {
-    return *hub_;
-  }
+  troupe::actor_hub& hub() { return *hub_; }
 
   void start() override;
   void stop() override;

@@ -79,33 +79,21 @@ public:
 
   bool poll() override;
   clock::duration rest() override;
-  void wake() override {
-    bells_->sleeps(false);
-  }
-  bool unfinished() const override {
-    return !ready_.empty() || !receiving_.empty() || in_flight_now_.load(std::memory_order_relaxed) != 0;
-  }
+  void wake() override { bells_->sleeps(false); }
+  bool unfinished() const override { return !ready_.empty() || !receiving_.empty() || in_flight_now_.load(std::memory_order_relaxed) != 0; }
 
-  std::string address() const {
-    return address_;
-  }
+  std::string address() const { return address_; }
   std::unique_ptr<byte_stream> add_stream(int rank);
   void dial(int rank, std::chrono::milliseconds limit, dial_handler done);
   void forget(std::uint32_t id);
-  void make_ready(std::uint32_t id) {
-    ready_.push_back(id);
-  }
+  void make_ready(std::uint32_t id) { ready_.push_back(id); }
 
   packet_ptr new_packet(packet_header h);
   // Whether a rank doesn't receive what has been sent to it.
-  bool busy(int to) const {
-    return unsent_to_[static_cast<std::size_t>(to)].load(std::memory_order_relaxed) >= most_in_flight;
-  }
+  bool busy(int to) const { return unsent_to_[static_cast<std::size_t>(to)].load(std::memory_order_relaxed) >= most_in_flight; }
   // False if MPI doesn't take it: whoever waits for a header will notice, a stream has ended.
   bool send(int to, packet_ptr p);
-  void send_header(int to, packet_header h) {
-    send(to, new_packet(h));
-  }
+  void send_header(int to, packet_header h) { send(to, new_packet(h)); }
   void give_back(packet_ptr p);
 
   MPI_Comm comm = MPI_COMM_NULL;
@@ -146,12 +134,9 @@ private:
 // Created by the loop's thread; `write` may be called by others, until the stream is destroyed.
 class mpi_transport::network::stream final : public byte_stream {
 public:
-  stream(std::shared_ptr<network> n, std::uint32_t id, int rank) : network_(std::move(n)), id_(id), rank_(rank) {
-  }
+  stream(std::shared_ptr<network> n, std::uint32_t id, int rank) : network_(std::move(n)), id_(id), rank_(rank) {}
   // Perhaps by the last writer, if it has been closed; or else by the loop's thread.
-  ~stream() override {
-    close();
-  }
+  ~stream() override { close(); }
 
   void start(loop&, std::function<void()> readable, std::function<void()> writable) override {
     readable_ = std::make_shared<std::function<void()>>(std::move(readable));
@@ -225,24 +210,14 @@ public:
       network_->send_header(rank_, {packet_kind::close, peer_id_, 0});
   }
 
-  std::string kind() const override {
-    return "mpi";
-  }
-  std::string peer() const override {
-    return "rank " + std::to_string(rank_);
-  }
+  std::string kind() const override { return "mpi"; }
+  std::string peer() const override { return "rank " + std::to_string(rank_); }
 
   // -- for the network
 
-  std::uint32_t id() const {
-    return id_;
-  }
-  int rank() const {
-    return rank_;
-  }
-  void set_peer(std::uint32_t id) {
-    peer_id_ = id;
-  }
+  std::uint32_t id() const { return id_; }
+  int rank() const { return rank_; }
+  void set_peer(std::uint32_t id) { peer_id_ = id; }
   void arrived(packet_ptr p) {
     if (closed_)
       return;
@@ -259,12 +234,8 @@ public:
     ready_ = true;
     network_->make_ready(id_);
   }
-  void no_longer_ready() {
-    ready_ = false;
-  }
-  bool has_something() const {
-    return readable_ && (wants_write_ || !inbox_.empty() || ended_);
-  }
+  void no_longer_ready() { ready_ = false; }
+  bool has_something() const { return readable_ && (wants_write_ || !inbox_.empty() || ended_); }
   void read_by_peer(std::uint64_t bytes) {
     // never more than was written
     if (bytes <= written_ && bytes > read_by_peer_)
@@ -539,9 +510,7 @@ std::unique_ptr<byte_stream> mpi_transport::network::add_stream(int to) {
   return s;
 }
 
-void mpi_transport::network::forget(std::uint32_t id) {
-  streams_.erase(id);
-}
+void mpi_transport::network::forget(std::uint32_t id) { streams_.erase(id); }
 
 void mpi_transport::network::dial(int to, std::chrono::milliseconds limit, dial_handler done) {
   auto s = add_stream(to);
@@ -549,7 +518,8 @@ void mpi_transport::network::dial(int to, std::chrono::milliseconds limit, dial_
   const auto timer = loop_->call_after(limit, [this, id, to, limit] {
     auto late = dialled_.extract(id);
     if (!late.empty())
-      late.mapped().done({nullptr, "no answer from rank " + std::to_string(to) + " within " + std::to_string(limit.count()) + " ms", false});
+      late.mapped().done(
+        {nullptr, "no answer from rank " + std::to_string(to) + " within " + std::to_string(limit.count()) + " ms", false});
   });
   dialled_[id] = {std::move(s), std::move(done), timer};
   send_header(to, {packet_kind::open, id, 0});
@@ -569,24 +539,15 @@ void mpi_transport::network::answer(std::uint32_t id, bool opened, std::uint64_t
 
 // -- the transport --------------------------------------------------------------------------------------------------------
 
-mpi_transport::mpi_transport(MPI_Comm of) : network_(std::make_shared<network>(of)) {
-}
+mpi_transport::mpi_transport(MPI_Comm of) : network_(std::make_shared<network>(of)) {}
 
-mpi_transport::~mpi_transport() {
-  network_->leave();
-}
+mpi_transport::~mpi_transport() { network_->leave(); }
 
-int mpi_transport::rank() const {
-  return network_->rank;
-}
+int mpi_transport::rank() const { return network_->rank; }
 
-int mpi_transport::size() const {
-  return network_->size;
-}
+int mpi_transport::size() const { return network_->size; }
 
-MPI_Comm mpi_transport::communicator() const {
-  return network_->comm;
-}
+MPI_Comm mpi_transport::communicator() const { return network_->comm; }
 
 void mpi_transport::drain(MPI_Comm communicator) {
   while (true) {
@@ -609,8 +570,9 @@ endpoint mpi_transport::listen(loop& l, const endpoint&, acceptor on_accept) {
 
 void mpi_transport::dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) {
   if (to.address != network_->address() || to.port >= network_->size)
-    return done({nullptr, to.to_text() + " is no rank of this MPI job, " + network_->address() + " with "
-                            + std::to_string(network_->size) + " ranks", true});
+    return done(
+      {nullptr, to.to_text() + " is no rank of this MPI job, " + network_->address() + " with " + std::to_string(network_->size) + " ranks",
+       true});
   network_->use(l);
   network_->dial(to.port, limit, std::move(done));
 }

@@ -5,9 +5,7 @@ namespace troupe {
 namespace {
 
 // A request and its response have the same id apart from their flags.
-std::uint64_t key(caf::message_id id) {
-  return id.request_id().integer_value();
-}
+std::uint64_t key(caf::message_id id) { return id.request_id().integer_value(); }
 
 } // namespace
 

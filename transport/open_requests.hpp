@@ -46,9 +46,7 @@ private:
     std::unordered_map<caf::actor_id, std::unordered_map<std::uint64_t, request>> by_asker;
   };
 
-  shard& shard_of(caf::actor_id asker) {
-    return shards_[asker % shards_.size()];
-  }
+  shard& shard_of(caf::actor_id asker) { return shards_[asker % shards_.size()]; }
 
   std::array<shard, 16> shards_;
 };

@@ -152,9 +152,7 @@ std::uint64_t outgoing_lane::append(byte_buffer& frame, frame_header h, std::vec
   return last_number_;
 }
 
-void outgoing_lane::append_unnumbered(const byte_buffer& frame) {
-  copy_into(false, frame, header_at(frame, 0));
-}
+void outgoing_lane::append_unnumbered(const byte_buffer& frame) { copy_into(false, frame, header_at(frame, 0)); }
 
 void outgoing_lane::copy_into(bool numbered, const byte_buffer& frame, frame_header h) {
   seal(h);
@@ -202,9 +200,7 @@ void outgoing_lane::recycle(segment& done) {
     spare_.push_back(std::move(done.data));
 }
 
-void outgoing_lane::shrink() {
-  spare_ = {};
-}
+void outgoing_lane::shrink() { spare_ = {}; }
 
 std::uint64_t outgoing_lane::retire_front(std::vector<std::unique_ptr<segment>>& retired) {
   auto bytes = queue_.front()->size();

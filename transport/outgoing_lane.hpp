@@ -31,13 +31,9 @@ public:
   std::vector<outside_block> outside;
 
   /// Otherwise it holds frames that aren't counted.
-  bool numbered() const {
-    return last >= first;
-  }
+  bool numbered() const { return last >= first; }
 
-  std::size_t size() const {
-    return chunk_headers_.empty() ? data.size() : payload_size_ + chunk_headers_.size();
-  }
+  std::size_t size() const { return chunk_headers_.empty() ? data.size() : payload_size_ + chunk_headers_.size(); }
 
   /// Makes it chunks of the frame that it holds; `h` is that frame's header, with the number of its first chunk. Returns how
   /// many.
@@ -56,9 +52,7 @@ public:
   void own(const void* keeper);
 
 private:
-  std::size_t chunk_begin(std::size_t i) const {
-    return i * (sizeof(frame_header) + chunk_size) + (i == 0 ? 0 : sizeof(std::uint64_t));
-  }
+  std::size_t chunk_begin(std::size_t i) const { return i * (sizeof(frame_header) + chunk_size) + (i == 0 ? 0 : sizeof(std::uint64_t)); }
   std::size_t chunk_at(std::size_t offset) const;
   std::size_t payload_pieces(std::size_t from, std::size_t to, iovec* out, std::size_t most) const;
 
@@ -79,24 +73,14 @@ public:
   /// A frame that isn't counted.
   void append_unnumbered(const byte_buffer& frame);
 
-  std::uint64_t last_number() const {
-    return last_number_;
-  }
-  bool has_unsent() const {
-    return next_ < queue_.size();
-  }
+  std::uint64_t last_number() const { return last_number_; }
+  bool has_unsent() const { return next_ < queue_.size(); }
   /// Bytes on the wire that haven't been acknowledged.
-  std::uint64_t bytes() const {
-    return bytes_;
-  }
+  std::uint64_t bytes() const { return bytes_; }
   /// The segment that is to be sent next, from its `taken` on.
-  segment& next() {
-    return *queue_[next_];
-  }
+  segment& next() { return *queue_[next_]; }
   /// All of the next segment has been taken.
-  void pass() {
-    ++next_;
-  }
+  void pass() { ++next_; }
 
   /// Moves what has been acknowledged and written to `retired`; returns its bytes.
   std::uint64_t acknowledge(std::uint64_t number, std::vector<std::unique_ptr<segment>>& retired);

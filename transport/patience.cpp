@@ -39,8 +39,8 @@ void others_want_cpu(clock::time_point now) {
   const auto until = cpus.until.load(std::memory_order_relaxed);
   const auto last = cpus.length.load(std::memory_order_relaxed);
   // soon after the last break it was too short
-  const auto length = until != 0 && t < until + 4 * last ? std::min(2 * last, clock::duration{longest_break}.count())
-                                                           : clock::duration{first_break}.count();
+  const auto length =
+    until != 0 && t < until + 4 * last ? std::min(2 * last, clock::duration{longest_break}.count()) : clock::duration{first_break}.count();
   cpus.length.store(length, std::memory_order_relaxed);
   cpus.until.store(t + length, std::memory_order_relaxed);
 }
@@ -73,8 +73,6 @@ bool patience::more(clock::time_point now, bool busy) {
   return now - started_ < least_asked + 2 * usual_;
 }
 
-void patience::end(clock::time_point now) {
-  usual_ += (std::min(now - started_, longest_counted) - usual_) / 4;
-}
+void patience::end(clock::time_point now) { usual_ += (std::min(now - started_, longest_counted) - usual_) / 4; }
 
 } // namespace troupe

@@ -50,8 +50,8 @@ public:
   memory_map& operator=(const memory_map&) = delete;
 
   const mapping* find(std::uintptr_t address) const {
-    const auto next = std::upper_bound(mappings_.begin(), mappings_.end(), address,
-                                       [](std::uintptr_t a, const mapping& m) { return a < m.begin; });
+    const auto next =
+      std::upper_bound(mappings_.begin(), mappings_.end(), address, [](std::uintptr_t a, const mapping& m) { return a < m.begin; });
     if (next == mappings_.begin() || address >= std::prev(next)->end)
       return nullptr;
     return &*std::prev(next);

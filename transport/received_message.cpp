@@ -9,9 +9,7 @@ namespace troupe {
 
 namespace {
 
-constexpr std::size_t aligned(std::size_t offset, std::size_t alignment) {
-  return (offset + alignment - 1) / alignment * alignment;
-}
+constexpr std::size_t aligned(std::size_t offset, std::size_t alignment) { return (offset + alignment - 1) / alignment * alignment; }
 
 } // namespace
 

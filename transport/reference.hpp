@@ -22,9 +22,7 @@ struct ref_id {
   /// Counts what `whence` has made, from 1. 0: none.
   std::uint64_t id = 0;
 
-  friend bool operator==(const ref_id& a, const ref_id& b) {
-    return a.whence == b.whence && a.id == b.id;
-  }
+  friend bool operator==(const ref_id& a, const ref_id& b) { return a.whence == b.whence && a.id == b.id; }
   friend std::strong_ordering operator<=>(const ref_id& a, const ref_id& b) {
     const auto by_maker = a.whence <=> b.whence;
     return by_maker != 0 ? by_maker : a.id <=> b.id;
@@ -39,15 +37,12 @@ std::ostream& operator<<(std::ostream& out, const ref_id& x);
 /// reference on a process share it.
 class held_reference {
 public:
-  explicit held_reference(const ref_id& id) : id_(id) {
-  }
+  explicit held_reference(const ref_id& id) : id_(id) {}
   virtual ~held_reference() = default;
   held_reference(const held_reference&) = delete;
   held_reference& operator=(const held_reference&) = delete;
 
-  const ref_id& id() const {
-    return id_;
-  }
+  const ref_id& id() const { return id_; }
 
   /// For a writer or reader that isn't a frame's.
   [[noreturn]] static void throw_outside();

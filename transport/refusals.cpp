@@ -23,16 +23,26 @@ std::vector<std::pair<Key, std::size_t>> most_first(const std::map<Key, std::siz
 
 std::string_view to_string(refusal_reason r) {
   switch (r) {
-    case refusal_reason::junk: return "sent junk";
-    case refusal_reason::version: return "speak another protocol version";
-    case refusal_reason::byte_order: return "have another byte order";
-    case refusal_reason::cookie: return "don't know the cookie";
-    case refusal_reason::reflected: return "sent our own number back";
-    case refusal_reason::left: return "hung up early";
-    case refusal_reason::slow: return "were too slow";
-    case refusal_reason::crowd: return "were too many at once";
-    case refusal_reason::unwelcome: return "know the cookie but have no business here";
-    case refusal_reason::trouble: return "could not be attended to";
+    case refusal_reason::junk:
+      return "sent junk";
+    case refusal_reason::version:
+      return "speak another protocol version";
+    case refusal_reason::byte_order:
+      return "have another byte order";
+    case refusal_reason::cookie:
+      return "don't know the cookie";
+    case refusal_reason::reflected:
+      return "sent our own number back";
+    case refusal_reason::left:
+      return "hung up early";
+    case refusal_reason::slow:
+      return "were too slow";
+    case refusal_reason::crowd:
+      return "were too many at once";
+    case refusal_reason::unwelcome:
+      return "know the cookie but have no business here";
+    case refusal_reason::trouble:
+      return "could not be attended to";
   }
   return "?";
 }

@@ -51,10 +51,8 @@ public:
     clock::duration interval = std::chrono::seconds{10};
   };
 
-  refusal_log() : refusal_log(settings{}) {
-  }
-  explicit refusal_log(settings s) : settings_(s) {
-  }
+  refusal_log() : refusal_log(settings{}) {}
+  explicit refusal_log(settings s) : settings_(s) {}
 
   /// What is to be written at once: at most one line for this refusal.
   std::optional<std::string> add(const refusal& r, clock::time_point now);

@@ -31,8 +31,7 @@ frame_builder& start(frame_builder& f, proc_id to, proc_id from, proc_id opener,
 
 // One end of a stream: shared by the table, which frames reach it by, and the stream, whose last user may be any thread.
 struct relays::channel {
-  channel(relays& r, key k) : owner(&r), name(k), events(*r.settings_.events), send_frame(r.settings_.send), self(r.settings_.self()) {
-  }
+  channel(relays& r, key k) : owner(&r), name(k), events(*r.settings_.events), send_frame(r.settings_.send), self(r.settings_.self()) {}
 
   relays* owner; // null once it has closed; loop thread, as what follows
   const key name;
@@ -103,8 +102,7 @@ class relay_stream final : public byte_stream {
 public:
   using channel_ptr = relays::channel_ptr;
 
-  explicit relay_stream(channel_ptr c) : channel_(std::move(c)) {
-  }
+  explicit relay_stream(channel_ptr c) : channel_(std::move(c)) {}
   ~relay_stream() override {
     // the last user may be on any thread
     auto c = channel_;
@@ -161,13 +159,9 @@ public:
     relays::channel::let_write(channel_);
   }
 
-  void close() override {
-    close(*channel_);
-  }
+  void close() override { close(*channel_); }
 
-  std::string kind() const override {
-    return "relay";
-  }
+  std::string kind() const override { return "relay"; }
 
   std::string peer() const override {
     return "process " + std::to_string(std::get<0>(channel_->name)) + " by way of process " + std::to_string(master_id);
@@ -186,8 +180,7 @@ private:
   channel_ptr channel_;
 };
 
-relays::relays(settings s) : settings_(std::move(s)) {
-}
+relays::relays(settings s) : settings_(std::move(s)) {}
 
 relays::~relays() {
   for (auto& [name, c] : channels_) {
@@ -197,13 +190,9 @@ relays::~relays() {
   }
 }
 
-relays::channel_ptr relays::add(const key& k) {
-  return channels_[k] = std::make_shared<channel>(*this, k);
-}
+relays::channel_ptr relays::add(const key& k) { return channels_[k] = std::make_shared<channel>(*this, k); }
 
-void relays::remove(const key& k) {
-  channels_.erase(k);
-}
+void relays::remove(const key& k) { channels_.erase(k); }
 
 std::unique_ptr<byte_stream> relays::open(proc_id to) {
   auto c = add({to, settings_.self(), ++last_number_});

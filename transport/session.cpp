@@ -51,17 +51,13 @@ std::uint64_t order_key(frame_kind kind, const byte_buffer& frame) {
 } // namespace
 
 session::session(loop& l, proc_id peer, observer& watcher, limits most)
-  : loop_(l), peer_(peer), observer_(watcher), most_(most), in_(std::make_shared<byte_buffer>()) {
-}
+  : loop_(l), peer_(peer), observer_(watcher), most_(most), in_(std::make_shared<byte_buffer>()) {}
 
-void credit::give_back() {
-  from_->consumed(flow_, cost_);
-}
+void credit::give_back() { from_->consumed(flow_, cost_); }
 
 // -- links ------------------------------------------------------------------------------------------------------------
 
-std::string session::attach(std::unique_ptr<byte_stream> stream, std::span<const std::byte> leftover,
-                            const numbers& received_by_peer) {
+std::string session::attach(std::unique_ptr<byte_stream> stream, std::span<const std::byte> leftover, const numbers& received_by_peer) {
   detach();
   std::vector<std::function<void()>> ready;
   std::uint64_t generation = 0;
@@ -185,9 +181,7 @@ std::string session::kind() const {
   return stream ? stream->kind() : std::string{};
 }
 
-bool session::peer_answers() const {
-  return !stream_ || stream_->peer_answers();
-}
+bool session::peer_answers() const { return !stream_ || stream_->peer_answers(); }
 
 session::numbers session::received() const {
   numbers n;
@@ -514,9 +508,8 @@ bool session::starved() {
   std::uint64_t consumed = 0;
   for (auto n : consumed_by_peer_)
     consumed += n;
-  auto waits_for_credit = std::any_of(waiters_.begin(), waiters_.end(), [this](auto& w) {
-    return w.of != flow::none && in_flight(w.of) >= most_.window;
-  });
+  auto waits_for_credit =
+    std::any_of(waiters_.begin(), waiters_.end(), [this](auto& w) { return w.of != flow::none && in_flight(w.of) >= most_.window; });
   return std::exchange(in_starved_at_, consumed) == consumed && waits_for_credit;
 }
 

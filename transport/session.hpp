@@ -86,8 +86,7 @@ public:
   /// Goes on over a new link, in place of the present one if there's any. `received_by_peer` is what the peer says of
   /// itself; `leftover` are bytes of frames that came with the handshake. Returns empty, or why the peer can't be the one of
   /// before. Loop thread.
-  std::string attach(std::unique_ptr<byte_stream> stream, std::span<const std::byte> leftover,
-                     const numbers& received_by_peer);
+  std::string attach(std::unique_ptr<byte_stream> stream, std::span<const std::byte> leftover, const numbers& received_by_peer);
   /// Gives up the link, if there's one; what is sent waits for the next. Loop thread.
   void detach();
   /// Drops all that waits for the first link. Must not have had one. Loop thread.
@@ -96,18 +95,12 @@ public:
   /// pushed later are dropped. Loop thread.
   void close();
 
-  proc_id peer() const {
-    return peer_;
-  }
-  bool attached() const {
-    return attached_.load(std::memory_order_acquire);
-  }
+  proc_id peer() const { return peer_; }
+  bool attached() const { return attached_.load(std::memory_order_acquire); }
   /// The highest number that has arrived in each lane. Loop thread.
   numbers received() const;
   /// When something last arrived. Loop thread.
-  loop::clock::time_point last_heard() const {
-    return in_last_heard_;
-  }
+  loop::clock::time_point last_heard() const { return in_last_heard_; }
   /// What the link is made of; empty without one. Any thread.
   std::string kind() const;
 
@@ -174,12 +167,8 @@ private:
     std::size_t to;
   };
 
-  static constexpr std::size_t index(lane l) {
-    return static_cast<std::size_t>(l);
-  }
-  static constexpr std::size_t index(flow f) {
-    return static_cast<std::size_t>(f);
-  }
+  static constexpr std::size_t index(lane l) { return static_cast<std::size_t>(l); }
+  static constexpr std::size_t index(flow f) { return static_cast<std::size_t>(f); }
   std::uint64_t in_flight(flow f) const;
   bool room(flow f, std::size_t bytes) const;
   void append(byte_buffer& frame, flow f, std::vector<outside_block>* outside);
@@ -208,9 +197,7 @@ private:
   void finish_chunk(const frame_header& h);
   frame_view take_frame(const frame_header& h);
   void deliver(frame_view& f);
-  std::size_t available() const {
-    return in_end_ - in_begin_;
-  }
+  std::size_t available() const { return in_end_ - in_begin_; }
   void end(const std::string& why, bool violated);
 
   loop& loop_;

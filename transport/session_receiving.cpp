@@ -114,8 +114,7 @@ void session::read_some() {
     if (result.what == stream_result::status::would_block)
       return;
     if (result.what == stream_result::status::ended)
-      return end(available() == 0 && in_chunk_left_ == 0 ? "the connection was closed" : "the connection was closed within a frame",
-                 false);
+      return end(available() == 0 && in_chunk_left_ == 0 ? "the connection was closed" : "the connection was closed within a frame", false);
     if (result.what == stream_result::status::failed)
       return end(std::strerror(result.error), false);
     in_last_heard_ = loop_.now();
@@ -165,7 +164,9 @@ bool session::parse_one() {
   const auto received = last.load(std::memory_order_relaxed);
   if (h.number > received + 1)
     return end("frame " + std::to_string(h.number) + " of lane " + std::to_string(lane_index) + " came after frame "
-                 + std::to_string(received), true), false;
+                 + std::to_string(received),
+               true),
+           false;
   if (h.number <= received) {
     in_skip_ = sizeof h + h.size; // received before, over another link
     return true;

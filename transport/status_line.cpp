@@ -41,7 +41,8 @@ character next(std::string_view text) {
   }
   const bool combining = (code >= 0x300 && code < 0x370) || code == 0x200d || (code >= 0xfe00 && code < 0xfe10);
   const bool wide = (code >= 0x1100 && code < 0x1160) || (code >= 0x2e80 && code < 0xa4d0) || (code >= 0xac00 && code < 0xd7a4)
-                    || (code >= 0xf900 && code < 0xfb00) || (code >= 0xfe30 && code < 0xfe70) || (code >= 0xff00 && code < 0xff61) || code >= 0x1f300;
+                    || (code >= 0xf900 && code < 0xfb00) || (code >= 0xfe30 && code < 0xfe70) || (code >= 0xff00 && code < 0xff61)
+                    || code >= 0x1f300;
   return {size, combining ? 0 : wide ? 2 : 1};
 }
 
@@ -108,9 +109,7 @@ status_line::status_line(std::FILE* out, text_function text) : out_(out), text_(
   place_ = t.lines.insert(t.lines.end(), this);
 }
 
-status_line::~status_line() {
-  end(false);
-}
+status_line::~status_line() { end(false); }
 
 void status_line::draw() {
   auto& t = all();
@@ -121,9 +120,7 @@ void status_line::draw() {
   t.draw(out_);
 }
 
-void status_line::leave() {
-  end(true);
-}
+void status_line::leave() { end(true); }
 
 void status_line::end(bool stays) {
   auto& t = all();

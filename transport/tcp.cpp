@@ -22,9 +22,7 @@ struct socket_address {
   sockaddr_storage data{};
   socklen_t size = sizeof data;
 
-  sockaddr* get() {
-    return reinterpret_cast<sockaddr*>(&data);
-  }
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&data); }
 };
 
 socket_address make_address(const endpoint& where) {
@@ -76,12 +74,9 @@ stream_result result_of(ssize_t n) {
 class socket_stream final : public byte_stream {
 public:
   socket_stream(loop& l, unique_fd socket, endpoint peer, std::string kind = "tcp")
-    : loop_(&l), socket_(std::move(socket)), peer_(std::move(peer)), kind_(std::move(kind)) {
-  }
+    : loop_(&l), socket_(std::move(socket)), peer_(std::move(peer)), kind_(std::move(kind)) {}
 
-  ~socket_stream() override {
-    close();
-  }
+  ~socket_stream() override { close(); }
 
   void start(loop& l, std::function<void()> readable, std::function<void()> writable) override {
     loop_ = &l;
@@ -99,9 +94,7 @@ public:
     });
   }
 
-  stream_result read(std::span<std::byte> into) override {
-    return result_of(::recv(socket_.get(), into.data(), into.size(), 0));
-  }
+  stream_result read(std::span<std::byte> into) override { return result_of(::recv(socket_.get(), into.data(), into.size(), 0)); }
 
   stream_result write(std::span<const iovec> pieces) override {
     msghdr m{};
@@ -136,13 +129,9 @@ public:
     return unacknowledged == 0 || info.tcpi_last_ack_recv < 2000; // ms
   }
 
-  std::string kind() const override {
-    return kind_;
-  }
+  std::string kind() const override { return kind_; }
 
-  std::string peer() const override {
-    return peer_.to_text();
-  }
+  std::string peer() const override { return peer_.to_text(); }
 
 private:
   loop* loop_;
@@ -166,8 +155,7 @@ bool try_listen(int fd, const endpoint& where) {
 
 // A connection that is being made. Owns itself through the functions that the loop holds.
 struct dialling : std::enable_shared_from_this<dialling> {
-  dialling(loop& l, endpoint to, dial_handler done) : loop_(l), to_(std::move(to)), done_(std::move(done)) {
-  }
+  dialling(loop& l, endpoint to, dial_handler done) : loop_(l), to_(std::move(to)), done_(std::move(done)) {}
 
   void start(std::chrono::milliseconds limit) {
     auto a = make_address(to_);
@@ -227,9 +215,7 @@ std::string endpoint::scheme() const {
   return end == std::string::npos ? std::string{} : address.substr(0, end);
 }
 
-bool endpoint::is_loopback() const {
-  return address.starts_with("127.") || address == "::1";
-}
+bool endpoint::is_loopback() const { return address.starts_with("127.") || address == "::1"; }
 
 std::string endpoint::to_text() const {
   if (!scheme().empty())

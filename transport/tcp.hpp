@@ -26,9 +26,7 @@ public:
   tcp_listener(const tcp_listener&) = delete;
   tcp_listener& operator=(const tcp_listener&) = delete;
 
-  const endpoint& where() const {
-    return where_;
-  }
+  const endpoint& where() const { return where_; }
 
 private:
   void accept_some();

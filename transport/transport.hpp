@@ -24,14 +24,10 @@ struct endpoint {
   std::string scheme() const;
 
   /// Whether it is a rank's, see mpi_transport.
-  bool is_in_mpi_job() const {
-    return address.starts_with("mpi-");
-  }
+  bool is_in_mpi_job() const { return address.starts_with("mpi-"); }
 
   /// Whether there is something to dial.
-  bool can_be_dialled() const {
-    return port != 0 || !scheme().empty();
-  }
+  bool can_be_dialled() const { return port != 0 || !scheme().empty(); }
 
   /// Whether it means something on this host only, or in this network namespace.
   bool is_loopback() const;

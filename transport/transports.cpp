@@ -43,15 +43,14 @@ transport& transports::serving(const endpoint& where) {
     std::lock_guard guard{r.mutex};
     const auto found = r.all.find(scheme);
     if (found == r.all.end())
-      throw usage_error{"'" + where.address + "': this process has no transport '" + scheme + "'; register it before app::run, see app::transport"};
+      throw usage_error{"'" + where.address + "': this process has no transport '" + scheme
+                        + "'; register it before app::run, see app::transport"};
     out = found->second();
   }
   return *out;
 }
 
-endpoint transports::listen(loop& l, const endpoint& at, acceptor on_accept) {
-  return serving(at).listen(l, at, std::move(on_accept));
-}
+endpoint transports::listen(loop& l, const endpoint& at, acceptor on_accept) { return serving(at).listen(l, at, std::move(on_accept)); }
 
 void transports::dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) {
   transport* by = nullptr;

@@ -15,8 +15,7 @@ class transports final : public transport {
 public:
   using factory = std::function<std::shared_ptr<transport>()>;
 
-  explicit transports(std::shared_ptr<transport> own) : own_(std::move(own)) {
-  }
+  explicit transports(std::shared_ptr<transport> own) : own_(std::move(own)) {}
 
   endpoint listen(loop& l, const endpoint& at, acceptor on_accept) override;
   void dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done) override;

@@ -47,11 +47,11 @@ figure measure_array_reduction(troupe::cluster& c, const options& o) {
     for (int i = 0; i < 10; ++i)
       time_until(clock::now(), rtt, [&] { c.remotecall_fetch(workers[static_cast<std::size_t>(i)], [] {}); });
     ms.add(1e3 * seconds_of([&] {
-      grid.broadcast(std::int64_t{1});
-      expected += reduced_elements;
-      if (grid.reduce<std::int64_t>(std::plus<>{}, std::uint8_t{0}) != expected)
-        throw std::runtime_error{"the sum of the array's elements is wrong"};
-    }));
+             grid.broadcast(std::int64_t{1});
+             expected += reduced_elements;
+             if (grid.reduce<std::int64_t>(std::plus<>{}, std::uint8_t{0}) != expected)
+               throw std::runtime_error{"the sum of the array's elements is wrong"};
+           }));
   } while (clock::now() < end);
   grid.end();
   const auto levels = levels_of(workers.size());

@@ -31,9 +31,7 @@ figure measure_array_bandwidth(troupe::cluster& c, const options& o) {
   samples ours, raw;
   const auto trip = [&] {
     std::vector<double> back;
-    const double time = seconds_of([&] {
-      back = c.remotecall_fetch(worker, [](std::vector<double> x) { return x; }, there);
-    });
+    const double time = seconds_of([&] { back = c.remotecall_fetch(worker, [](std::vector<double> x) { return x; }, there); });
     if (back.size() != there.size() || back.front() != there.front() || back.back() != there.back())
       throw std::runtime_error("an array came back as another");
     return gigabytes / time;

@@ -38,7 +38,9 @@ public:
     if (fd < 0 || ::connect(fd, reinterpret_cast<const ::sockaddr*>(&to), sizeof to) != 0)
       throw_errno("cannot dial as a stranger");
     switch (attempts_++ % 3) {
-      case 0: hang_up(fd); break;
+      case 0:
+        hang_up(fd);
+        break;
       case 1:
         say(fd, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         hang_up(fd);
@@ -74,8 +76,7 @@ private:
 
 } // namespace
 
-bare_door::bare_door() : process_({"--bare", "door"}), port_(std::atoi(process_.read_line().c_str())) {
-}
+bare_door::bare_door() : process_({"--bare", "door"}), port_(std::atoi(process_.read_line().c_str())) {}
 
 strangers::strangers(int attempts_per_second) : process_({"--bare", "strangers", std::to_string(attempts_per_second)}) {
   process_.read_line();

@@ -13,9 +13,7 @@ public:
   /// Returns when it listens.
   bare_door();
 
-  int port() const {
-    return port_;
-  }
+  int port() const { return port_; }
 
 private:
   own_process process_;

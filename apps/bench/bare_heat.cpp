@@ -58,9 +58,7 @@ public:
   }
 
 private:
-  double* row(std::vector<double>& field, std::int64_t r) const {
-    return field.data() + (r + 1) * (size_ + 2) + 1;
-  }
+  double* row(std::vector<double>& field, std::int64_t r) const { return field.data() + (r + 1) * (size_ + 2) + 1; }
   void compute(std::ptrdiff_t first, std::ptrdiff_t last) {
     heat::step(row(now_, 0), row(next_, 0), size_ + 2, {first, last, 0, size_}, heat::problem{}.ratio);
   }

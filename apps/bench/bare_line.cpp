@@ -43,9 +43,9 @@ std::vector<double> ping_pong(MPI_Comm world, double time) {
     if (rank == 0) {
       message[0] = clock::now() < end ? 1 : 0;
       us.push_back(1e6 * seconds_of([&] {
-        PMPI_Send(message, 8, MPI_INT32_T, 1, tag, world);
-        PMPI_Recv(message, 8, MPI_INT32_T, 1, tag, world, MPI_STATUS_IGNORE);
-      }));
+                     PMPI_Send(message, 8, MPI_INT32_T, 1, tag, world);
+                     PMPI_Recv(message, 8, MPI_INT32_T, 1, tag, world, MPI_STATUS_IGNORE);
+                   }));
     } else {
       PMPI_Recv(message, 8, MPI_INT32_T, 0, tag, world, MPI_STATUS_IGNORE);
       PMPI_Send(message, 8, MPI_INT32_T, 0, tag, world);
@@ -76,16 +76,13 @@ double array_there_and_back(MPI_Comm world, std::uint64_t bytes) {
 
 class bare_mpi final : public bare_line {
 public:
-  explicit bare_mpi(troupe::cluster& c) : cluster_(c) {
-  }
+  explicit bare_mpi(troupe::cluster& c) : cluster_(c) {}
   void ping(clock::time_point end, samples& us) override {
     const auto of_all = cluster_.mpi_do<ping_pong>(cluster_.mpi(), seconds{end - clock::now()}.count());
     for (const double x : of_all.front())
       us.add(x);
   }
-  void ping_spinning(clock::time_point end, samples& us) override {
-    ping(end, us);
-  }
+  void ping_spinning(clock::time_point end, samples& us) override { ping(end, us); }
   double send_there_and_back(std::span<std::byte> bytes) override {
     return cluster_.mpi_do<array_there_and_back>(cluster_.mpi(), bytes.size()).front();
   }

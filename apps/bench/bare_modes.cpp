@@ -21,9 +21,7 @@ namespace bench {
 
 namespace {
 
-bool print_line(std::string_view line) {
-  return ::write(STDOUT_FILENO, line.data(), line.size()) == static_cast<::ssize_t>(line.size());
-}
+bool print_line(std::string_view line) { return ::write(STDOUT_FILENO, line.data(), line.size()) == static_cast<::ssize_t>(line.size()); }
 
 int wait_for_end() {
   char skipped[64];
@@ -38,8 +36,7 @@ int spin(int cpu) {
   CPU_ZERO(&only);
   CPU_SET(static_cast<std::size_t>(cpu), &only);
   const ::sched_param priority{};
-  if (::sched_setaffinity(0, sizeof only, &only) != 0
-      || ::sched_setscheduler(0, SCHED_IDLE, &priority) != 0) {
+  if (::sched_setaffinity(0, sizeof only, &only) != 0 || ::sched_setscheduler(0, SCHED_IDLE, &priority) != 0) {
     std::perror("bench: cannot keep a CPU awake");
     return 1;
   }
@@ -61,15 +58,11 @@ int meet() {
   return told ? 0 : 1;
 }
 
-int number(int argc, char** argv, int which = 0) {
-  return argc > 3 + which ? std::atoi(argv[3 + which]) : -1;
-}
+int number(int argc, char** argv, int which = 0) { return argc > 3 + which ? std::atoi(argv[3 + which]) : -1; }
 
 } // namespace
 
-bool is_bare(int argc, char** argv) {
-  return argc > 2 && std::string_view{argv[1]} == "--bare";
-}
+bool is_bare(int argc, char** argv) { return argc > 2 && std::string_view{argv[1]} == "--bare"; }
 
 int run_bare(int argc, char** argv) {
   const std::string_view mode = argv[2];
@@ -79,7 +72,8 @@ int run_bare(int argc, char** argv) {
     if (mode == "mpi")
       return meet();
     if (mode == "heat" && number(argc, argv) > 0 && number(argc, argv, 1) >= 0 && number(argc, argv, 2) > 0)
-      return run_bare_heat(number(argc, argv), static_cast<std::uint32_t>(number(argc, argv, 1)), static_cast<std::uint32_t>(number(argc, argv, 2)));
+      return run_bare_heat(number(argc, argv), static_cast<std::uint32_t>(number(argc, argv, 1)),
+                           static_cast<std::uint32_t>(number(argc, argv, 2)));
     if (mode == "peer")
       return serve_raw_peer(number(argc, argv));
     if (mode == "door")

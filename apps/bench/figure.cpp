@@ -16,9 +16,7 @@ std::string in_short(double x) {
 }
 
 // More digits than this are noise.
-double rounded(double x) {
-  return std::strtod(in_short(x).c_str(), nullptr);
-}
+double rounded(double x) { return std::strtod(in_short(x).c_str(), nullptr); }
 
 nlohmann::ordered_json to_value(const figure::field_value& x) {
   if (auto number = std::get_if<double>(&x))
@@ -71,17 +69,15 @@ std::string to_json(const figure& f) {
 }
 
 void table::add(const figure& f) {
-  const auto add_row = [this](const std::string& metric, const std::string& value, const std::string& unit,
-                              const std::string& raw, const std::string& raw_spin, const std::string& spread,
-                              const std::string& n) {
-    std::fprintf(out_, "%-14s %10s %-4s %10s %10s %24s %8s\n", metric.c_str(), value.c_str(), unit.c_str(),
-                 raw.c_str(), raw_spin.c_str(), spread.c_str(), n.c_str());
+  const auto add_row = [this](const std::string& metric, const std::string& value, const std::string& unit, const std::string& raw,
+                              const std::string& raw_spin, const std::string& spread, const std::string& n) {
+    std::fprintf(out_, "%-14s %10s %-4s %10s %10s %24s %8s\n", metric.c_str(), value.c_str(), unit.c_str(), raw.c_str(), raw_spin.c_str(),
+                 spread.c_str(), n.c_str());
   };
   if (!begun_)
     add_row("metric", "value", "unit", "raw", "raw spin", "spread", "n");
   begun_ = true;
-  add_row(f.metric, in_short(f.value), f.unit, to_text(f.find("raw")), to_text(f.find("raw_spin")), spread(f),
-          to_text(f.find("n")));
+  add_row(f.metric, in_short(f.value), f.unit, to_text(f.find("raw")), to_text(f.find("raw_spin")), spread(f), to_text(f.find("n")));
 }
 
 } // namespace bench

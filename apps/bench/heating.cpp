@@ -29,11 +29,8 @@ std::uint32_t steps_of(std::int64_t size) {
 class field {
 public:
   field(troupe::cluster& c, const options& o, int elements_each)
-    : size_(o.cells), steps_(steps_of(size_)), grid_(make(c, size_, elements_each)) {
-  }
-  ~field() {
-    grid_.end();
-  }
+    : size_(o.cells), steps_(steps_of(size_)), grid_(make(c, size_, elements_each)) {}
+  ~field() { grid_.end(); }
   field(const field&) = delete;
   field& operator=(const field&) = delete;
 
@@ -43,9 +40,7 @@ public:
     return static_cast<double>(size_) * static_cast<double>(size_) * steps_ / time;
   }
 
-  std::uint64_t checksum() const {
-    return grid_.reduce<std::uint64_t>(std::plus<>{}, heat::ask_checksum::value);
-  }
+  std::uint64_t checksum() const { return grid_.reduce<std::uint64_t>(std::plus<>{}, heat::ask_checksum::value); }
 
 private:
   static troupe::actor_array<heat::block> make(troupe::cluster& c, std::int64_t size, int elements_each) {

@@ -23,8 +23,7 @@ double cpu_seconds(std::int64_t pid) {
   if (problem == 0 && ::clock_gettime(clock_of_process, &t) != 0)
     problem = errno;
   if (problem != 0)
-    throw std::system_error(problem, std::generic_category(),
-                            "cannot read the CPU time of process " + std::to_string(pid));
+    throw std::system_error(problem, std::generic_category(), "cannot read the CPU time of process " + std::to_string(pid));
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 

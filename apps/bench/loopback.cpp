@@ -9,9 +9,7 @@
 
 namespace bench {
 
-void throw_errno(const char* what) {
-  throw std::system_error(errno, std::generic_category(), what);
-}
+void throw_errno(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
 ::sockaddr_in loopback(int port) {
   ::sockaddr_in a{};
@@ -24,8 +22,7 @@ void throw_errno(const char* what) {
 int listen_on_loopback(int backlog) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const auto address = loopback(0);
-  if (fd < 0 || ::bind(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0
-      || ::listen(fd, backlog) != 0)
+  if (fd < 0 || ::bind(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0 || ::listen(fd, backlog) != 0)
     throw_errno("cannot listen on a bare socket");
   return fd;
 }

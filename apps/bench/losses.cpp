@@ -11,15 +11,16 @@ namespace {
 constexpr std::size_t least_samples = 10;
 
 // Of this machine.
-std::int64_t now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(clock::now().time_since_epoch()).count();
-}
+std::int64_t now() { return std::chrono::duration_cast<std::chrono::microseconds>(clock::now().time_since_epoch()).count(); }
 
 std::int64_t when_it_has_gone(troupe::proc_id victim, troupe::remote_channel<int> waiting) {
-  auto never = troupe::here().remotecall(victim, [](troupe::remote_channel<int> ch) {
-    ch.put(1);
-    troupe::this_task::sleep_for(std::chrono::hours{1});
-  }, waiting);
+  auto never = troupe::here().remotecall(
+    victim,
+    [](troupe::remote_channel<int> ch) {
+      ch.put(1);
+      troupe::this_task::sleep_for(std::chrono::hours{1});
+    },
+    waiting);
   try {
     never.wait();
   } catch (const troupe::process_exited&) {

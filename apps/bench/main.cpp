@@ -60,7 +60,8 @@ void have_workers(troupe::cluster& c, const bench::metric& m, int given) {
   auto there = workers_of(c);
   if (bench::is_over_mpi(c)) { // ranks stay as long as their job
     if (there.size() < wanted)
-      throw troupe::usage_error{std::string{m.name} + " needs " + std::to_string(wanted + 1) + " ranks: mpirun -n " + std::to_string(wanted + 1) + " …"};
+      throw troupe::usage_error{std::string{m.name} + " needs " + std::to_string(wanted + 1) + " ranks: mpirun -n "
+                                + std::to_string(wanted + 1) + " …"};
     return;
   }
   const auto kept = m.fresh ? 0 : std::min(wanted, there.size());

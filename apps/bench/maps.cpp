@@ -49,17 +49,13 @@ std::uint64_t bytes_received(troupe::cluster& c) {
 
 } // namespace
 
-figure measure_pmap_rate(troupe::cluster& c, const options& o) {
-  return rate_of_map("pmap_rate", c, o, 100'000, {.batch_size = 1});
-}
+figure measure_pmap_rate(troupe::cluster& c, const options& o) { return rate_of_map("pmap_rate", c, o, 100'000, {.batch_size = 1}); }
 
 figure measure_pmap_rate_batched(troupe::cluster& c, const options& o) {
   return rate_of_map("pmap_rate_batched", c, o, 10'000'000, {.batch_size = 20'000});
 }
 
-figure measure_pmap_rate_default(troupe::cluster& c, const options& o) {
-  return rate_of_map("pmap_rate_default", c, o, 1'000'000, {});
-}
+figure measure_pmap_rate_default(troupe::cluster& c, const options& o) { return rate_of_map("pmap_rate_default", c, o, 1'000'000, {}); }
 
 figure measure_pmap_efficiency(troupe::cluster& c, const options& o) {
   constexpr double task = 100e-6;
@@ -96,7 +92,8 @@ figure measure_reduce_rate(troupe::cluster& c, const options& o) {
     plain_rates.add(n / seconds_of([&] {
                       std::vector<troupe::future<std::int64_t>> sums;
                       for (std::size_t k = 0; k < workers.size(); ++k)
-                        sums.push_back(c.remotecall(workers[k], plain, static_cast<std::int64_t>(k) * part, k + 1 == workers.size() ? n : static_cast<std::int64_t>(k + 1) * part));
+                        sums.push_back(c.remotecall(workers[k], plain, static_cast<std::int64_t>(k) * part,
+                                                    k + 1 == workers.size() ? n : static_cast<std::int64_t>(k + 1) * part));
                       for (auto& s : sums)
                         expected += s.fetch();
                     })
@@ -113,7 +110,8 @@ figure measure_with_copies(troupe::cluster& c, const options&) {
   const std::vector<int> xs(200);
   const auto before = bytes_received(c);
   const auto seconds = seconds_of([&] {
-    const auto ys = c.pmap(troupe::with(large, [](const std::vector<double>& v, int i) { return v[static_cast<std::size_t>(i)]; }), xs, troupe::pmap_options<>{.batch_size = 1});
+    const auto ys = c.pmap(troupe::with(large, [](const std::vector<double>& v, int i) { return v[static_cast<std::size_t>(i)]; }), xs,
+                           troupe::pmap_options<>{.batch_size = 1});
     if (ys.front() != 1.5)
       throw std::runtime_error("a map over what its function holds is wrong");
   });

@@ -50,8 +50,6 @@ const metric* find_metric(const std::string& name) {
   return nullptr;
 }
 
-void register_messages(troupe::app& app) {
-  app.message_types<std::vector<double>, heat::halo>();
-}
+void register_messages(troupe::app& app) { app.message_types<std::vector<double>, heat::halo>(); }
 
 } // namespace bench

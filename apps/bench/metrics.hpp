@@ -63,9 +63,7 @@ public:
   call_rounds& operator=(const call_rounds&) = delete;
 
   /// Calls in a round.
-  int calls() const {
-    return calls_;
-  }
+  int calls() const { return calls_; }
   /// Makes all calls at once; returns the seconds until all results are back. Throws what a call threw.
   double run();
 

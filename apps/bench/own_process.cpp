@@ -41,9 +41,7 @@ void close_fd(int& fd) {
   fd = -1;
 }
 
-std::string name_of(::pid_t pid) {
-  return "process " + std::to_string(pid) + ", started to be measured,";
-}
+std::string name_of(::pid_t pid) { return "process " + std::to_string(pid) + ", started to be measured,"; }
 
 std::string own_path() {
   char path[4096];
@@ -97,7 +95,8 @@ own_process::own_process(const std::vector<std::string>& launcher, const std::ve
   out_ = from.read;
   if (problem != 0) {
     close_pipes();
-    throw std::system_error(problem, std::generic_category(), "cannot start " + (launcher.empty() ? std::string{"this program once more"} : launcher.front()));
+    throw std::system_error(problem, std::generic_category(),
+                            "cannot start " + (launcher.empty() ? std::string{"this program once more"} : launcher.front()));
   }
 }
 
@@ -111,9 +110,10 @@ own_process::~own_process() {
 }
 
 own_process::own_process(own_process&& other) noexcept
-  : pid_(std::exchange(other.pid_, -1)), in_(std::exchange(other.in_, -1)),
-    out_(std::exchange(other.out_, -1)), read_(std::move(other.read_)) {
-}
+  : pid_(std::exchange(other.pid_, -1)),
+    in_(std::exchange(other.in_, -1)),
+    out_(std::exchange(other.out_, -1)),
+    read_(std::move(other.read_)) {}
 
 void own_process::close_pipes() {
   close_fd(in_);

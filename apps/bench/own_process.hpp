@@ -12,8 +12,7 @@ namespace bench {
 class own_process {
 public:
   /// Throws std::system_error if it can't be started.
-  explicit own_process(const std::vector<std::string>& args) : own_process({}, args) {
-  }
+  explicit own_process(const std::vector<std::string>& args) : own_process({}, args) {}
   /// By a launcher: a program that is found in PATH, with its arguments, in front of this program and its.
   own_process(const std::vector<std::string>& launcher, const std::vector<std::string>& args);
   /// Kills it if it still runs, and waits for its end.

@@ -90,9 +90,7 @@ struct sender_state {
 // Sends so many messages, and answers with the seconds until the receiver had them all.
 caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& receiver) {
   self->monitor(receiver);
-  self->set_down_handler([self](caf::down_msg& down) {
-    self->state.promise.deliver(std::move(down.reason));
-  });
+  self->set_down_handler([self](caf::down_msg& down) { self->state.promise.deliver(std::move(down.reason)); });
   return {[self, receiver](std::int32_t n) {
             auto& s = self->state;
             s.promise = self->make_response_promise();
@@ -157,9 +155,8 @@ figure measure_message_rate(troupe::cluster& c, const options& o) {
   const auto workers = c.workers();
   auto to = c.spawn<receiver>(workers[1]);
   auto from = c.spawn<sender>(workers[0], to);
-  auto f = measure_rate("msg_rate", o, static_cast<double>(messages_at_once), [&] {
-    return c.request<double>(from, static_cast<std::int32_t>(messages_at_once));
-  });
+  auto f = measure_rate("msg_rate", o, static_cast<double>(messages_at_once),
+                        [&] { return c.request<double>(from, static_cast<std::int32_t>(messages_at_once)); });
   caf::anon_send_exit(from, caf::exit_reason::user_shutdown);
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
   return f.with("messages", messages_at_once);

@@ -71,8 +71,7 @@ struct raw_peer::listener {
   std::string port() const { return std::to_string(port_of(fd)); }
 };
 
-raw_peer::raw_peer()
-  : listener_(std::make_unique<listener>()), process_({"--bare", "peer", listener_->port()}) {
+raw_peer::raw_peer() : listener_(std::make_unique<listener>()), process_({"--bare", "peer", listener_->port()}) {
   process_.read_line(); // it is connected
   fd_ = ::accept4(listener_->fd, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd_ < 0)
@@ -80,9 +79,7 @@ raw_peer::raw_peer()
   no_delay(fd_);
 }
 
-raw_peer::~raw_peer() {
-  ::close(fd_);
-}
+raw_peer::~raw_peer() { ::close(fd_); }
 
 void raw_peer::ping(wait how) {
   message m{how == wait::spinning ? message_kind::spin : message_kind::sleep, 0, {}};
@@ -91,9 +88,7 @@ void raw_peer::ping(wait how) {
   receive_or_throw(fd_, bytes, how);
 }
 
-void raw_peer::rest() {
-  ping(wait::sleeping);
-}
+void raw_peer::rest() { ping(wait::sleeping); }
 
 void raw_peer::send_there_and_back(std::span<std::byte> bytes) {
   const message m{message_kind::array, bytes.size(), {}};

@@ -19,8 +19,8 @@ figure beside_raw(const char* name, troupe::cluster& c, const options& o, Trips 
   bare->ping(after(seconds{0.02}), ignored);
   trips(after(seconds{0.05}), ignored);
   alternate(
-    seconds{o.time}, [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping(end, raw); },
-    [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping_spinning(end, raw_spin); });
+    seconds{o.time}, [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping(end, raw); }, [&](auto end) { trips(end, ours); },
+    [&](auto end) { bare->ping_spinning(end, raw_spin); });
   figure f{name, ours.median(), "us", {}};
   f.with("p99", ours.percentile(99)).with("raw", raw.median()).with("raw_spin", raw_spin.median());
   f.with("min", ours.min()).with("p10", ours.percentile(10)).with("p90", ours.percentile(90));
@@ -112,16 +112,13 @@ figure measure_array_rtt(troupe::cluster& c, const options& o) {
 
 figure measure_rtt(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();
-  return beside_raw("rtt_us", c, o, [&](auto end, samples& us) {
-    time_until(end, us, [&] { c.remotecall_fetch(worker, [] {}); });
-  });
+  return beside_raw("rtt_us", c, o, [&](auto end, samples& us) { time_until(end, us, [&] { c.remotecall_fetch(worker, [] {}); }); });
 }
 
 figure measure_direct_rtt(troupe::cluster& c, const options& o) {
   const auto worker = c.workers().front();
-  return beside_raw("rtt_direct_us", c, o, [&](auto end, samples& us) {
-    time_until(end, us, [&] { c.remotecall_fetch(worker, troupe::direct([] {})); });
-  });
+  return beside_raw("rtt_direct_us", c, o,
+                    [&](auto end, samples& us) { time_until(end, us, [&] { c.remotecall_fetch(worker, troupe::direct([] {})); }); });
 }
 
 figure measure_waking(troupe::cluster& c, const options& o) {

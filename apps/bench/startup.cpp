@@ -12,14 +12,12 @@ namespace {
 
 constexpr std::size_t least_samples = 5;
 
-std::vector<std::string> mpirun(int workers) {
-  return {"mpirun", "-n", std::to_string(workers + 1)};
-}
+std::vector<std::string> mpirun(int workers) { return {"mpirun", "-n", std::to_string(workers + 1)}; }
 
 double start_program(int workers, bool over_mpi) {
   const auto start = clock::now();
-  own_process program = over_mpi ? own_process{mpirun(workers), {"--answer", "--mpi-transport"}}
-                                 : own_process{{"--answer", "-p", std::to_string(workers)}};
+  own_process program =
+    over_mpi ? own_process{mpirun(workers), {"--answer", "--mpi-transport"}} : own_process{{"--answer", "-p", std::to_string(workers)}};
   program.read_line();
   const double time = seconds_since(start);
   program.finish();
@@ -63,17 +61,11 @@ figure measure_startup(const char* name, int workers, bool over_mpi, const optio
 
 } // namespace
 
-figure measure_startup_4(troupe::cluster& c, const options& o) {
-  return measure_startup("startup_4_s", 4, is_over_mpi(c), o);
-}
+figure measure_startup_4(troupe::cluster& c, const options& o) { return measure_startup("startup_4_s", 4, is_over_mpi(c), o); }
 
-figure measure_startup_16(troupe::cluster& c, const options& o) {
-  return measure_startup("startup_16_s", 16, is_over_mpi(c), o);
-}
+figure measure_startup_16(troupe::cluster& c, const options& o) { return measure_startup("startup_16_s", 16, is_over_mpi(c), o); }
 
-figure measure_startup_64(troupe::cluster& c, const options& o) {
-  return measure_startup("startup_64_s", 64, is_over_mpi(c), o);
-}
+figure measure_startup_64(troupe::cluster& c, const options& o) { return measure_startup("startup_64_s", 64, is_over_mpi(c), o); }
 
 void answer_from_all(troupe::cluster& c) {
   std::vector<troupe::future<int>> answers;

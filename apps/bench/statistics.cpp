@@ -11,9 +11,7 @@ void samples::add(double x) {
   all_.push_back(x);
 }
 
-std::size_t samples::size() const {
-  return all_.size();
-}
+std::size_t samples::size() const { return all_.size(); }
 
 void samples::sort() const {
   if (!sorted_)
@@ -33,16 +31,10 @@ double samples::percentile(double percent) const {
   return all_[below] + (place - static_cast<double>(below)) * (all_[above] - all_[below]);
 }
 
-double samples::median() const {
-  return percentile(50);
-}
+double samples::median() const { return percentile(50); }
 
-double samples::min() const {
-  return percentile(0);
-}
+double samples::min() const { return percentile(0); }
 
-double samples::max() const {
-  return percentile(100);
-}
+double samples::max() const { return percentile(100); }
 
 } // namespace bench

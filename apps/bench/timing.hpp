@@ -10,13 +10,9 @@ namespace bench {
 using clock = std::chrono::steady_clock;
 using seconds = std::chrono::duration<double>;
 
-inline clock::time_point after(seconds time) {
-  return clock::now() + std::chrono::duration_cast<clock::duration>(time);
-}
+inline clock::time_point after(seconds time) { return clock::now() + std::chrono::duration_cast<clock::duration>(time); }
 
-inline double seconds_since(clock::time_point start) {
-  return seconds{clock::now() - start}.count();
-}
+inline double seconds_since(clock::time_point start) { return seconds{clock::now() - start}.count(); }
 
 /// How long one call takes, in seconds.
 template <class F>

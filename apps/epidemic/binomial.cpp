@@ -11,10 +11,9 @@ namespace {
 
 /// log(k!) minus Stirling's formula for it, (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2.
 double stirling_tail(double k) {
-  static constexpr double small[] = {
-    0.08106146679532726,  0.04134069595540929,  0.02767792568499834,  0.02079067210376509,
-    0.01664469118982119,  0.01387612882307075,  0.01189670994589177,  0.01041126526197209,
-    0.009255462182712733, 0.008330563433362871};
+  static constexpr double small[] = {0.08106146679532726,  0.04134069595540929, 0.02767792568499834, 0.02079067210376509,
+                                     0.01664469118982119,  0.01387612882307075, 0.01189670994589177, 0.01041126526197209,
+                                     0.009255462182712733, 0.008330563433362871};
   if (k < 10)
     return small[static_cast<int>(k)];
   const double x = 1 / (k + 1);
@@ -63,10 +62,9 @@ std::int64_t by_rejection(random_stream& random, std::int64_t trials, double p) 
     if (us >= 0.07 && v <= squeeze)
       return static_cast<std::int64_t>(k);
     // The logarithm of the ratio of the probabilities of k and of the mode.
-    const double ratio = (mode + 0.5) * std::log((mode + 1) / (odds * (n - mode + 1)))
-                         + (n + 1) * std::log((n - mode + 1) / (n - k + 1))
-                         + (k + 0.5) * std::log(odds * (n - k + 1) / (k + 1)) + stirling_tail(mode)
-                         + stirling_tail(n - mode) - stirling_tail(k) - stirling_tail(n - k);
+    const double ratio = (mode + 0.5) * std::log((mode + 1) / (odds * (n - mode + 1))) + (n + 1) * std::log((n - mode + 1) / (n - k + 1))
+                         + (k + 0.5) * std::log(odds * (n - k + 1) / (k + 1)) + stirling_tail(mode) + stirling_tail(n - mode)
+                         - stirling_tail(k) - stirling_tail(n - k);
     if (std::log(v * alpha / (a / (us * us) + b)) <= ratio)
       return static_cast<std::int64_t>(k);
   }

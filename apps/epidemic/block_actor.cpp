@@ -6,8 +6,11 @@
 namespace epidemic {
 
 block_actor::block_actor(caf::actor_config& cfg, const troupe::element<block_actor>& me, const scenario& s)
-  : caf::event_based_actor(cfg), parts_(s.places.size(), me.extents()), index_(me.index()),
-    model_(s, parts_.first(index_), parts_.last(index_)), rows_(model_.residents()) {
+  : caf::event_based_actor(cfg),
+    parts_(s.places.size(), me.extents()),
+    index_(me.index()),
+    model_(s, parts_.first(index_), parts_.last(index_)),
+    rows_(model_.residents()) {
   for (std::size_t b = 0; b < parts_.blocks(); ++b)
     blocks_.push_back(me.array()[b]);
 }
@@ -47,8 +50,7 @@ void block_actor::inbox<Item>::add(const parcel<Item>& p) {
 
 /// Gives each block its part of them by the place that `where` names, and this one its own.
 template <class Item>
-void block_actor::hand_out(inbox<Item>& own, std::uint32_t day, const std::vector<Item>& all,
-                           std::uint32_t Item::*where) {
+void block_actor::hand_out(inbox<Item>& own, std::uint32_t day, const std::vector<Item>& all, std::uint32_t Item::* where) {
   std::vector<parcel<Item>> parts(blocks_.size(), parcel<Item>{day, {}});
   for (const auto& x : all)
     parts[parts_.block_of(x.*where)].all.push_back(x);

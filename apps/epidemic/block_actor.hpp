@@ -30,7 +30,7 @@ private:
   };
 
   template <class Item>
-  void hand_out(inbox<Item>& own, std::uint32_t day, const std::vector<Item>& all, std::uint32_t Item::*where);
+  void hand_out(inbox<Item>& own, std::uint32_t day, const std::vector<Item>& all, std::uint32_t Item::* where);
   void go_on();
   void answer();
 

@@ -28,7 +28,7 @@ constexpr colour grid{0.90, 0.91, 0.92};
 
 struct curve {
   const char* name;
-  std::int64_t counts::*value;
+  std::int64_t counts::* value;
   colour paint;
 };
 
@@ -88,8 +88,7 @@ private:
   void set(const colour& k, double alpha = 1) { cairo_set_source_rgba(c(), k.red, k.green, k.blue, alpha); }
 
   void font(double size, bool bold = false) {
-    cairo_select_font_face(c(), "sans-serif", CAIRO_FONT_SLANT_NORMAL,
-                           bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_select_font_face(c(), "sans-serif", CAIRO_FONT_SLANT_NORMAL, bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(c(), size);
   }
 
@@ -118,13 +117,13 @@ private:
     const auto places = scenario_.places.size();
     set(ink);
     font(25, true);
-    write(left, 48, "SEIR epidemic among " + grouped(totals_.front().people()) + " people in "
-                      + std::to_string(places) + (places == 1 ? " place" : " places"));
+    write(left, 48,
+          "SEIR epidemic among " + grouped(totals_.front().people()) + " people in " + std::to_string(places)
+            + (places == 1 ? " place" : " places"));
     set(faint_ink);
-    const std::string text = "R0 " + plain(given.r0) + "  ·  incubation " + plain(given.incubation)
-                             + " days  ·  infectious " + plain(given.infectious) + " days  ·  "
-                             + plain(100 * given.travel) + " % travel each day  ·  day 0: "
-                             + grouped(given.first_count) + " infectious in " + given.first_case
+    const std::string text = "R0 " + plain(given.r0) + "  ·  incubation " + plain(given.incubation) + " days  ·  infectious "
+                             + plain(given.infectious) + " days  ·  " + plain(100 * given.travel)
+                             + " % travel each day  ·  day 0: " + grouped(given.first_count) + " infectious in " + given.first_case
                              + "  ·  seed " + std::to_string(given.seed);
     font(16); // or smaller, where that is too wide
     font(std::min(16.0, 16 * (right - left) / text_width(text)));
@@ -188,8 +187,7 @@ private:
     cairo_fill(c());
     font(16, true);
     write(right, legend_y,
-          "● peak: " + people_label(static_cast<double>(summary_.peak)) + " infectious on day "
-            + std::to_string(summary_.peak_day),
+          "● peak: " + people_label(static_cast<double>(summary_.peak)) + " infectious on day " + std::to_string(summary_.peak_day),
           align::right);
   }
 
@@ -225,9 +223,7 @@ private:
 
 } // namespace
 
-std::string draw_chart(const trajectory& t, const scenario& s) {
-  return picture{t, s}.draw();
-}
+std::string draw_chart(const trajectory& t, const scenario& s) { return picture{t, s}.draw(); }
 
 double tick_step(double most, int ticks) {
   const double least = most / ticks;

@@ -84,8 +84,7 @@ int simulate(troupe::cluster& c, const options& o) {
   f.bytes = bytes_sent(c) - sent_before;
   files::write_file(o.out + "/epidemic.csv", epidemic::to_csv(course, s));
   files::write_file(o.out + "/epidemic.png", epidemic::draw_chart(course, s));
-  std::cout << epidemic::to_text(course, f) << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n"
-            << std::flush;
+  std::cout << epidemic::to_text(course, f) << "written:     " << o.out << "/epidemic.csv, " << o.out << "/epidemic.png\n" << std::flush;
   if (!std::cout)
     throw std::runtime_error("cannot write to the standard output");
   return 0;

@@ -40,7 +40,9 @@ inline auto members(exposure& x) { return std::tie(x.home, x.people); }
 inline auto members(advance& x) { return std::tie(x.report, x.until); }
 inline auto members(results& x) { return std::tie(x.rows, x.messages); }
 template <class Item>
-auto members(parcel<Item>& x) { return std::tie(x.day, x.all); }
+auto members(parcel<Item>& x) {
+  return std::tie(x.day, x.all);
+}
 
 template <class I, class T>
   requires requires(T& x) { members(x); }

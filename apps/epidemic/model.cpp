@@ -23,8 +23,7 @@ void expect_range(const char* option, T value, T least, T most) {
 }
 
 std::size_t position_of_first_case(const scenario& s) {
-  const auto found = std::find_if(s.places.begin(), s.places.end(),
-                                  [&](const place& p) { return p.code == s.given.first_case; });
+  const auto found = std::find_if(s.places.begin(), s.places.end(), [&](const place& p) { return p.code == s.given.first_case; });
   if (found == s.places.end()) {
     std::string text = "--first-case: there is no place '" + s.given.first_case + "', expected one of";
     constexpr std::size_t most = 60;
@@ -35,9 +34,7 @@ std::size_t position_of_first_case(const scenario& s) {
   return static_cast<std::size_t>(found - s.places.begin());
 }
 
-double daily_probability(double mean_days) {
-  return -std::expm1(-1 / mean_days);
-}
+double daily_probability(double mean_days) { return -std::expm1(-1 / mean_days); }
 
 /// Draws from `from`, without taking them out, those who go on a journey.
 counts draw_each(random_stream& random, const counts& from, double p) {
@@ -49,9 +46,7 @@ counts draw_each(random_stream& random, const counts& from, double p) {
   return out;
 }
 
-counts operator-(const counts& a, const counts& b) {
-  return {a.s - b.s, a.e - b.e, a.i - b.i, a.r - b.r};
-}
+counts operator-(const counts& a, const counts& b) { return {a.s - b.s, a.e - b.e, a.i - b.i, a.r - b.r}; }
 
 } // namespace
 
@@ -132,8 +127,7 @@ std::vector<exposure> block::mix(std::uint32_t day, std::span<const visit> arriv
       continue;
     const auto host = static_cast<std::uint32_t>(first_ + k);
     random_stream random{seed_, host, day, purpose::exposures};
-    const double p = -std::expm1(-beta_ * static_cast<double>(present[k].i)
-                                 / static_cast<double>(present[k].people()));
+    const double p = -std::expm1(-beta_ * static_cast<double>(present[k].i) / static_cast<double>(present[k].people()));
     exposed[host] += binomial(random, staying_[k].s, p);
     for (std::size_t home = 0; home < places; ++home)
       exposed[home] += binomial(random, visitors[k * places + home].s, p);
@@ -173,8 +167,7 @@ void trajectory::set(std::uint32_t day, std::size_t first, std::span<const count
   std::copy(values.begin(), values.end(), rows_.begin() + static_cast<std::ptrdiff_t>(day * places_ + first));
 }
 
-trajectory run_here(const scenario& s, std::size_t blocks,
-                    const std::function<void(std::uint32_t day)>& on_day) {
+trajectory run_here(const scenario& s, std::size_t blocks, const std::function<void(std::uint32_t day)>& on_day) {
   const partition parts{s.places.size(), blocks};
   std::vector<block> all;
   trajectory result{s.places.size()};

@@ -148,7 +148,6 @@ private:
 
 /// The whole epidemic in this thread, with the places in so many blocks. `on_day`, if there is one, is called
 /// after each day. It is what a run on a cluster must give, to the last digit.
-trajectory run_here(const scenario& s, std::size_t blocks = 1,
-                    const std::function<void(std::uint32_t day)>& on_day = {});
+trajectory run_here(const scenario& s, std::size_t blocks = 1, const std::function<void(std::uint32_t day)>& on_day = {});
 
 } // namespace epidemic

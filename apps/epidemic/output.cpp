@@ -15,8 +15,7 @@ void append(std::string& out, std::int64_t n) {
   out.append(digits, std::to_chars(digits, digits + sizeof digits, n).ptr);
 }
 
-void append_line(std::string& out, std::uint32_t day, std::string_view place, const counts& now,
-                 const counts& before) {
+void append_line(std::string& out, std::uint32_t day, std::string_view place, const counts& now, const counts& before) {
   append(out, day);
   out += ',';
   out += place;
@@ -68,16 +67,15 @@ std::string to_text(const trajectory& t, const run_figures& f) {
   const auto result = summarize(t);
   const auto percent = [&](std::int64_t n) { return 100 * static_cast<double>(n) / static_cast<double>(result.people); };
   std::ostringstream out;
-  out << std::fixed << std::setprecision(1) << "peak:        day " << result.peak_day << ", " << grouped(result.peak)
-      << " infectious (" << percent(result.peak) << " %)\n"
-      << "attack rate: " << percent(result.ever_infected) << " %, " << grouped(result.ever_infected) << " of "
-      << grouped(result.people) << " people\n"
+  out << std::fixed << std::setprecision(1) << "peak:        day " << result.peak_day << ", " << grouped(result.peak) << " infectious ("
+      << percent(result.peak) << " %)\n"
+      << "attack rate: " << percent(result.ever_infected) << " %, " << grouped(result.ever_infected) << " of " << grouped(result.people)
+      << " people\n"
       << "messages:    " << grouped(static_cast<std::int64_t>(f.messages)) << " between " << f.blocks
-      << (f.blocks == 1 ? " block" : " blocks") << " of " << t.places() << " places, "
-      << static_cast<double>(f.bytes) / 1e6 << " MB between processes\n"
-      << "time:        " << std::setprecision(2) << f.seconds << " s for " << t.days() << " days, "
-      << 1e3 * f.seconds / t.days() << " ms a day, "
-      << grouped(std::llround(static_cast<double>(t.places()) * t.days() / f.seconds)) << " places a second\n";
+      << (f.blocks == 1 ? " block" : " blocks") << " of " << t.places() << " places, " << static_cast<double>(f.bytes) / 1e6
+      << " MB between processes\n"
+      << "time:        " << std::setprecision(2) << f.seconds << " s for " << t.days() << " days, " << 1e3 * f.seconds / t.days()
+      << " ms a day, " << grouped(std::llround(static_cast<double>(t.places()) * t.days() / f.seconds)) << " places a second\n";
   return std::move(out).str();
 }
 

@@ -19,9 +19,7 @@ namespace {
 constexpr std::array<std::string_view, 5> columns = {"code", "name", "population", "latitude", "longitude"};
 constexpr std::string_view form = "code,name,population,latitude,longitude";
 
-bool printable(char c) {
-  return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
-}
+bool printable(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; }
 
 /// `text` as a message may show it, whatever is in it.
 std::string quoted(std::string_view text) {
@@ -92,8 +90,8 @@ private:
         ++found;
       }
       if (found != 1)
-        fail((found ? "came more than one column '" : "came no column '") + std::string{columns[column]}
-             + "', expected the columns " + std::string{form});
+        fail((found ? "came more than one column '" : "came no column '") + std::string{columns[column]} + "', expected the columns "
+             + std::string{form});
     }
   }
 
@@ -115,12 +113,10 @@ private:
   std::string read_code(std::string_view text) {
     constexpr std::string_view allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     if (text.empty() || text.size() > 16 || text.find_first_not_of(allowed) != text.npos || text == "total")
-      fail("came " + quoted(text)
-           + " as code, expected 1 to 16 letters, digits, '-' or '_', not the word total");
+      fail("came " + quoted(text) + " as code, expected 1 to 16 letters, digits, '-' or '_', not the word total");
     const auto [first, fresh] = lines_.emplace(text, line_);
     if (!fresh)
-      fail("came the code " + quoted(text) + " again, expected another than in line "
-           + std::to_string(first->second));
+      fail("came the code " + quoted(text) + " again, expected another than in line " + std::to_string(first->second));
     return std::string{text};
   }
 
@@ -139,8 +135,7 @@ private:
     const auto end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, value);
     if (error != std::errc{} || stop != end || value < 1 || value > max_population)
-      fail("came " + quoted(text) + " as population, expected a whole number from 1 to "
-           + std::to_string(max_population));
+      fail("came " + quoted(text) + " as population, expected a whole number from 1 to " + std::to_string(max_population));
     return value;
   }
 
@@ -151,8 +146,8 @@ private:
     const auto end = digits.data() + digits.size();
     const auto [stop, error] = std::from_chars(digits.data(), end, value);
     if (error != std::errc{} || stop != end || !(std::abs(value) <= most))
-      fail("came " + quoted(text) + " as " + std::string{what} + ", expected degrees from -"
-           + std::to_string(most) + " to " + std::to_string(most));
+      fail("came " + quoted(text) + " as " + std::string{what} + ", expected degrees from -" + std::to_string(most) + " to "
+           + std::to_string(most));
     return value;
   }
 
@@ -166,9 +161,7 @@ private:
 
 std::string read_file(const std::filesystem::path& file) {
   constexpr std::size_t most = 16'000'000;
-  auto fail = [&](int error) -> void {
-    throw std::system_error(error, std::generic_category(), "cannot read " + file.string());
-  };
+  auto fail = [&](int error) -> void { throw std::system_error(error, std::generic_category(), "cannot read " + file.string()); };
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> in{std::fopen(file.c_str(), "rb"), std::fclose};
   if (!in)
     fail(errno);
@@ -186,25 +179,18 @@ std::string read_file(const std::filesystem::path& file) {
 
 } // namespace
 
-std::vector<place> parse_places(std::string_view text, std::string_view file) {
-  return parser{file}.parse(text);
-}
+std::vector<place> parse_places(std::string_view text, std::string_view file) { return parser{file}.parse(text); }
 
-std::vector<place> read_places(const std::filesystem::path& file) {
-  return parse_places(read_file(file), file.string());
-}
+std::vector<place> read_places(const std::filesystem::path& file) { return parse_places(read_file(file), file.string()); }
 
-std::vector<place> default_places() {
-  return parse_places(states_csv, "states.csv");
-}
+std::vector<place> default_places() { return parse_places(states_csv, "states.csv"); }
 
 double distance_km(const place& a, const place& b) {
   constexpr double earth_radius_km = 6371.0088;
   constexpr double radians = std::numbers::pi / 180;
   const double across = std::sin((b.latitude - a.latitude) * radians / 2);
   const double along = std::sin((b.longitude - a.longitude) * radians / 2);
-  const double h = across * across
-                   + std::cos(a.latitude * radians) * std::cos(b.latitude * radians) * along * along;
+  const double h = across * across + std::cos(a.latitude * radians) * std::cos(b.latitude * radians) * along * along;
   return 2 * earth_radius_km * std::asin(std::sqrt(std::fmin(h, 1)));
 }
 

@@ -37,7 +37,7 @@ int write_and_close(int fd, std::string_view content, bool sync) {
 } // namespace
 
 void write_file(const std::filesystem::path& file, std::string_view content) {
-  struct ::stat there {};
+  struct ::stat there{};
   if (::stat(file.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
     const int fd = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
     if (const int error = fd < 0 ? errno : write_and_close(fd, content, false))

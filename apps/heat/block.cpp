@@ -28,9 +28,11 @@ area own_area(const troupe::element<block>& here, std::int64_t size) {
 } // namespace
 
 block::block(caf::actor_config& cfg, troupe::element<block> here, const problem& p)
-  : caf::event_based_actor(cfg), size_(p.size), neighbours_(neighbours_of(here)),
-    cells_(own_area(here, p.size), sides_with(neighbours_), p.ratio, [&](auto row, auto column) { return initial_value(p.size, row, column); }) {
-}
+  : caf::event_based_actor(cfg),
+    size_(p.size),
+    neighbours_(neighbours_of(here)),
+    cells_(own_area(here, p.size), sides_with(neighbours_), p.ratio,
+           [&](auto row, auto column) { return initial_value(p.size, row, column); }) {}
 
 caf::behavior block::make_behavior() {
   return {

@@ -9,18 +9,12 @@ namespace heat {
 
 namespace {
 
-double cube(double x) {
-  return x * x * x;
-}
+double cube(double x) { return x * x * x; }
 
 // The transfer curve of sRGB (IEC 61966-2-1) and its inverse.
-double encoded(double x) {
-  return x <= 0.0031308 ? 12.92 * x : 1.055 * std::pow(x, 1 / 2.4) - 0.055;
-}
+double encoded(double x) { return x <= 0.0031308 ? 12.92 * x : 1.055 * std::pow(x, 1 / 2.4) - 0.055; }
 
-double decoded(double x) {
-  return x <= 0.04045 ? x / 12.92 : std::pow((x + 0.055) / 1.055, 2.4);
-}
+double decoded(double x) { return x <= 0.04045 ? x / 12.92 : std::pow((x + 0.055) / 1.055, 2.4); }
 
 std::uint32_t packed(const linear_rgb& c) {
   const auto byte = [](double x) { return static_cast<std::uint32_t>(255 * encoded(std::clamp(x, 0.0, 1.0)) + 0.5); };

@@ -8,8 +8,8 @@ namespace {
 #ifdef __x86_64__
 [[gnu::target_clones("avx2", "default")]]
 #endif
-void step_row(const double* __restrict north, const double* __restrict here, const double* __restrict south, double* __restrict out, std::ptrdiff_t n,
-              double ratio) {
+void step_row(const double* __restrict north, const double* __restrict here, const double* __restrict south, double* __restrict out,
+              std::ptrdiff_t n, double ratio) {
   for (std::ptrdiff_t i = 0; i < n; ++i)
     out[i] = here[i] + ratio * (((north[i] + south[i]) + (here[i - 1] + here[i + 1])) - 4 * here[i]);
 }

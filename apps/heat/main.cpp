@@ -23,9 +23,7 @@
 namespace {
 
 // The same for any order of the blocks.
-double larger(double a, double b) {
-  return std::max(a, b);
-}
+double larger(double a, double b) { return std::max(a, b); }
 
 struct options {
   heat::problem problem;
@@ -53,9 +51,11 @@ std::map<int, heat::traffic> traffic_of(const troupe::cluster& c) {
 class simulation {
 public:
   simulation(troupe::cluster& c, const options& o)
-    : cluster_(c), options_(o), problem_(o.problem), blocks_(heat::read_layout(o.blocks, c.nworkers(), o.problem.size)),
-      grid_(c.spawn_array<heat::block>({blocks_.rows, blocks_.columns}, troupe::placement::block, o.problem)) {
-  }
+    : cluster_(c),
+      options_(o),
+      problem_(o.problem),
+      blocks_(heat::read_layout(o.blocks, c.nworkers(), o.problem.size)),
+      grid_(c.spawn_array<heat::block>({blocks_.rows, blocks_.columns}, troupe::placement::block, o.problem)) {}
 
   void run() {
     auto before = traffic_of(cluster_);

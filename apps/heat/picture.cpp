@@ -19,14 +19,10 @@ constexpr std::int64_t most_pixels = 1024;
 constexpr int least_side = 512;
 constexpr int margin = 24, scale_width = 22, label_width = 50, caption_height = 40;
 
-std::int64_t pixels_of(std::int64_t size) {
-  return std::min(size, most_pixels);
-}
+std::int64_t pixels_of(std::int64_t size) { return std::min(size, most_pixels); }
 
 // The cell in the middle of a pixel.
-std::int64_t cell_of(std::int64_t pixel, std::int64_t size) {
-  return (2 * pixel + 1) * size / (2 * pixels_of(size));
-}
+std::int64_t cell_of(std::int64_t pixel, std::int64_t size) { return (2 * pixel + 1) * size / (2 * pixels_of(size)); }
 
 // The first pixel whose cell isn't in front of this one.
 std::int64_t first_pixel(std::int64_t cell, std::int64_t size) {
@@ -42,9 +38,7 @@ area pixels_within(const area& cells, std::int64_t size) {
 using surface = std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)>;
 using context = std::unique_ptr<cairo_t, void (*)(cairo_t*)>;
 
-surface blank(int width, int height) {
-  return {cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height), cairo_surface_destroy};
-}
+surface blank(int width, int height) { return {cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height), cairo_surface_destroy}; }
 
 surface image_of(const std::vector<std::uint32_t>& colours, int width) {
   const int height = static_cast<int>(colours.size()) / width;
@@ -55,7 +49,8 @@ surface image_of(const std::vector<std::uint32_t>& colours, int width) {
   const auto stride = cairo_image_surface_get_stride(out.get());
   auto from = colours.begin();
   for (int row = 0; row < height; ++row, from += width)
-    std::copy_n(from, width, reinterpret_cast<std::uint32_t*>(cairo_image_surface_get_data(out.get()) + static_cast<std::ptrdiff_t>(row) * stride));
+    std::copy_n(from, width,
+                reinterpret_cast<std::uint32_t*>(cairo_image_surface_get_data(out.get()) + static_cast<std::ptrdiff_t>(row) * stride));
   cairo_surface_mark_dirty(out.get());
   return out;
 }
@@ -99,8 +94,7 @@ std::vector<float> sample(const tile& part, std::int64_t size) {
   return out;
 }
 
-picture::picture(std::int64_t size) : size_(size), pixels_(pixels_of(size)), colours_(static_cast<std::size_t>(pixels_ * pixels_)) {
-}
+picture::picture(std::int64_t size) : size_(size), pixels_(pixels_of(size)), colours_(static_cast<std::size_t>(pixels_ * pixels_)) {}
 
 void picture::put(const area& where, const std::vector<float>& values) {
   const auto pixels = pixels_within(where, size_);
@@ -118,13 +112,9 @@ int picture::side() const {
   return (least_side + pixels - 1) / pixels * pixels;
 }
 
-int picture::width() const {
-  return margin + side() + margin + scale_width + label_width;
-}
+int picture::width() const { return margin + side() + margin + scale_width + label_width; }
 
-int picture::height() const {
-  return margin + side() + caption_height;
-}
+int picture::height() const { return margin + side() + caption_height; }
 
 std::string picture::png(const std::string& caption) const {
   const auto out = blank(width(), height());

@@ -16,7 +16,7 @@ struct spot {
 
 // They don't overlap, so that nothing is above 1.
 constexpr spot spots[] = {{0.30, 0.36, 0.19, 1.00}, {0.70, 0.62, 0.28, 0.85}, {0.24, 0.76, 0.17, 0.70},
-                           {0.78, 0.22, 0.13, 1.00}, {0.58, 0.26, 0.06, 0.90}, {0.46, 0.89, 0.08, 1.00}};
+                          {0.78, 0.22, 0.13, 1.00}, {0.58, 0.26, 0.06, 0.90}, {0.46, 0.89, 0.08, 1.00}};
 
 [[noreturn]] void refuse(const std::string& what, const std::string& came, const std::string& expected) {
   throw std::invalid_argument(what + " is " + came + ", and must be " + expected);

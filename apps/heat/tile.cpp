@@ -25,10 +25,14 @@ tile::tile(const area& where, side_set open, double ratio, const std::function<d
 std::pair<std::size_t, std::size_t> tile::line(side s, std::int64_t out) const {
   const auto down = static_cast<std::size_t>(stride_);
   switch (s) {
-    case side::north: return {index(-out, 0), 1};
-    case side::south: return {index(where_.rows - 1 + out, 0), 1};
-    case side::west: return {index(0, -out), down};
-    case side::east: break;
+    case side::north:
+      return {index(-out, 0), 1};
+    case side::south:
+      return {index(where_.rows - 1 + out, 0), 1};
+    case side::west:
+      return {index(0, -out), down};
+    case side::east:
+      break;
   }
   return {index(0, where_.columns - 1 + out), down};
 }
@@ -48,9 +52,10 @@ void tile::bring(std::uint32_t steps, side s, std::span<const double> cells) {
   const auto length = s == side::north || s == side::south ? where_.columns : where_.rows;
   auto& brought = brought_[steps % 2];
   if (!open_.has(s) || (steps != steps_ && steps != steps_ + 1) || brought.has(s) || std::cmp_not_equal(cells.size(), length))
-    throw std::invalid_argument("an edge of " + std::to_string(cells.size()) + " cells after " + std::to_string(steps) + " steps came to a tile of "
-                                + std::to_string(where_.rows) + " x " + std::to_string(where_.columns) + " cells, which has made "
-                                + std::to_string(steps_) + " steps, on side " + std::to_string(static_cast<int>(s)));
+    throw std::invalid_argument("an edge of " + std::to_string(cells.size()) + " cells after " + std::to_string(steps)
+                                + " steps came to a tile of " + std::to_string(where_.rows) + " x " + std::to_string(where_.columns)
+                                + " cells, which has made " + std::to_string(steps_) + " steps, on side "
+                                + std::to_string(static_cast<int>(s)));
   auto& state = states_[steps % 2];
   auto [at, apart] = line(s, 1);
   for (const double cell : cells) {
@@ -65,9 +70,7 @@ void tile::compute(std::int64_t first_row, std::int64_t last_row, std::int64_t f
   step(now().data() + origin, states_[(steps_ + 1) % 2].data() + origin, stride_, {first_row, last_row, first_column, last_column}, ratio_);
 }
 
-void tile::compute_interior() {
-  compute(interior_.first_row, interior_.last_row, interior_.first_column, interior_.last_column);
-}
+void tile::compute_interior() { compute(interior_.first_row, interior_.last_row, interior_.first_column, interior_.last_column); }
 
 void tile::finish_step() {
   const auto& [top, bottom, left, right] = interior_;
@@ -93,7 +96,8 @@ double tile::largest_change() const {
 std::uint64_t tile::checksum(std::int64_t size) const {
   std::uint64_t sum = 0;
   for (std::int64_t row = 0; row < where_.rows; ++row)
-    sum += checksum_of({&now()[index(row, 0)], static_cast<std::size_t>(where_.columns)}, static_cast<std::uint64_t>((where_.row + row) * size + where_.column));
+    sum += checksum_of({&now()[index(row, 0)], static_cast<std::size_t>(where_.columns)},
+                       static_cast<std::uint64_t>((where_.row + row) * size + where_.column));
   return sum;
 }
 

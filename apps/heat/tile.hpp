@@ -16,25 +16,17 @@ enum class side : std::uint8_t { north, south, west, east };
 
 inline constexpr std::array all_sides{side::north, side::south, side::west, side::east};
 
-constexpr side opposite(side s) {
-  return static_cast<side>(static_cast<std::uint8_t>(s) ^ 1);
-}
+constexpr side opposite(side s) { return static_cast<side>(static_cast<std::uint8_t>(s) ^ 1); }
 
 /// Sides of a rectangle.
 class side_set {
 public:
-  constexpr void add(side s) {
-    bits_ = static_cast<std::uint8_t>(bits_ | bit(s));
-  }
-  constexpr bool has(side s) const {
-    return (bits_ & bit(s)) != 0;
-  }
+  constexpr void add(side s) { bits_ = static_cast<std::uint8_t>(bits_ | bit(s)); }
+  constexpr bool has(side s) const { return (bits_ & bit(s)) != 0; }
   friend constexpr bool operator==(side_set, side_set) = default;
 
 private:
-  static constexpr std::uint8_t bit(side s) {
-    return static_cast<std::uint8_t>(1 << static_cast<std::uint8_t>(s));
-  }
+  static constexpr std::uint8_t bit(side s) { return static_cast<std::uint8_t>(1 << static_cast<std::uint8_t>(s)); }
   std::uint8_t bits_ = 0;
 };
 
@@ -45,17 +37,11 @@ public:
   /// `value` gives the cells at the beginning, and the ring, by row and column in the whole field.
   tile(const area& where, side_set open, double ratio, const std::function<double(std::int64_t row, std::int64_t column)>& value);
 
-  const area& where() const {
-    return where_;
-  }
+  const area& where() const { return where_; }
   /// How many have been made.
-  std::uint32_t steps() const {
-    return steps_;
-  }
+  std::uint32_t steps() const { return steps_; }
   /// Whether the ring is complete for the next step.
-  bool ready() const {
-    return brought_[steps_ % 2] == open_;
-  }
+  bool ready() const { return brought_[steps_ % 2] == open_; }
 
   /// The outermost cells on a side, from the west or the north.
   std::vector<double> edge(side s) const;
@@ -76,17 +62,11 @@ public:
   std::uint64_t checksum(std::int64_t size) const;
 
   /// A cell, by row and column in the tile.
-  double at(std::int64_t row, std::int64_t column) const {
-    return now()[index(row, column)];
-  }
+  double at(std::int64_t row, std::int64_t column) const { return now()[index(row, column)]; }
 
 private:
-  std::size_t index(std::int64_t row, std::int64_t column) const {
-    return static_cast<std::size_t>((row + 1) * stride_ + column + 1);
-  }
-  const std::vector<double>& now() const {
-    return states_[steps_ % 2];
-  }
+  std::size_t index(std::int64_t row, std::int64_t column) const { return static_cast<std::size_t>((row + 1) * stride_ + column + 1); }
+  const std::vector<double>& now() const { return states_[steps_ % 2]; }
   /// Where the cells of a side begin, and how far they are apart: `out` 0 for the edge, 1 for the ring.
   std::pair<std::size_t, std::size_t> line(side s, std::int64_t out) const;
   void compute(std::int64_t first_row, std::int64_t last_row, std::int64_t first_column, std::int64_t last_column);

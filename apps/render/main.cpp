@@ -70,8 +70,8 @@ public:
   void print(std::ostream& out, double elapsed) const {
     out << std::fixed << "worker     tiles   seconds busy   share of the time\n";
     for (const auto& [id, w] : workers_)
-      out << std::setw(6) << id << std::setw(10) << w.tiles << std::setw(15) << std::setprecision(2) << w.seconds << std::setw(18) << std::setprecision(1)
-          << (seconds_ > 0 ? 100 * w.seconds / seconds_ : 0) << " %\n";
+      out << std::setw(6) << id << std::setw(10) << w.tiles << std::setw(15) << std::setprecision(2) << w.seconds << std::setw(18)
+          << std::setprecision(1) << (seconds_ > 0 ? 100 * w.seconds / seconds_ : 0) << " %\n";
     out << "tiles:     from " << std::setprecision(3) << 1e3 * fastest_ << " ms to " << std::setprecision(1) << 1e3 * slowest_ << " ms";
     if (fastest_ > 0)
       out << ", " << std::setprecision(0) << slowest_ / fastest_ << "-fold";
@@ -93,7 +93,8 @@ private:
 troupe::proc_id victim(troupe::cluster& c) {
   const auto workers = c.workers();
   const auto host = c.info(c.myid()).host;
-  const auto found = std::find_if(workers.begin(), workers.end(), [&](troupe::proc_id id) { return id != c.myid() && c.info(id).host == host; });
+  const auto found =
+    std::find_if(workers.begin(), workers.end(), [&](troupe::proc_id id) { return id != c.myid() && c.info(id).host == host; });
   if (workers.size() < 2 || found == workers.end())
     throw std::runtime_error("--kill-one needs two workers or more, one of them on this host: there are " + std::to_string(c.nworkers()));
   return *found;

@@ -19,7 +19,8 @@ struct rgb {
 };
 
 /// Anchors of a palette that goes round, in equal steps: night, sea, foam, sand, ember.
-constexpr std::array<rgb, 6> anchors{{{0.02, 0.03, 0.12}, {0.05, 0.20, 0.48}, {0.36, 0.68, 0.86}, {0.98, 0.95, 0.86}, {0.96, 0.66, 0.16}, {0.42, 0.10, 0.08}}};
+constexpr std::array<rgb, 6> anchors{
+  {{0.02, 0.03, 0.12}, {0.05, 0.20, 0.48}, {0.36, 0.68, 0.86}, {0.98, 0.95, 0.86}, {0.96, 0.66, 0.16}, {0.42, 0.10, 0.08}}};
 
 /// Between the anchors, smoothly (a cubic of Catmull and Rom). `at`: its fraction counts.
 rgb palette(double at) {
@@ -123,9 +124,7 @@ std::uint32_t colour_of(const escape& e, double pixel) {
   throw std::invalid_argument(std::string{what} + " is " + came + ", and must be " + expected);
 }
 
-std::int32_t tiles_across(const view& v) {
-  return (v.size + v.tile - 1) / v.tile;
-}
+std::int32_t tiles_across(const view& v) { return (v.size + v.tile - 1) / v.tile; }
 
 } // namespace
 
@@ -144,9 +143,7 @@ void check(const view& v) {
     refuse("the width", std::to_string(v.width), "1e-15 for each pixel at least: numbers have no more digits");
 }
 
-std::int32_t tiles(const view& v) {
-  return tiles_across(v) * tiles_across(v);
-}
+std::int32_t tiles(const view& v) { return tiles_across(v) * tiles_across(v); }
 
 area area_of(const view& v, std::int32_t tile) {
   const auto left = tile % tiles_across(v) * v.tile;
@@ -175,8 +172,7 @@ pixels draw(const view& v, std::int32_t tile) {
   return out;
 }
 
-picture::picture(const view& v) : view_(v), colours_(static_cast<std::size_t>(v.size) * static_cast<std::size_t>(v.size)) {
-}
+picture::picture(const view& v) : view_(v), colours_(static_cast<std::size_t>(v.size) * static_cast<std::size_t>(v.size)) {}
 
 void picture::put(std::int32_t tile, const std::vector<std::uint32_t>& colours) {
   const auto where = area_of(view_, tile);
@@ -188,8 +184,8 @@ void picture::put(std::int32_t tile, const std::vector<std::uint32_t>& colours) 
 }
 
 std::string picture::png() const {
-  const std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface{cairo_image_surface_create(CAIRO_FORMAT_RGB24, view_.size, view_.size),
-                                                                             cairo_surface_destroy};
+  const std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface{
+    cairo_image_surface_create(CAIRO_FORMAT_RGB24, view_.size, view_.size), cairo_surface_destroy};
   if (const auto status = cairo_surface_status(surface.get()); status != CAIRO_STATUS_SUCCESS)
     throw std::runtime_error(std::string{"cannot make the picture: "} + cairo_status_to_string(status));
   cairo_surface_flush(surface.get());

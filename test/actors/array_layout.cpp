@@ -117,11 +117,16 @@ BOOST_AUTO_TEST_CASE(an_index_is_a_position_or_as_many_numbers_as_there_are_dime
 BOOST_AUTO_TEST_CASE(an_index_out_of_range_says_which_would_be_in_it) {
   const array_extents line{10};
   const array_extents plane{2, 3};
-  BOOST_TEST(text_of([&] { static_cast<void>(array_index{10}.position_in(line)); }) == "index 10 of an array of 10 elements: there are 0 to 9");
-  BOOST_TEST(text_of([&] { static_cast<void>(array_index{-1}.position_in(line)); }) == "index -1 of an array of 10 elements: there are 0 to 9");
-  BOOST_TEST(text_of([&] { static_cast<void>(array_index{1, 3}.position_in(plane)); }) == "index (1, 3) of an array of 2 x 3 elements: number 2 must be 0 to 2");
-  BOOST_TEST(text_of([&] { static_cast<void>(array_index{1, 2}.position_in(line)); }) == "index (1, 2) of an array of 10 elements: it has 2 dimensions, the array 1");
-  BOOST_TEST(text_of([] { static_cast<void>(static_cast<std::size_t>(array_index{1, 2})); }).find("(1, 2) is no number") != std::string::npos);
+  BOOST_TEST(text_of([&] { static_cast<void>(array_index{10}.position_in(line)); })
+             == "index 10 of an array of 10 elements: there are 0 to 9");
+  BOOST_TEST(text_of([&] { static_cast<void>(array_index{-1}.position_in(line)); })
+             == "index -1 of an array of 10 elements: there are 0 to 9");
+  BOOST_TEST(text_of([&] { static_cast<void>(array_index{1, 3}.position_in(plane)); })
+             == "index (1, 3) of an array of 2 x 3 elements: number 2 must be 0 to 2");
+  BOOST_TEST(text_of([&] { static_cast<void>(array_index{1, 2}.position_in(line)); })
+             == "index (1, 2) of an array of 10 elements: it has 2 dimensions, the array 1");
+  BOOST_TEST(text_of([] { static_cast<void>(static_cast<std::size_t>(array_index{1, 2})); }).find("(1, 2) is no number")
+             != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(blocks_are_contiguous_and_differ_in_size_by_one) {
@@ -159,7 +164,8 @@ BOOST_AUTO_TEST_CASE(all_placements_of_all_small_arrays_put_each_element_once) {
         workers.push_back(2 + i);
       check_positions(layout(n, placement::block, workers));
       check_positions(layout(n, placement::cyclic, workers));
-      check_positions(layout(n, placement::custom([p](std::size_t i) { return static_cast<proc_id>(2 + i * i % static_cast<std::size_t>(p)); }), {}));
+      check_positions(
+        layout(n, placement::custom([p](std::size_t i) { return static_cast<proc_id>(2 + i * i % static_cast<std::size_t>(p)); }), {}));
     }
 }
 
@@ -174,7 +180,8 @@ BOOST_AUTO_TEST_CASE(a_custom_function_takes_an_index_or_its_numbers) {
     BOOST_TEST(by_numbers.where(p) == by_index.where(p));
   }
   BOOST_TEST(by_three.where(array_index(1, 2, 1).position_in({2, 3, 2})) == 4);
-  BOOST_TEST(text_of([] { layout(5, placement::custom([](int, int) { return 2; }), {}); }) == "placement::custom(f): f takes 2 numbers, the array has 1 dimension");
+  BOOST_TEST(text_of([] { layout(5, placement::custom([](int, int) { return 2; }), {}); })
+             == "placement::custom(f): f takes 2 numbers, the array has 1 dimension");
 }
 
 BOOST_AUTO_TEST_CASE(a_placement_can_name_its_processes) {
@@ -185,7 +192,8 @@ BOOST_AUTO_TEST_CASE(a_placement_can_name_its_processes) {
   BOOST_TEST((x.as_placement().processes() == std::vector<proc_id>{7, 3}));
   BOOST_TEST(text_of([] { static_cast<void>(placement::block.on({})); }) == "a placement on no processes");
   BOOST_TEST(text_of([] { static_cast<void>(placement::block.on({2, 3, 2})); }) == "a placement on process 2 twice");
-  BOOST_TEST(text_of([] { static_cast<void>(placement::custom([](int) { return 2; }).on({2})); }).find("f's to choose") != std::string::npos);
+  BOOST_TEST(text_of([] { static_cast<void>(placement::custom([](int) { return 2; }).on({2})); }).find("f's to choose")
+             != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_process_that_is_not_there_is_named_with_the_element_that_it_should_have) {
@@ -194,13 +202,15 @@ BOOST_AUTO_TEST_CASE(a_process_that_is_not_there_is_named_with_the_element_that_
       troupe::throw_error(troupe::make_error_info(troupe::error_kind::unknown_process, "there is no process 9", 9));
   };
   BOOST_CHECK_THROW((array_layout{4, placement::block, {2, 9}, check}), troupe::unknown_process);
-  BOOST_CHECK_EXCEPTION((array_layout{{2, 2}, placement::custom([](int i, int) { return i == 0 ? 2 : 9; }), {}, check}), troupe::unknown_process,
-                        [](auto& e) { return std::string{e.what()} == "the placement puts element (1, 0) on process 9: there is no process 9"; });
+  BOOST_CHECK_EXCEPTION(
+    (array_layout{{2, 2}, placement::custom([](int i, int) { return i == 0 ? 2 : 9; }), {}, check}), troupe::unknown_process,
+    [](auto& e) { return std::string{e.what()} == "the placement puts element (1, 0) on process 9: there is no process 9"; });
   BOOST_CHECK_THROW((array_layout{4, placement::block, {}, any}), troupe::no_workers);
 }
 
 BOOST_AUTO_TEST_CASE(a_layout_travels) {
-  for (auto& x : {layout({3, 4}, placement::block, {2, 3}), layout(9, placement::cyclic, {5, 3, 2}), layout(9, placement::custom([](int i) { return 2 + i % 3; }), {})}) {
+  for (auto& x : {layout({3, 4}, placement::block, {2, 3}), layout(9, placement::cyclic, {5, 3, 2}),
+                  layout(9, placement::custom([](int i) { return 2 + i % 3; }), {})}) {
     const auto y = there_and_back(x);
     BOOST_TEST((y.extents() == x.extents()));
     BOOST_TEST((y.hosts() == x.hosts()));

@@ -95,11 +95,10 @@ public:
   static constexpr proc_id me = 1;
 
   /// `step`: how much time passes at a time; by default, enough for mourning and too little for patience.
-  explicit owner(std::chrono::milliseconds step = std::chrono::seconds{2}) : step_(step), all(settings()) {
-  }
+  explicit owner(std::chrono::milliseconds step = std::chrono::seconds{2}) : step_(step), all(settings()) {}
 
-  static troupe::frame_view question(const ref_id& about, std::uint64_t number, ask_op op, const arguments& args = nothing(), std::uint8_t flags = 0,
-                                     std::uint64_t type = int_type) {
+  static troupe::frame_view question(const ref_id& about, std::uint64_t number, ask_op op, const arguments& args = nothing(),
+                                     std::uint8_t flags = 0, std::uint64_t type = int_type) {
     troupe::frame_builder f;
     auto& out = f.start(troupe::frame_kind::ask).out();
     out.put(number);

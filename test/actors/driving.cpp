@@ -23,12 +23,8 @@ using troupe::loop;
 namespace {
 
 struct loop_in_use : test::loop_thread {
-  loop_in_use() {
-    driving::set_loop(&get());
-  }
-  ~loop_in_use() {
-    driving::set_loop(nullptr);
-  }
+  loop_in_use() { driving::set_loop(&get()); }
+  ~loop_in_use() { driving::set_loop(nullptr); }
 };
 
 // What a thread waits for, as the library's own do: driving, or on a condition.

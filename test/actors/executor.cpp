@@ -30,15 +30,9 @@ public:
     while (now > most && !most_.compare_exchange_weak(most, now)) {
     }
   }
-  void leave() {
-    --inside_;
-  }
-  int inside() const {
-    return inside_;
-  }
-  int most() const {
-    return most_;
-  }
+  void leave() { --inside_; }
+  int inside() const { return inside_; }
+  int most() const { return most_; }
 
 private:
   std::atomic<int> inside_{0};
@@ -431,12 +425,8 @@ public:
     becomes_true([this] { return holder_.load() != nullptr; });
   }
 
-  bool seize() {
-    return executor::seize(*holder_, executor::turn_of(*holder_));
-  }
-  executor::holder& holder() {
-    return *holder_;
-  }
+  bool seize() { return executor::seize(*holder_, executor::turn_of(*holder_)); }
+  executor::holder& holder() { return *holder_; }
   // Returns whether it had a turn by then.
   bool finish() {
     go_on_.set();

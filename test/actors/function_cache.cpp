@@ -17,9 +17,7 @@ using troupe::ref_id;
 constexpr std::uint64_t type = 7;
 
 // A function that tells when it has gone.
-function_cache::function made(std::shared_ptr<int> mark) {
-  return std::shared_ptr<const void>{std::move(mark)};
-}
+function_cache::function made(std::shared_ptr<int> mark) { return std::shared_ptr<const void>{std::move(mark)}; }
 
 } // namespace
 

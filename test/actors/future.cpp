@@ -57,21 +57,14 @@ future<T> failed_with(error_kind kind) {
 // Counts what is done with its values.
 struct counted {
   static inline std::atomic<int> loads, copies, moves;
-  static void reset() {
-    loads = copies = moves = 0;
-  }
+  static void reset() { loads = copies = moves = 0; }
 
   std::string text;
 
   counted() = default;
-  explicit counted(std::string t) : text(std::move(t)) {
-  }
-  counted(const counted& other) : text(other.text) {
-    ++copies;
-  }
-  counted(counted&& other) noexcept : text(std::move(other.text)) {
-    ++moves;
-  }
+  explicit counted(std::string t) : text(std::move(t)) {}
+  counted(const counted& other) : text(other.text) { ++copies; }
+  counted(counted&& other) noexcept : text(std::move(other.text)) { ++moves; }
   counted& operator=(const counted& other) {
     text = other.text;
     ++copies;
@@ -94,8 +87,7 @@ struct counted {
 struct move_only {
   int value = 0;
   move_only() = default;
-  explicit move_only(int v) : value(v) {
-  }
+  explicit move_only(int v) : value(v) {}
   move_only(move_only&&) = default;
   move_only& operator=(move_only&&) = default;
 

@@ -32,9 +32,7 @@ public:
     auto bytes = payload().value.bytes;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
-  void release() {
-    payload() = {};
-  }
+  void release() { payload() = {}; }
 };
 
 troupe::frame_view value(std::string_view text) {
@@ -46,13 +44,9 @@ troupe::frame_view value(std::string_view text) {
   return f;
 }
 
-troupe::error_info failure(std::string text) {
-  return troupe::make_error_info(error_kind::process_exited, std::move(text), 7);
-}
+troupe::error_info failure(std::string text) { return troupe::make_error_info(error_kind::process_exited, std::move(text), 7); }
 
-std::chrono::steady_clock::time_point in(std::chrono::milliseconds time) {
-  return std::chrono::steady_clock::now() + time;
-}
+std::chrono::steady_clock::time_point in(std::chrono::milliseconds time) { return std::chrono::steady_clock::now() + time; }
 
 } // namespace
 
@@ -75,8 +69,7 @@ BOOST_AUTO_TEST_CASE(an_error_is_set_once_and_thrown_each_time) {
   BOOST_TEST(!s.set_value(value("third")));
   BOOST_TEST(s.wait()); // waiting itself throws nothing of it
   for (int i = 0; i < 3; ++i)
-    BOOST_CHECK_EXCEPTION(s.throw_if_failed(), troupe::process_exited,
-                          [](auto& e) { return e.message() == "first" && e.pid() == 7; });
+    BOOST_CHECK_EXCEPTION(s.throw_if_failed(), troupe::process_exited, [](auto& e) { return e.message() == "first" && e.pid() == 7; });
 }
 
 BOOST_AUTO_TEST_CASE(the_bytes_stay_until_they_are_released) {
@@ -243,11 +236,8 @@ namespace {
 
 // Says when it ends, and whether its state was ready then.
 struct ending final : troupe::detail::until_ready {
-  ending(state* of, std::vector<bool>& seen) : of_(of), seen_(seen) {
-  }
-  ~ending() override {
-    seen_.push_back(of_ != nullptr && of_->ready());
-  }
+  ending(state* of, std::vector<bool>& seen) : of_(of), seen_(seen) {}
+  ~ending() override { seen_.push_back(of_ != nullptr && of_->ready()); }
 
 private:
   state* of_;
@@ -258,8 +248,9 @@ private:
 
 // WP-06
 BOOST_AUTO_TEST_CASE(what_is_held_until_it_is_ready_ends_before_anybody_can_see_that_it_is) {
-  const std::vector<std::function<void(state&)>> ways{[](state& s) { s.set_value(value("x")); }, [](state& s) { s.set_error(failure("x")); },
-                                                     [](state& s) { s.set_elsewhere(); }, [](state& s) { s.set_kept({}); }};
+  const std::vector<std::function<void(state&)>> ways{[](state& s) { s.set_value(value("x")); },
+                                                      [](state& s) { s.set_error(failure("x")); }, [](state& s) { s.set_elsewhere(); },
+                                                      [](state& s) { s.set_kept({}); }};
   for (auto& way : ways) {
     std::vector<bool> ends;
     state s;

@@ -116,9 +116,8 @@ BOOST_AUTO_TEST_CASE(the_programs_build_id_is_what_readelf_prints) {
 BOOST_AUTO_TEST_CASE(addresses_outside_of_loaded_files_are_refused) {
   const auto heap = std::make_unique<int>(1);
   const int local = 2;
-  for (const void* p :
-       {static_cast<const void*>(heap.get()), static_cast<const void*>(&local),
-        static_cast<const void*>(nullptr), reinterpret_cast<const void*>(~std::uintptr_t{0})}) {
+  for (const void* p : {static_cast<const void*>(heap.get()), static_cast<const void*>(&local), static_cast<const void*>(nullptr),
+                        reinterpret_cast<const void*>(~std::uintptr_t{0})}) {
     BOOST_CHECK_THROW(locate(p), std::invalid_argument);
     BOOST_CHECK_THROW(build_id_of(p), std::invalid_argument);
   }

@@ -23,17 +23,11 @@ named_values::version_ptr version(const std::string& name, std::uint64_t number,
   return std::make_shared<named_version>(name, number, "std::string", troupe::detail::shared_bytes{*bytes, bytes});
 }
 
-std::string text(named_version* v) {
-  return v == nullptr ? "nothing" : v->value<std::string>(nullptr);
-}
+std::string text(named_version* v) { return v == nullptr ? "nothing" : v->value<std::string>(nullptr); }
 
-std::string newest(const named_values& all, const std::string& name) {
-  return text(all.newest(name).get());
-}
+std::string newest(const named_values& all, const std::string& name) { return text(all.newest(name).get()); }
 
-std::string seen(const named_values& all, const std::string& name) {
-  return text(named_pins::find(all, name));
-}
+std::string seen(const named_values& all, const std::string& name) { return text(named_pins::find(all, name)); }
 
 // Fails to be read while it is to.
 struct moody {

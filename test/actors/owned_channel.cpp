@@ -15,33 +15,25 @@ namespace {
 
 // A channel that process 2 has made here; 2, 3 and 4 use it.
 struct channel : owner {
-  explicit channel(std::uint64_t capacity) {
-    ask(2, id, 0, ask_op::create, number(capacity));
-  }
+  explicit channel(std::uint64_t capacity) { ask(2, id, 0, ask_op::create, number(capacity)); }
 
   void put(proc_id from, std::uint64_t question, std::vector<int> xs, std::uint8_t f = 0) {
     ask(from, id, question, ask_op::put, values(std::move(xs)), f);
   }
-  void take(proc_id from, std::uint64_t question, std::uint8_t f = 0) {
-    ask(from, id, question, ask_op::take, nothing(), f);
-  }
+  void take(proc_id from, std::uint64_t question, std::uint8_t f = 0) { ask(from, id, question, ask_op::take, nothing(), f); }
   int taken(proc_id by, std::uint64_t question) {
     const auto a = answer_to(by, question);
     BOOST_REQUIRE(a.what == answer_kind::value);
     return int_of(a.value);
   }
-  bool done(proc_id by, std::uint64_t question) {
-    return answered(by, question) && answer_to(by, question).what == answer_kind::nothing;
-  }
+  bool done(proc_id by, std::uint64_t question) { return answered(by, question) && answer_to(by, question).what == answer_kind::nothing; }
   std::uint64_t ask_number(ask_op op) {
     ask(2, id, 999, op);
     const auto a = answer_to(2, 999);
     BOOST_REQUIRE(a.what == answer_kind::number);
     return a.number;
   }
-  std::uint64_t size() {
-    return ask_number(ask_op::size);
-  }
+  std::uint64_t size() { return ask_number(ask_op::size); }
   std::vector<int> lease(proc_id by, std::uint64_t question, std::uint64_t most) {
     ask(by, id, question, ask_op::lease, number(most));
     const auto a = answer_to(by, question);
@@ -473,9 +465,14 @@ BOOST_AUTO_TEST_CASE(a_question_cut_off_anywhere_is_no_question) {
   static_cast<void>(c.done(2, 1));
   const auto lease = c.lease(3, 5, 2);
   const std::pair<ask_op, arguments> all[] = {
-    {ask_op::put, values({7, 8})},  {ask_op::give_back, values({7})}, {ask_op::take_many, number(3)},
-    {ask_op::lease, number(3)},     {ask_op::settle, settlement(5, 1, true)}, {ask_op::close, closing(failure("x"))},
-    {ask_op::withdraw, number(4)},  {ask_op::tie, [](troupe::writer& w) { w.put(proc_id{3}); }},
+    {ask_op::put, values({7, 8})},
+    {ask_op::give_back, values({7})},
+    {ask_op::take_many, number(3)},
+    {ask_op::lease, number(3)},
+    {ask_op::settle, settlement(5, 1, true)},
+    {ask_op::close, closing(failure("x"))},
+    {ask_op::withdraw, number(4)},
+    {ask_op::tie, [](troupe::writer& w) { w.put(proc_id{3}); }},
   };
   for (auto& [op, args] : all) {
     const auto whole = owner::question(c.id, 4, op, args);
@@ -578,7 +575,8 @@ BOOST_AUTO_TEST_CASE(a_value_keeps_what_it_refers_to_until_it_is_gone) {
   }
   BOOST_TEST(!seen[2].expired()); // it may come back
   c.ask(2, c.id, 1, ask_op::put, [&](troupe::writer& w) {
-    troupe::write_elements(w, 1, [&](troupe::writer& out, std::size_t) { out.refer(std::make_shared<troupe::held_reference>(ref_id{5, 5, 9})); });
+    troupe::write_elements(w, 1,
+                           [&](troupe::writer& out, std::size_t) { out.refer(std::make_shared<troupe::held_reference>(ref_id{5, 5, 9})); });
   });
   c.ask(3, c.id, 0, ask_op::settle, settlement(2, 1, true));
   BOOST_TEST(seen[1].expired());

@@ -19,12 +19,8 @@ struct future : owner {
     });
   }
 
-  void put(proc_id from, std::uint64_t question, int x) {
-    ask(from, id, question, ask_op::put, values({x}));
-  }
-  bool done(proc_id by, std::uint64_t question) {
-    return answered(by, question) && answer_to(by, question).what == answer_kind::nothing;
-  }
+  void put(proc_id from, std::uint64_t question, int x) { ask(from, id, question, ask_op::put, values({x})); }
+  bool done(proc_id by, std::uint64_t question) { return answered(by, question) && answer_to(by, question).what == answer_kind::nothing; }
   bool ready() {
     ask(2, id, 999, ask_op::isready);
     return answer_to(2, 999).number == 1;
@@ -41,9 +37,7 @@ arguments process(proc_id p) {
   return [p](troupe::writer& w) { w.put(p); };
 }
 
-troupe::kept_value kept(int x) {
-  return troupe::kept_value::of(std::as_bytes(std::span{&x, 1}), nullptr, {});
-}
+troupe::kept_value kept(int x) { return troupe::kept_value::of(std::as_bytes(std::span{&x, 1}), nullptr, {}); }
 
 } // namespace
 
@@ -122,7 +116,10 @@ BOOST_AUTO_TEST_CASE(another_type_is_refused_before_and_after_it_is_set) {
 
 BOOST_AUTO_TEST_CASE(malformed_questions_are_refused) {
   future f;
-  for (auto& [op, args] : {std::pair{ask_op::put, values({7})}, {ask_op::fail, error_of(failure("x"))}, {ask_op::withdraw, number(3)}, {ask_op::tie, process(3)}}) {
+  for (auto& [op, args] : {std::pair{ask_op::put, values({7})},
+                           {ask_op::fail, error_of(failure("x"))},
+                           {ask_op::withdraw, number(3)},
+                           {ask_op::tie, process(3)}}) {
     const auto whole = owner::question(f.id, 4, op, args);
     for (std::size_t n = 0; n < whole.payload.size(); ++n) {
       troupe::frame_view cut;

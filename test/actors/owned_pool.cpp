@@ -67,9 +67,7 @@ struct pool : owner {
     all.peer_lost(p, how_gone(p));
   }
 
-  void take(proc_id by, std::uint64_t question) {
-    ask(by, id, question, ask_op::pool_take);
-  }
+  void take(proc_id by, std::uint64_t question) { ask(by, id, question, ask_op::pool_take); }
   proc_id taken(proc_id by, std::uint64_t question) {
     const auto a = answer_to(by, question);
     BOOST_REQUIRE(a.what == answer_kind::number);
@@ -83,22 +81,14 @@ struct pool : owner {
     ask(by, id, 902, ask_op::pool_put, process(which));
     BOOST_REQUIRE(answer_to(by, 902).what == answer_kind::nothing);
   }
-  void push(proc_id by, std::vector<pool_member> members) {
-    ask(by, id, 903, ask_op::pool_push, pushed(std::move(members)));
-  }
-  bool done(proc_id by, std::uint64_t question) {
-    return answered(by, question) && answer_to(by, question).what == answer_kind::nothing;
-  }
+  void push(proc_id by, std::vector<pool_member> members) { ask(by, id, 903, ask_op::pool_push, pushed(std::move(members))); }
+  bool done(proc_id by, std::uint64_t question) { return answered(by, question) && answer_to(by, question).what == answer_kind::nothing; }
   pool_status status() {
     ask(2, id, 904, ask_op::pool_status);
     return decoded<pool_status>(answer_to(2, 904));
   }
-  void look(proc_id by, std::uint64_t question, std::uint64_t known) {
-    ask(by, id, question, ask_op::pool_view, number(known));
-  }
-  pool_view seen(proc_id by, std::uint64_t question) {
-    return decoded<pool_view>(answer_to(by, question));
-  }
+  void look(proc_id by, std::uint64_t question, std::uint64_t known) { ask(by, id, question, ask_op::pool_view, number(known)); }
+  pool_view seen(proc_id by, std::uint64_t question) { return decoded<pool_view>(answer_to(by, question)); }
 
   const ref_id id{me, 2, 1};
 };
@@ -356,10 +346,12 @@ BOOST_AUTO_TEST_CASE(questions_that_make_no_sense_are_refused) {
   BOOST_CHECK_THROW(p.ask(3, p.id, 1, ask_op::pool_put, nothing()), codec_error);
   BOOST_CHECK_THROW(p.ask(3, p.id, 1, ask_op::pool_view, nothing()), codec_error);
   BOOST_CHECK_THROW(p.ask(3, p.id, 1, ask_op::pool_take, number(1)), codec_error);
-  BOOST_CHECK_THROW(p.ask(3, p.id, 1, ask_op::pool_push, [](troupe::writer& w) {
-    w.put(pool_push::add);
-    w.put(~std::uint64_t{0});
-  }), codec_error);
+  BOOST_CHECK_THROW(p.ask(3, p.id, 1, ask_op::pool_push,
+                          [](troupe::writer& w) {
+                            w.put(pool_push::add);
+                            w.put(~std::uint64_t{0});
+                          }),
+                    codec_error);
   p.ask(3, p.id, 2, ask_op::take);
   BOOST_TEST((p.error_to(3, 2).kind == error_kind::type_mismatch));
   p.ask(3, p.id, 3, ask_op::pool_take, nothing(), 0, text_type);

@@ -20,11 +20,11 @@
 
 using namespace std::chrono_literals;
 using namespace std::string_literals;
+using test::screen;
 using troupe::progress;
 using troupe::progress_style;
 using troupe::status_line;
 using troupe::detail::progress_text;
-using test::screen;
 using clock_type = std::chrono::steady_clock;
 using lines = std::vector<std::string>;
 
@@ -66,9 +66,7 @@ public:
   terminal(const terminal&) = delete;
   terminal& operator=(const terminal&) = delete;
 
-  std::FILE* out() {
-    return out_;
-  }
+  std::FILE* out() { return out_; }
   // All that it showed. Nothing is written any more.
   const screen& end() {
     close();
@@ -95,18 +93,12 @@ private:
 // A file that can be looked at while it is written.
 class log_file {
 public:
-  log_file() : file_(std::tmpfile()) {
-    BOOST_REQUIRE(file_ != nullptr);
-  }
-  ~log_file() {
-    std::fclose(file_);
-  }
+  log_file() : file_(std::tmpfile()) { BOOST_REQUIRE(file_ != nullptr); }
+  ~log_file() { std::fclose(file_); }
   log_file(const log_file&) = delete;
   log_file& operator=(const log_file&) = delete;
 
-  std::FILE* out() {
-    return file_;
-  }
+  std::FILE* out() { return file_; }
   lines content() const {
     std::ifstream in{"/proc/self/fd/" + std::to_string(::fileno(file_))};
     lines out;
@@ -119,12 +111,8 @@ private:
   std::FILE* file_;
 };
 
-bool begins(const std::string& text, std::string_view with) {
-  return text.compare(0, with.size(), with) == 0;
-}
-bool contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
+bool begins(const std::string& text, std::string_view with) { return text.compare(0, with.size(), with) == 0; }
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 template <class Condition>
 bool until(Condition condition) {
@@ -145,7 +133,8 @@ BOOST_AUTO_TEST_CASE(the_text_tells_how_much_how_fast_how_long_and_what_failed) 
   BOOST_TEST(progress_text("days", {400, 365, 0, 10, false}) == "days  100 %  400 of 365  40/s  0.0 s left");
   BOOST_TEST(progress_text("rows", {50, 0, 0, 10, false}) == "rows  50  5.0/s  10 s");
   BOOST_TEST(progress_text("rows", {0, 0, 0, 0, true}) == "rows  0  0.0 s");
-  BOOST_TEST(progress_text("x", {3'000'000'000, 6'000'000'000, 0, 1000, false}) == "x   50 %  3000000000 of 6000000000  3M/s  16 min 40 s left");
+  BOOST_TEST(progress_text("x", {3'000'000'000, 6'000'000'000, 0, 1000, false})
+             == "x   50 %  3000000000 of 6000000000  3M/s  16 min 40 s left");
   BOOST_TEST(progress_text("x", {1, 1000, 0, 1000, false}) == "x    0 %  1 of 1000  3.6/h  11 d 13 h left");
   BOOST_TEST(progress_text("x", {50'000, 0, 0, 2, false}) == "x  50000  25k/s  2.0 s"s);
 }
@@ -265,9 +254,8 @@ BOOST_AUTO_TEST_CASE(several_bars_share_the_line_and_each_leaves_its_own) {
   }
   const auto& s = t.end();
   BOOST_REQUIRE(s.shown().size() == 3u);
-  const auto both = std::count_if(s.before().begin(), s.before().end(), [](const std::string& text) {
-    return begins(text, "files") && contains(text, "  |  rows");
-  });
+  const auto both = std::count_if(s.before().begin(), s.before().end(),
+                                  [](const std::string& text) { return begins(text, "files") && contains(text, "  |  rows"); });
   BOOST_TEST(both > 0);
   BOOST_TEST(begins(s.shown()[0], "rows [###"));
   BOOST_TEST(contains(s.shown()[0], "10 of 10"));

@@ -38,7 +38,7 @@ struct token {
   std::size_t of; // the reference's number
   held_reference_ptr held;
   bool weak = false; // made of an id that somebody knew: it promises nothing until the owner has heard of it in time
-  int asking = 0;    // questions that need it
+  int asking = 0; // questions that need it
   bool pinned = false; // not to be dropped or multiplied by chance
 };
 
@@ -52,11 +52,11 @@ struct flight {
 struct target {
   ref_id id;
   bool channel = false;
-  bool seen = false;    // its owner has heard of it from its maker
+  bool seen = false; // its owner has heard of it from its maker
   bool excused = false; // a death may have taken the last that was known of it
   std::multiset<std::uint64_t> values; // what it keeps
   std::map<link_pair, std::int64_t> sent, heard; // copies handed on, and those that the owner has been told of
-  std::map<link_pair, time_point> settled;       // when the owner heard the first's settling of what the second had handed to it
+  std::map<link_pair, time_point> settled; // when the owner heard the first's settling of what the second had handed to it
 };
 
 // What is put into futures and channels.
@@ -66,8 +66,7 @@ struct value {
 
 class history {
 public:
-  history(std::uint64_t seed, bool show) : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()), show_(show) {
-  }
+  history(std::uint64_t seed, bool show) : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()), show_(show) {}
 
   std::vector<std::string> run() {
     try {
@@ -113,7 +112,7 @@ private:
     std::list<token> tokens;
     std::map<std::uint64_t, question> questions;
     std::uint64_t last_question = 0;
-    std::map<proc_id, time_point> gone;           // when it heard of that
+    std::map<proc_id, time_point> gone; // when it heard of that
     std::deque<std::list<token>::iterator> claims; // that the owners haven't heard of
   };
 
@@ -164,9 +163,7 @@ private:
     return h;
   }
 
-  time_point now() {
-    return time_point{} + cluster_.time();
-  }
+  time_point now() { return time_point{} + cluster_.time(); }
 
   void problem(const std::string& text) {
     if (problems_.size() < 10)
@@ -197,9 +194,7 @@ private:
     check_later();
   }
 
-  proc_id last() const {
-    return static_cast<proc_id>(cluster_.all().size());
-  }
+  proc_id last() const { return static_cast<proc_id>(cluster_.all().size()); }
 
   // As the runtime does it.
   void add_node(process& p) {
@@ -207,9 +202,7 @@ private:
     references::settings h;
     h.id = p.id;
     h.send = [this, n = n.get()](proc_id to, troupe::frame_builder& f) { send_counts(*n, to, f); };
-    h.flush_soon = [n = n.get()] {
-      n->at.events->post([n] { n->at.events->call_after(2ms, [held = n->held] { held->flush(); }); });
-    };
+    h.flush_soon = [n = n.get()] { n->at.events->post([n] { n->at.events->call_after(2ms, [held = n->held] { held->flush(); }); }); };
     h.ask = [this, n = n.get()](proc_id to, troupe::frame_builder& f, std::shared_ptr<troupe::detail::future_state>, bool) {
       send(*n, to, f); // a withdrawal
       return std::uint64_t{0};
@@ -321,8 +314,8 @@ private:
       using kind = troupe::count_news::kind;
       const auto of = find({n.at.id, x.whence, x.id});
       note("hears", n.at.id, from, of,
-           show_ ? to_string(ref_id{n.at.id, x.whence, x.id}) + " kind " + std::to_string(static_cast<int>(x.what)) + " " + std::to_string(x.from) + "->" + std::to_string(x.holder)
-                       + " " + std::to_string(x.n)
+           show_ ? to_string(ref_id{n.at.id, x.whence, x.id}) + " kind " + std::to_string(static_cast<int>(x.what)) + " "
+                     + std::to_string(x.from) + "->" + std::to_string(x.holder) + " " + std::to_string(x.n)
                  : std::string{});
       const auto one = f.payload.subspan(at, f.payload.size() - in.left() - at);
       n.owned->hear(from, troupe::reader{one});
@@ -450,7 +443,8 @@ private:
       if (!excuse(n, q.of))
         problem("process " + std::to_string(asker) + " holds " + to_string(t.id) + ", and is told that it stands for nothing");
     } else if (!n.gone.contains(t.id.whence) && now() < q.since + owned_references::patience) {
-      problem("process " + std::to_string(asker) + " is told that " + to_string(t.id) + " stands for nothing, of which its maker hasn't told yet");
+      problem("process " + std::to_string(asker) + " is told that " + to_string(t.id)
+              + " stands for nothing, of which its maker hasn't told yet");
     }
   }
 
@@ -505,7 +499,8 @@ private:
     } else if (what < 86) {
       put(n, t);
     } else if (what < 98) {
-      ask(n, t, targets_[t->of].channel && dice_.percent(80) ? ask_op::take : ask_op::fetch, dice_.percent(60) ? troupe::ask_flags::at_once : 0, {});
+      ask(n, t, targets_[t->of].channel && dice_.percent(80) ? ask_op::take : ask_op::fetch,
+          dice_.percent(60) ? troupe::ask_flags::at_once : 0, {});
     } else if (!n.questions.empty()) {
       withdraw(n, n.questions.begin());
     }
@@ -524,9 +519,7 @@ private:
     return i == numbers_.end() ? 0 : i->second;
   }
 
-  std::size_t number_of(const ref_id& id) {
-    return numbers_.at(id);
-  }
+  std::size_t number_of(const ref_id& id) { return numbers_.at(id); }
 
   std::size_t add_target(const ref_id& id, bool channel) {
     const auto of = targets_.size();
@@ -682,7 +675,8 @@ private:
   void put(node& n, std::list<token>::iterator t) {
     const auto with = for_value(n, t->of);
     for (auto& w : with)
-      note("puts", n.at.id, targets_[t->of].id.where, w->of, show_ ? to_string(targets_[w->of].id) + " in " + to_string(targets_[t->of].id) : std::string{});
+      note("puts", n.at.id, targets_[t->of].id.where, w->of,
+           show_ ? to_string(targets_[w->of].id) + " in " + to_string(targets_[t->of].id) : std::string{});
     ask(n, t, ask_op::put, targets_[t->of].channel && dice_.percent(50) ? troupe::ask_flags::at_once : 0, with);
   }
 
@@ -708,9 +702,7 @@ private:
 
   // -- what goes wrong ------------------------------------------------------------------------------------------------------------------
 
-  std::string host(proc_id id) {
-    return cluster_.at(id).host;
-  }
+  std::string host(proc_id id) { return cluster_.at(id).host; }
 
   void make_faults() {
     const auto end = std::chrono::duration_cast<std::chrono::microseconds>(fault_time);
@@ -1006,8 +998,8 @@ BOOST_AUTO_TEST_CASE(what_somebody_holds_is_never_freed_and_everything_else_is) 
     return problems;
   });
   BOOST_TEST(answers > 0U);
-  BOOST_TEST_MESSAGE(made << " references, " << copies << " copies handed on, " << answers << " answers, " << refusals << " of them refusals, " << deaths << " deaths, " << excused
-                          << " references lost with who handed them on");
+  BOOST_TEST_MESSAGE(made << " references, " << copies << " copies handed on, " << answers << " answers, " << refusals
+                          << " of them refusals, " << deaths << " deaths, " << excused << " references lost with who handed them on");
 }
 
 BOOST_AUTO_TEST_CASE(a_seed_makes_the_same_history_each_time) {

@@ -256,9 +256,7 @@ private:
     std::unique_ptr<troupe::owned_references> owned;
   };
 
-  int any(int n) {
-    return std::uniform_int_distribution<int>{0, n - 1}(random_);
-  }
+  int any(int n) { return std::uniform_int_distribution<int>{0, n - 1}(random_); }
 
   proc_id any_alive() {
     while (true)
@@ -269,8 +267,8 @@ private:
   void send_counts(proc_id from, proc_id to, troupe::frame_builder& f) {
     const auto bytes = std::make_shared<troupe::byte_buffer>(f.finish_whole());
     send(from, to, {{}, [this, from, to, bytes] {
-           procs_[to]->owned->hear(from, troupe::reader{std::span{*bytes}.subspan(sizeof(troupe::frame_header))});
-         }});
+                      procs_[to]->owned->hear(from, troupe::reader{std::span{*bytes}.subspan(sizeof(troupe::frame_header))});
+                    }});
   }
 
   void send(proc_id from, proc_id to, message m) {
@@ -311,9 +309,9 @@ private:
         for (auto& r : list)
           copies.push_back(r->id());
         send(p, to, {copies, [this, p, to, copies] {
-               for (auto& id : copies)
-                 procs_[to]->held.push_back(procs_[to]->refs->arrived(p, id));
-             }});
+                       for (auto& id : copies)
+                         procs_[to]->held.push_back(procs_[to]->refs->arrived(p, id));
+                     }});
         if (any(2) == 0)
           std::erase_if(me.held, [&](auto& h) { return h == list.front(); });
         return;

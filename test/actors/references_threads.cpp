@@ -59,9 +59,7 @@ public:
       p->loop.join();
   }
 
-  process& at(proc_id id) {
-    return *all_[static_cast<std::size_t>(id - 1)];
-  }
+  process& at(proc_id id) { return *all_[static_cast<std::size_t>(id - 1)]; }
 
   // One of many threads of a process.
   void work(process& p, unsigned seed, int rounds) {

@@ -18,13 +18,9 @@ using entry = reply_table::entry;
 
 namespace {
 
-entry make_entry() {
-  return std::make_shared<troupe::detail::future_state>();
-}
+entry make_entry() { return std::make_shared<troupe::detail::future_state>(); }
 
-troupe::error_info lost(troupe::proc_id id) {
-  return troupe::make_error_info(troupe::error_kind::process_exited, "lost", id);
-}
+troupe::error_info lost(troupe::proc_id id) { return troupe::make_error_info(troupe::error_kind::process_exited, "lost", id); }
 
 bool failed(const entry& e) {
   if (!e->ready())
@@ -69,7 +65,8 @@ BOOST_AUTO_TEST_CASE(a_number_that_was_never_given_finds_nothing) {
   BOOST_TEST(t.take(0) == nullptr);
   auto a = make_entry();
   auto n = t.add(2, a);
-  for (auto wrong : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}, n + 1, n + (std::uint64_t{1} << 32), n ^ (std::uint64_t{1} << 63)})
+  for (auto wrong :
+       {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0}, n + 1, n + (std::uint64_t{1} << 32), n ^ (std::uint64_t{1} << 63)})
     BOOST_TEST(t.take(wrong) == nullptr);
   BOOST_TEST(t.size() == 1u);
   BOOST_TEST(t.take(n) == a);

@@ -30,9 +30,7 @@ delays walked(const delay_sequence& from) {
   return out;
 }
 
-delays walked(const exponential_backoff& b) {
-  return {b.begin(), b.end()};
-}
+delays walked(const exponential_backoff& b) { return {b.begin(), b.end()}; }
 
 // Fails so many times, then returns which call it was.
 struct fails {
@@ -52,22 +50,12 @@ struct odd_milliseconds {
 
   struct iterator {
     int at;
-    std::chrono::milliseconds operator*() const {
-      return std::chrono::milliseconds{at};
-    }
-    void operator++() {
-      at += 2;
-    }
-    bool operator!=(int end) const {
-      return at <= end;
-    }
+    std::chrono::milliseconds operator*() const { return std::chrono::milliseconds{at}; }
+    void operator++() { at += 2; }
+    bool operator!=(int end) const { return at <= end; }
   };
-  iterator begin() {
-    return {1};
-  }
-  int end() {
-    return last;
-  }
+  iterator begin() { return {1}; }
+  int end() { return last; }
 };
 
 } // namespace
@@ -107,14 +95,14 @@ BOOST_AUTO_TEST_CASE(what_is_negative_or_not_a_number_is_refused_when_it_is_walk
   const auto nan = std::numeric_limits<double>::quiet_NaN();
   using seconds = exponential_backoff::seconds;
   for (auto& [wrong, named] : std::vector<std::pair<exponential_backoff, std::string>>{{{.n = -1}, "n is -1"},
-                                                                                        {{.first = -1ms}, "first"},
-                                                                                        {{.max = -1ms}, "max"},
-                                                                                        {{.factor = -1}, "factor is -1"},
-                                                                                        {{.jitter = -0.1}, "jitter is -0.1"},
-                                                                                        {{.first = seconds{nan}}, "first"},
-                                                                                        {{.max = seconds{nan}}, "max"},
-                                                                                        {{.factor = nan}, "factor is nan"},
-                                                                                        {{.jitter = nan}, "jitter is nan"}}) {
+                                                                                       {{.first = -1ms}, "first"},
+                                                                                       {{.max = -1ms}, "max"},
+                                                                                       {{.factor = -1}, "factor is -1"},
+                                                                                       {{.jitter = -0.1}, "jitter is -0.1"},
+                                                                                       {{.first = seconds{nan}}, "first"},
+                                                                                       {{.max = seconds{nan}}, "max"},
+                                                                                       {{.factor = nan}, "factor is nan"},
+                                                                                       {{.jitter = nan}, "jitter is nan"}}) {
     const auto says = [named = named](const troupe::usage_error& e) { return std::string{e.what()}.find(named) != std::string::npos; };
     BOOST_CHECK_EXCEPTION(wrong.begin(), troupe::usage_error, says);
     fails f{0};
@@ -142,7 +130,8 @@ BOOST_AUTO_TEST_CASE(any_range_of_durations_is_a_sequence_of_delays) {
   BOOST_TEST((first() == 2ms));
   BOOST_TEST((second() == 1ms));
   BOOST_CHECK_THROW(delay_sequence{std::vector{-1ms}}.walk()(), troupe::usage_error);
-  BOOST_CHECK_THROW(delay_sequence{std::vector{exponential_backoff::seconds{std::numeric_limits<double>::quiet_NaN()}}}.walk()(), troupe::usage_error);
+  BOOST_CHECK_THROW(delay_sequence{std::vector{exponential_backoff::seconds{std::numeric_limits<double>::quiet_NaN()}}}.walk()(),
+                    troupe::usage_error);
 }
 
 // RY-03
@@ -230,8 +219,9 @@ BOOST_AUTO_TEST_CASE(what_was_interrupted_or_cancelled_is_not_retried) {
     BOOST_TEST(calls == 1);
   }
   int calls = 0; // a deadline of a call inside of it is an error like others
-  BOOST_CHECK_THROW(retry([&] { ++calls, troupe::throw_error(troupe::make_error_info(error_kind::deadline_exceeded, "late")); }, std::vector(3, 0ms)),
-                    troupe::deadline_exceeded);
+  BOOST_CHECK_THROW(
+    retry([&] { ++calls, troupe::throw_error(troupe::make_error_info(error_kind::deadline_exceeded, "late")); }, std::vector(3, 0ms)),
+    troupe::deadline_exceeded);
   BOOST_TEST(calls == 4);
 }
 

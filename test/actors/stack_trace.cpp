@@ -24,9 +24,7 @@ std::string own_file_name() { return std::filesystem::read_symlink("/proc/self/e
 // After a call, so that it isn't made by a jump.
 void stay() { asm volatile(""); }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 } // namespace
 
@@ -262,10 +260,9 @@ BOOST_AUTO_TEST_CASE(threads_have_traces_of_their_own) {
 }
 
 BOOST_AUTO_TEST_CASE(a_trace_reads_as_lines) {
-  const std::vector<stack_frame> frames{
-    {.function = "fail(std::string const&)", .module = "quickstart", .offset = 0x1234, .count = 1},
-    {.function = "again(int)", .module = "libx.so.1", .offset = 0xab, .count = 7},
-    {.function = "", .module = "", .offset = 0x10, .count = 1}};
+  const std::vector<stack_frame> frames{{.function = "fail(std::string const&)", .module = "quickstart", .offset = 0x1234, .count = 1},
+                                        {.function = "again(int)", .module = "libx.so.1", .offset = 0xab, .count = 7},
+                                        {.function = "", .module = "", .offset = 0x10, .count = 1}};
   BOOST_TEST(to_text(frames)
              == "  #0 fail(std::string const&) in quickstart+0x1234\n"
                 "  #1 again(int) in libx.so.1+0xab (7 times)\n"

@@ -30,15 +30,11 @@ namespace detail = troupe::detail;
 
 // What other programs may call by name, and what they can't.
 
-int named_sum(int a, int b) {
-  return a + b;
-}
+int named_sum(int a, int b) { return a + b; }
 
 struct named_scaler {
   double factor = 1;
-  double operator()(double x) const {
-    return factor * x;
-  }
+  double operator()(double x) const { return factor * x; }
 };
 
 TROUPE_TASK(named_sum)
@@ -46,13 +42,9 @@ TROUPE_TASK(named_scaler)
 
 namespace {
 
-int difference(int a, int b) {
-  return a - b;
-}
+int difference(int a, int b) { return a - b; }
 
-int sum(int a, int b) {
-  return a + b;
-}
+int sum(int a, int b) { return a + b; }
 
 std::string join(const std::vector<std::string>& texts, std::string_view separator) {
   std::string out;
@@ -63,12 +55,8 @@ std::string join(const std::vector<std::string>& texts, std::string_view separat
 
 struct accumulator {
   int total = 0;
-  int add(int n) {
-    return total += n;
-  }
-  int get() const noexcept {
-    return total;
-  }
+  int add(int n) { return total += n; }
+  int get() const noexcept { return total; }
 };
 
 struct positive {

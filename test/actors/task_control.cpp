@@ -64,16 +64,12 @@ public:
     });
     becomes_true([this] { return control_.load() != nullptr; });
   }
-  ~computing() {
-    finish();
-  }
+  ~computing() { finish(); }
 
   // In the job, when it goes on.
   std::function<void()> at_end = [] {};
 
-  std::optional<task_control::run> tell(const troupe::error_info& what) {
-    return control_.load()->tell(what);
-  }
+  std::optional<task_control::run> tell(const troupe::error_info& what) { return control_.load()->tell(what); }
 
   // Whether the task may answer.
   bool finish() {

@@ -22,9 +22,7 @@ using troupe::waiter;
 
 namespace {
 
-std::chrono::steady_clock::time_point in(std::chrono::milliseconds time) {
-  return std::chrono::steady_clock::now() + time;
-}
+std::chrono::steady_clock::time_point in(std::chrono::milliseconds time) { return std::chrono::steady_clock::now() + time; }
 
 // What the wait of a thread came to: 'y' and 'n' for what it returned, 'i' for interrupted, 'u' for usage_error.
 char outcome_of(std::optional<waiter::time_point> limit = std::nullopt) {
@@ -40,16 +38,16 @@ char outcome_of(std::optional<waiter::time_point> limit = std::nullopt) {
 // A thread that waits on its waiter once, then says what came of it.
 class sleeper {
 public:
-  explicit sleeper(int times = 1) : thread_([this, times] {
-    me_ = &waiter::of_this_thread();
-    for (int i = 0; i < times; ++i) {
-      auto c = outcome_of(in(60s));
-      std::lock_guard guard{mutex_};
-      text_ += c;
-    }
-    release_.wait(); // whoever holds its waiter may go on with it
-  }) {
-  }
+  explicit sleeper(int times = 1)
+    : thread_([this, times] {
+        me_ = &waiter::of_this_thread();
+        for (int i = 0; i < times; ++i) {
+          auto c = outcome_of(in(60s));
+          std::lock_guard guard{mutex_};
+          text_ += c;
+        }
+        release_.wait(); // whoever holds its waiter may go on with it
+      }) {}
   ~sleeper() {
     release_.set();
     thread_.join();

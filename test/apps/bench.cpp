@@ -59,8 +59,9 @@ BOOST_AUTO_TEST_CASE(nothing_has_no_median_and_there_is_no_percentile_beyond_100
 BOOST_AUTO_TEST_CASE(a_figure_is_one_line_of_json_with_its_fields_in_order) {
   figure f{"rtt_us", 17.2, "us", {}};
   f.with("p99", 30.1).with("transport", "tcp").with("n", 20000).with("spin", false);
-  BOOST_TEST(to_json(f) == R"({"metric":"rtt_us","value":17.2,"unit":"us","p99":30.1,"transport":"tcp",)"
-                           R"("n":20000,"spin":false})");
+  BOOST_TEST(to_json(f)
+             == R"({"metric":"rtt_us","value":17.2,"unit":"us","p99":30.1,"transport":"tcp",)"
+                R"("n":20000,"spin":false})");
 }
 
 BOOST_AUTO_TEST_CASE(a_field_that_is_set_again_keeps_its_place) {

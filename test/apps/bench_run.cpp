@@ -21,9 +21,7 @@ struct outcome : test::program_end {
   }
 };
 
-outcome run_bench(const std::string& arguments) {
-  return {test::run_program("bench", arguments)};
-}
+outcome run_bench(const std::string& arguments) { return {test::run_program("bench", arguments)}; }
 
 void check_fields(const nlohmann::json& line, const std::vector<const char*>& names) {
   for (const auto name : names)
@@ -35,8 +33,9 @@ void check_fields(const nlohmann::json& line, const std::vector<const char*>& na
 BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
-  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct", "compute_loss_pct", "array_bw",
-                          "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw", "reference_bytes", "heat_efficiency_pct", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
+  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct",
+                          "compute_loss_pct", "array_bw", "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw",
+                          "reference_bytes", "heat_efficiency_pct", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }
 
@@ -88,9 +87,10 @@ BOOST_AUTO_TEST_CASE(the_heat_equation_is_measured_beside_a_plain_program_that_c
 }
 
 BOOST_AUTO_TEST_CASE(all_others_run_too) {
-  const auto out = run_bench("rtt_direct_us call_rate strangers_pct array_bw channel_rate channel_put_rate channel_batch_rate channel_put_bw "
-                             "reference_bytes startup_4_s worker_pss_mb idle_cpu_pct "
-                             "--seconds 0.05 --callers 2");
+  const auto out =
+    run_bench("rtt_direct_us call_rate strangers_pct array_bw channel_rate channel_put_rate channel_batch_rate channel_put_bw "
+              "reference_bytes startup_4_s worker_pss_mb idle_cpu_pct "
+              "--seconds 0.05 --callers 2");
   BOOST_TEST(out.status == 0);
   const auto lines = out.lines();
   BOOST_TEST(lines.size() == 12U);

@@ -37,9 +37,7 @@ struct temporary_folder {
   temporary_folder(const temporary_folder&) = delete;
   temporary_folder& operator=(const temporary_folder&) = delete;
 
-  std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{path}, {}));
-  }
+  std::size_t files() const { return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{path}, {})); }
 };
 
 std::string content_of(const std::filesystem::path& file) {
@@ -47,9 +45,7 @@ std::string content_of(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>{in}, {}};
 }
 
-random_stream stream(std::uint32_t day) {
-  return {20201, 7, day, purpose::exposures};
-}
+random_stream stream(std::uint32_t day) { return {20201, 7, day, purpose::exposures}; }
 
 scenario states(std::uint32_t days) {
   scenario s{{}, default_places()};
@@ -68,8 +64,7 @@ scenario one_place(std::int64_t people, double r0, std::uint32_t days) {
 
 double exact_probability(std::int64_t n, double p, std::int64_t k) {
   const double x = static_cast<double>(n), y = static_cast<double>(k);
-  return std::exp(std::lgamma(x + 1) - std::lgamma(y + 1) - std::lgamma(x - y + 1) + y * std::log(p)
-                  + (x - y) * std::log1p(-p));
+  return std::exp(std::lgamma(x + 1) - std::lgamma(y + 1) - std::lgamma(x - y + 1) + y * std::log(p) + (x - y) * std::log1p(-p));
 }
 
 /// What `action` throws says all of `parts`.
@@ -80,25 +75,21 @@ void check_error(F action, const std::vector<std::string>& parts) {
     BOOST_ERROR("nothing was thrown");
   } catch (const Error& e) {
     for (const auto& part : parts)
-      BOOST_CHECK_MESSAGE(std::string{e.what()}.find(part) != std::string::npos,
-                          "no '" << part << "' in: " << e.what());
+      BOOST_CHECK_MESSAGE(std::string{e.what()}.find(part) != std::string::npos, "no '" << part << "' in: " << e.what());
   }
 }
 
 void check_refused(const std::string& text, const std::string& where, const std::string& what) {
-  check_error<places_error>([&] { parse_places(text, "f.csv"); },
-                            {"f.csv:" + where + ": came ", what, "expected"});
+  check_error<places_error>([&] { parse_places(text, "f.csv"); }, {"f.csv:" + where + ": came ", what, "expected"});
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_CASE(philox_gives_its_published_known_answers) {
   // From kat_vectors of Random123, the authors' own library.
-  BOOST_TEST((philox({0, 0, 0, 0}, {0, 0})
-              == philox_counter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  BOOST_TEST((philox({0, 0, 0, 0}, {0, 0}) == philox_counter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   constexpr std::uint32_t ones = 0xffffffff;
-  BOOST_TEST((philox({ones, ones, ones, ones}, {ones, ones})
-              == philox_counter{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  BOOST_TEST((philox({ones, ones, ones, ones}, {ones, ones}) == philox_counter{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   BOOST_TEST((philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0})
               == philox_counter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
@@ -126,9 +117,9 @@ BOOST_AUTO_TEST_CASE(binomial_numbers_have_their_mean_and_variance) {
   const struct {
     std::int64_t n;
     double p;
-  } cases[] = {{1, 0.3},      {20, 0.01},     {20, 0.5},  {20, 0.95},         {1000, 0.004}, {100, 0.3},
-               {100, 0.8},    {1000, 0.0101}, {10'000, 0.5}, {1'000'000, 0.02}, {40'000'000, 1e-7},
-               {40'000'000, 0.001}, {40'000'000, 0.3}, {40'000'000, 0.999}, {10'000'000'000, 0.25}};
+  } cases[] = {{1, 0.3},           {20, 0.01},          {20, 0.5},         {20, 0.95},          {1000, 0.004},
+               {100, 0.3},         {100, 0.8},          {1000, 0.0101},    {10'000, 0.5},       {1'000'000, 0.02},
+               {40'000'000, 1e-7}, {40'000'000, 0.001}, {40'000'000, 0.3}, {40'000'000, 0.999}, {10'000'000'000, 0.25}};
   for (const auto& c : cases) {
     constexpr int draws = 100'000;
     const double n = static_cast<double>(c.n), mean = n * c.p, variance = mean * (1 - c.p);
@@ -258,8 +249,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_in_a_table_is_told_with_its_line) {
   check_refused(h + "A,A,1,0,0\nB,B,1,0\n", "3", "4 fields, expected 5");
   check_refused(h + "A,\"A, B\",1,0,0\n", "2", "6 fields, expected 5");
   check_refused(h + "A,A,1,0,0\n#\nA,B,1,0,0\n", "4", "'A' again, expected another than in line 2");
-  for (const std::string bad : {"", "x", "1.5", "1e6", "-1", "0", "+5", "1 000", "nan", "10000000001",
-                                "99999999999999999999"})
+  for (const std::string bad : {"", "x", "1.5", "1e6", "-1", "0", "+5", "1 000", "nan", "10000000001", "99999999999999999999"})
     check_refused(h + "A,A," + bad + ",0,0\n", "2", "'" + bad + "' as population");
   for (const std::string bad : {"", "x", "90.1", "-91", "nan", "-nan", "inf", "+-1", "1x", "1e400"})
     check_refused(h + "A,A,1," + bad + ",0\n", "2", "'" + bad + "' as latitude");
@@ -375,9 +365,8 @@ BOOST_AUTO_TEST_CASE(so_many_travel_and_near_and_large_places_attract_more) {
   block all{s, 0, 51};
   std::int64_t travellers = 0, to_oregon = 0, to_maine = 0, to_california = 0, to_nevada = 0;
   const auto position = [&](std::string_view code) {
-    return static_cast<std::uint32_t>(std::find_if(s.places.begin(), s.places.end(), [&](const place& p) {
-                                        return p.code == code;
-                                      }) - s.places.begin());
+    return static_cast<std::uint32_t>(std::find_if(s.places.begin(), s.places.end(), [&](const place& p) { return p.code == code; })
+                                      - s.places.begin());
   };
   for (const auto& v : all.depart(1)) {
     BOOST_REQUIRE(v.from != v.to);
@@ -474,8 +463,7 @@ BOOST_AUTO_TEST_CASE(a_file_is_replaced_as_a_whole) {
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_written_is_named_with_the_reason) {
-  check_error<std::system_error>([] { write_file("/dev/full", "text"); },
-                                 {"cannot write /dev/full", "No space left on device"});
+  check_error<std::system_error>([] { write_file("/dev/full", "text"); }, {"cannot write /dev/full", "No space left on device"});
   const temporary_folder folder;
   const auto nowhere = folder.path / "missing" / "out.csv";
   check_error<std::system_error>([&] { write_file(nowhere, "text"); }, {nowhere.string(), "No such file"});
@@ -499,8 +487,7 @@ BOOST_AUTO_TEST_CASE(a_folder_is_made_or_refused) {
   const auto file = folder.path / "file";
   write_file(file, "text");
   check_error<std::system_error>([&] { require_folder(file); }, {file.string(), "Not a directory"});
-  check_error<std::system_error>([&] { require_folder(file / "a"); },
-                                 {(file / "a").string(), "Not a directory"});
+  check_error<std::system_error>([&] { require_folder(file / "a"); }, {(file / "a").string(), "Not a directory"});
   check_error<std::system_error>([] { require_folder("/proc/none"); }, {"/proc/none"});
 }
 

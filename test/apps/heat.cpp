@@ -142,7 +142,8 @@ BOOST_AUTO_TEST_CASE(a_residual_is_printed_with_all_its_digits) {
 
 BOOST_AUTO_TEST_CASE(the_checksum_has_a_line_of_its_own_and_figures_follow) {
   std::ostringstream out;
-  print_figures(out, {.size = 1000, .steps = 100}, {3, 2}, {.checksum = 0xabc, .seconds = 0.25, .sent = {{1, {12, 3'000}}, {10, {3456, 7'800'000}}}});
+  print_figures(out, {.size = 1000, .steps = 100}, {3, 2},
+                {.checksum = 0xabc, .seconds = 0.25, .sent = {{1, {12, 3'000}}, {10, {3456, 7'800'000}}}});
   BOOST_TEST(out.str()
              == "checksum: 0000000000000abc\n"
                 "process   messages sent       MB sent\n"

@@ -33,18 +33,14 @@ picture drawn(std::int64_t size, const layout& blocks) {
 // A PNG file as cairo reads it.
 class image {
 public:
-  explicit image(std::string png)
-    : surface_(cairo_image_surface_create_from_png_stream(read, &png), cairo_surface_destroy) {
+  explicit image(std::string png) : surface_(cairo_image_surface_create_from_png_stream(read, &png), cairo_surface_destroy) {
     BOOST_REQUIRE(cairo_surface_status(surface_.get()) == CAIRO_STATUS_SUCCESS);
   }
-  int width() const {
-    return cairo_image_surface_get_width(surface_.get());
-  }
-  int height() const {
-    return cairo_image_surface_get_height(surface_.get());
-  }
+  int width() const { return cairo_image_surface_get_width(surface_.get()); }
+  int height() const { return cairo_image_surface_get_height(surface_.get()); }
   std::uint32_t pixel(int x, int y) const {
-    const auto row = cairo_image_surface_get_data(surface_.get()) + static_cast<std::ptrdiff_t>(y) * cairo_image_surface_get_stride(surface_.get());
+    const auto row =
+      cairo_image_surface_get_data(surface_.get()) + static_cast<std::ptrdiff_t>(y) * cairo_image_surface_get_stride(surface_.get());
     return reinterpret_cast<const std::uint32_t*>(row)[x] & 0xffffff;
   }
 
@@ -61,9 +57,7 @@ private:
   std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface_;
 };
 
-double lightness_of(std::uint32_t pixel) {
-  return to_oklab(shown_by(pixel)).lightness;
-}
+double lightness_of(std::uint32_t pixel) { return to_oklab(shown_by(pixel)).lightness; }
 
 } // namespace
 
@@ -100,7 +94,8 @@ BOOST_AUTO_TEST_CASE(pixels_become_lighter_in_even_steps) {
   BOOST_TEST(to > 0.95);
   const double even = (to - from) / steps;
   for (int i = 1; i <= steps; ++i) {
-    const double here = lightness_of(pixel_of(static_cast<double>(i) / steps)), before = lightness_of(pixel_of(static_cast<double>(i - 1) / steps));
+    const double here = lightness_of(pixel_of(static_cast<double>(i) / steps)),
+                 before = lightness_of(pixel_of(static_cast<double>(i - 1) / steps));
     BOOST_TEST(here - before > 0.75 * even); // the colours of a pixel are rounded
     BOOST_TEST(here - before < 1.25 * even);
     BOOST_TEST(std::abs(here - (from + i * even)) < 0.3 * even);

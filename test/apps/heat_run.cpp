@@ -12,9 +12,7 @@ using test::run_program;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // A folder that goes with the object.
 class temporary_folder {
@@ -24,22 +22,16 @@ public:
     BOOST_REQUIRE(::mkdtemp(name.data()) != nullptr);
     path_ = name;
   }
-  ~temporary_folder() {
-    std::filesystem::remove_all(path_);
-  }
+  ~temporary_folder() { std::filesystem::remove_all(path_); }
   temporary_folder(const temporary_folder&) = delete;
   temporary_folder& operator=(const temporary_folder&) = delete;
 
-  std::filesystem::path operator/(const std::string& name) const {
-    return path_ / name;
-  }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
   std::string content(const std::string& name) const {
     std::ifstream in{path_ / name, std::ios::binary};
     return {std::istreambuf_iterator<char>{in}, {}};
   }
-  std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{path_}, {}));
-  }
+  std::size_t files() const { return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator{path_}, {})); }
 
 private:
   std::filesystem::path path_;
@@ -81,7 +73,8 @@ BOOST_AUTO_TEST_CASE(the_numbers_and_the_picture_are_those_of_a_serial_run_whate
   for (const std::string line : {"step 100: residual ", "step 200: residual ", "step 250: residual ", "checksum: "})
     BOOST_TEST(contains(expected, line), alone.text);
   BOOST_TEST(serial.files() == 3U);
-  for (const std::string more : {"-p 1 --blocks 5", "-p 1 --blocks 97x1", "-p 2", "-p 2 --blocks 1x2", "-p 2 --blocks 3x5", "-p 3", "-p 3 --blocks 2x2", "-p 3 --blocks 20", "--blocks 8x3"}) {
+  for (const std::string more : {"-p 1 --blocks 5", "-p 1 --blocks 97x1", "-p 2", "-p 2 --blocks 1x2", "-p 2 --blocks 3x5", "-p 3",
+                                 "-p 3 --blocks 2x2", "-p 3 --blocks 20", "--blocks 8x3"}) {
     const temporary_folder folder;
     const auto end = run_heat(folder, problem + more);
     BOOST_TEST_CONTEXT(more << " says: " << end.text) {

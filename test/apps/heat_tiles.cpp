@@ -15,10 +15,14 @@ namespace {
 
 constexpr std::pair<std::int64_t, std::int64_t> way(side s) {
   switch (s) {
-    case side::north: return {-1, 0};
-    case side::south: return {1, 0};
-    case side::west: return {0, -1};
-    case side::east: break;
+    case side::north:
+      return {-1, 0};
+    case side::south:
+      return {1, 0};
+    case side::west:
+      return {0, -1};
+    case side::east:
+      break;
   }
   return {0, 1};
 }
@@ -42,8 +46,7 @@ public:
       }
   }
 
-  explicit field(std::int64_t size, const layout& blocks = {1, 1}) : field(size, blocks, 0.2, start_of(size)) {
-  }
+  explicit field(std::int64_t size, const layout& blocks = {1, 1}) : field(size, blocks, 0.2, start_of(size)) {}
 
   // Blocks of one colour of a chess board are a step ahead of the others when these get their edges, as it may be with neighbours on other processes.
   void run(std::uint32_t steps) {
@@ -59,7 +62,8 @@ public:
     for (const auto& t : tiles_)
       for (std::int64_t row = 0; row < t.where().rows; ++row)
         for (std::int64_t column = 0; column < t.where().columns; ++column)
-          out[static_cast<std::size_t>((t.where().row + row) * size_ + t.where().column + column)] = std::bit_cast<std::uint64_t>(t.at(row, column));
+          out[static_cast<std::size_t>((t.where().row + row) * size_ + t.where().column + column)] =
+            std::bit_cast<std::uint64_t>(t.at(row, column));
     return out;
   }
 
@@ -77,9 +81,7 @@ public:
     return sum;
   }
 
-  tile& only() {
-    return tiles_.front();
-  }
+  tile& only() { return tiles_.front(); }
 
 private:
   std::int64_t neighbour(std::int64_t row, std::int64_t column, side s) const {
@@ -123,7 +125,8 @@ BOOST_AUTO_TEST_CASE(blocks_compute_the_same_to_the_bit_as_one_for_everything) {
     field whole{size};
     whole.run(50);
     const auto expected = whole.bits();
-    for (const layout blocks : {layout{2, 1}, layout{1, 2}, layout{2, 2}, layout{3, 1}, layout{1, 5}, layout{4, 3}, layout{13, 13}, layout{37, 2}, layout{2, 64}}) {
+    for (const layout blocks : {layout{2, 1}, layout{1, 2}, layout{2, 2}, layout{3, 1}, layout{1, 5}, layout{4, 3}, layout{13, 13},
+                                layout{37, 2}, layout{2, 64}}) {
       if (blocks.rows > size || blocks.columns > size)
         continue;
       field parts{size, blocks};
@@ -167,7 +170,8 @@ BOOST_AUTO_TEST_CASE(a_sine_wave_decays_in_each_step_by_the_factor_of_the_discre
 
 BOOST_AUTO_TEST_CASE(a_field_goes_to_the_steady_state_of_its_surroundings) {
   constexpr std::int64_t size = 5;
-  field whole{size, {1, 1}, 0.25, [](auto row, auto column) { return row < 0 || row >= size || column < 0 || column >= size ? 0.75 : 0.0; }};
+  field whole{
+    size, {1, 1}, 0.25, [](auto row, auto column) { return row < 0 || row >= size || column < 0 || column >= size ? 0.75 : 0.0; }};
   whole.run(2000);
   for (std::int64_t row = 0; row < size; ++row)
     for (std::int64_t column = 0; column < size; ++column)

@@ -11,9 +11,7 @@ namespace {
 
 constexpr const char* right = "the sum of the squares up to 600 is 72180100, as it should be";
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // The depths that are shown, such as "13/16".
 bool none_is_deeper_than(const std::string& text, int capacity) {

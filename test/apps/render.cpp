@@ -73,7 +73,8 @@ BOOST_AUTO_TEST_CASE(up_in_the_picture_is_up_in_the_plane) {
   const auto upper = all_of(around(0, 2, 1, 4, 4)), lower = all_of(around(0, -2, 1, 4, 4));
   BOOST_TEST((upper != lower));
   const auto above = draw(around(-0.12, 0.75, 0.6, 30, 30), 0); // the bud is in the middle, the largest part below
-  BOOST_TEST(std::count(above.colours.begin(), above.colours.begin() + 150, 0u) < std::count(above.colours.end() - 150, above.colours.end(), 0u));
+  BOOST_TEST(std::count(above.colours.begin(), above.colours.begin() + 150, 0u)
+             < std::count(above.colours.end() - 150, above.colours.end(), 0u));
 }
 
 BOOST_AUTO_TEST_CASE(a_picture_of_tiles_is_the_same_as_one_of_a_single_tile) {
@@ -124,7 +125,8 @@ BOOST_AUTO_TEST_CASE(a_view_that_makes_no_sense_is_refused) {
   const auto refused = [](auto change, const std::string& says) {
     view v;
     change(v);
-    BOOST_CHECK_EXCEPTION(check(v), std::invalid_argument, [&](const std::invalid_argument& e) { return std::string{e.what()}.find(says) != std::string::npos; });
+    BOOST_CHECK_EXCEPTION(check(v), std::invalid_argument,
+                          [&](const std::invalid_argument& e) { return std::string{e.what()}.find(says) != std::string::npos; });
   };
   const auto nan = std::numeric_limits<double>::quiet_NaN();
   refused([](view& v) { v.size = 0; }, "the size is 0");

@@ -2,11 +2,7 @@
 #include <troupe/troupe.hpp>
 
 struct grid {
-  int size() const {
-    return 1;
-  }
+  int size() const { return 1; }
 };
 
-void call(troupe::cluster& c) {
-  c.remotecall(2, &grid::size, grid{});
-}
+void call(troupe::cluster& c) { c.remotecall(2, &grid::size, grid{}); }

@@ -2,8 +2,7 @@
 #include <troupe/troupe.hpp>
 
 struct seed {
-  explicit seed(int v) : value(v) {
-  }
+  explicit seed(int v) : value(v) {}
   int value;
 };
 

@@ -19,14 +19,11 @@ namespace {
 
 constexpr auto cookie = "correcthorse1234";
 
-troupe::hello own_hello() {
-  return {77, 2, 3, "host", 1234, "build", {1, 2, 3}, {}, {}};
-}
+troupe::hello own_hello() { return {77, 2, 3, "host", 1234, "build", {1, 2, 3}, {}, {}}; }
 
 struct meeting {
   meeting(bool acceptor, bool welcome, fuzz::pieces cut, view data)
-    : is_welcome(welcome), pieces(cut), unsent(data),
-      peer(acceptor ? handshake::role::dialler : handshake::role::acceptor, cookie) {
+    : is_welcome(welcome), pieces(cut), unsent(data), peer(acceptor ? handshake::role::dialler : handshake::role::acceptor, cookie) {
     script.next = [this] { return next(); };
     script.written = [this](view bytes) { written += bytes.size() - peer.feed(bytes); };
     settings.role = acceptor ? handshake::role::acceptor : handshake::role::dialler;

@@ -28,9 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 extern "C" [[gnu::weak]] void __sanitizer_set_death_callback(void (*callback)());
 
 // The other sanitizer's own end can't be seen in the same way with every compiler, a signal can.
-extern "C" const char* __ubsan_default_options() {
-  return "halt_on_error=1:abort_on_error=1";
-}
+extern "C" const char* __ubsan_default_options() { return "halt_on_error=1:abort_on_error=1"; }
 
 namespace {
 
@@ -83,8 +81,7 @@ void run(const bytes& in, const std::string& arguments, const char* program) {
 
 class mutator {
 public:
-  mutator(std::uint64_t seed, const std::vector<bytes>& corpus) : random_(seed), corpus_(corpus) {
-  }
+  mutator(std::uint64_t seed, const std::vector<bytes>& corpus) : random_(seed), corpus_(corpus) {}
 
   /// One of the corpus with one to eight changes; always the same for the same seed and corpus.
   bytes make() {
@@ -97,13 +94,9 @@ public:
   }
 
 private:
-  std::size_t below(std::size_t n) {
-    return static_cast<std::size_t>(random_() % n);
-  }
+  std::size_t below(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
 
-  const bytes& pick() {
-    return corpus_[below(corpus_.size())];
-  }
+  const bytes& pick() { return corpus_[below(corpus_.size())]; }
 
   void change(bytes& x) {
     auto at = below(x.size() + 1);
@@ -150,8 +143,8 @@ private:
 
   // With a number at which something may change, of 1, 2, 4 or 8 bytes.
   void overwrite(bytes& x, std::size_t at) {
-    static constexpr std::uint64_t numbers[] = {0, 1, 2, 8, 32, 255, 4096, 65535, 1 << 20, 0x7fffffff, 0xffffffff,
-                                                std::uint64_t{1} << 40, std::uint64_t{1} << 63, ~std::uint64_t{0}};
+    static constexpr std::uint64_t numbers[] = {
+      0, 1, 2, 8, 32, 255, 4096, 65535, 1 << 20, 0x7fffffff, 0xffffffff, std::uint64_t{1} << 40, std::uint64_t{1} << 63, ~std::uint64_t{0}};
     auto number = below(4) == 0 ? x.size() - at : numbers[below(std::size(numbers))];
     auto size = std::min(x.size() - at, std::size_t{1} << below(4));
     std::memcpy(x.data() + at, &number, size);
@@ -226,12 +219,8 @@ bytes read_file(const std::filesystem::path& file) {
     return p;
   throw std::bad_alloc{};
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept {
-  std::free(p);
-}
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
-}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 int main(int argc, char** argv) {
   auto s = parse(argc, argv);

@@ -42,14 +42,12 @@ bytes right_proof(bool from_acceptor, view its_nonce, view other_nonce) {
   std::string_view label = from_acceptor ? "troupe acceptor" : "troupe dialler";
   auto message = bytes{} + std::as_bytes(std::span{label}) + its_nonce + other_nonce;
   bytes out(handshake::proof_size);
-  HMAC(EVP_sha256(), cookie.data(), static_cast<int>(cookie.size()), reinterpret_cast<unsigned char*>(message.data()),
-       message.size(), reinterpret_cast<unsigned char*>(out.data()), nullptr);
+  HMAC(EVP_sha256(), cookie.data(), static_cast<int>(cookie.size()), reinterpret_cast<unsigned char*>(message.data()), message.size(),
+       reinterpret_cast<unsigned char*>(out.data()), nullptr);
   return out;
 }
 
-bool starts_right(view sent, std::size_t size) {
-  return sent.size() >= size && std::memcmp(sent.data(), preamble_start.data(), size) == 0;
-}
+bool starts_right(view sent, std::size_t size) { return sent.size() >= size && std::memcmp(sent.data(), preamble_start.data(), size) == 0; }
 
 void check_output(const handshake& h, bool acceptor, view sent, bool greeted, const bytes& out) {
   auto done = h.state() == handshake::status::done;
@@ -95,8 +93,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   fuzz::require(used <= whole_size, "no more is taken than belongs to a handshake");
 
-  auto greeted = starts_right(sent, 16) && sent.size() >= preamble_size
-                 && !std::equal(own_nonce.begin(), own_nonce.end(), sent.begin() + 16);
+  auto greeted =
+    starts_right(sent, 16) && sent.size() >= preamble_size && !std::equal(own_nonce.begin(), own_nonce.end(), sent.begin() + 16);
   auto right = greeted && sent.size() >= whole_size && std::equal(proof.begin(), proof.end(), sent.begin() + preamble_size);
   fuzz::require((h.state() == handshake::status::done) == right, "it is done when the proof is right, and only then");
   check_output(h, acceptor, sent, greeted, out);

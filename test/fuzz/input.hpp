@@ -22,8 +22,7 @@ inline void require(bool holds, const char* what) {
 /// Takes an input apart, from its start. What it gives lives as long as the input.
 class input {
 public:
-  input(const std::uint8_t* data, std::size_t size) : left_(std::as_bytes(std::span{data, size})) {
-  }
+  input(const std::uint8_t* data, std::size_t size) : left_(std::as_bytes(std::span{data, size})) {}
 
   /// 0 if none is left.
   unsigned byte() {
@@ -34,9 +33,7 @@ public:
     return out;
   }
 
-  std::span<const std::byte> rest() const {
-    return left_;
-  }
+  std::span<const std::byte> rest() const { return left_; }
 
 private:
   std::span<const std::byte> left_;
@@ -45,8 +42,7 @@ private:
 /// Cuts bytes into pieces whose sizes three bytes of the input say, in turn; 0: all that is left.
 class pieces {
 public:
-  explicit pieces(input& in) : sizes_{in.byte(), in.byte(), in.byte()} {
-  }
+  explicit pieces(input& in) : sizes_{in.byte(), in.byte(), in.byte()} {}
 
   /// From the front of `left`, which gets shorter. Empty if it is empty.
   std::span<const std::byte> cut(std::span<const std::byte>& left) {

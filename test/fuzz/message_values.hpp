@@ -35,9 +35,7 @@ private:
 
 template <>
 struct troupe::codec<fuzz::elements> {
-  static void write(writer& w, const fuzz::elements& x) {
-    write_elements(w, x.content);
-  }
+  static void write(writer& w, const fuzz::elements& x) { write_elements(w, x.content); }
 
   static void read(reader& r, fuzz::elements& x) {
     static_cast<void>(needs_user_code(r, known_message_types()));

@@ -32,15 +32,10 @@ public:
   };
 
   /// `s` must outlive the stream.
-  explicit scripted_stream(script& s) : script_(s) {
-  }
-  ~scripted_stream() override {
-    close();
-  }
+  explicit scripted_stream(script& s) : script_(s) {}
+  ~scripted_stream() override { close(); }
 
-  void start(troupe::loop&, std::function<void()> readable, std::function<void()>) override {
-    script_.readable = std::move(readable);
-  }
+  void start(troupe::loop&, std::function<void()> readable, std::function<void()>) override { script_.readable = std::move(readable); }
 
   troupe::stream_result read(std::span<std::byte> into) override {
     using status = troupe::stream_result::status;
@@ -62,21 +57,16 @@ public:
     return {troupe::stream_result::status::moved, bytes.size(), 0};
   }
 
-  void want_write(bool) override {
-  }
+  void want_write(bool) override {}
 
   void close() override {
     script_.closed = true;
     script_.readable = nullptr;
   }
 
-  std::string kind() const override {
-    return "script";
-  }
+  std::string kind() const override { return "script"; }
 
-  std::string peer() const override {
-    return "script";
-  }
+  std::string peer() const override { return "script"; }
 
 private:
   script& script_;

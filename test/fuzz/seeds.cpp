@@ -25,8 +25,7 @@ namespace {
 
 std::filesystem::path corpus;
 
-void save(const std::string& target, const std::string& name, std::initializer_list<int> choices,
-          std::span<const std::byte> rest) {
+void save(const std::string& target, const std::string& name, std::initializer_list<int> choices, std::span<const std::byte> rest) {
   std::filesystem::create_directories(corpus / target);
   std::ofstream out{corpus / target / name, std::ios::binary};
   for (auto choice : choices)
@@ -81,9 +80,7 @@ troupe::member example_member(troupe::proc_id id) {
   return m;
 }
 
-troupe::hello example_hello() {
-  return {0x1122334455667788, 1, 2, "node-a", 4711, "build-id", {1, ~std::uint64_t{0}, 3}};
-}
+troupe::hello example_hello() { return {0x1122334455667788, 1, 2, "node-a", 4711, "build-id", {1, ~std::uint64_t{0}, 3}}; }
 
 fuzz::tree example_tree() {
   fuzz::tree leaf;
@@ -122,8 +119,13 @@ void save_values() {
   save_value("error", example_error());
   save_value("hello", example_hello());
   save_value("change", troupe::membership_change{3, {example_member(2)}, {4}, {{3, example_error()}}});
-  save_value("join", troupe::join_request{{troupe::topology::custom, true}, {4, {5, 6}}, {example_member(2), example_member(3)}, {3}, {{"--threads", {"4"}}, {"-v", {}}},
-                                           {{"mesh", 7}}, {{99, 1, "lambda #1 in main", {std::byte{5}}}}});
+  save_value("join", troupe::join_request{{troupe::topology::custom, true},
+                                          {4, {5, 6}},
+                                          {example_member(2), example_member(3)},
+                                          {3},
+                                          {{"--threads", {"4"}}, {"-v", {}}},
+                                          {{"mesh", 7}},
+                                          {{99, 1, "lambda #1 in main", {std::byte{5}}}}});
   save_value("joined", troupe::join_answer{example_member(2), "it has another --size"});
   save_value("named", troupe::named_header{7, "mesh", "std::vector<double>", {4, 5, 6}});
 }
@@ -268,7 +270,8 @@ troupe::array_info array_of(const troupe::array_extents& n, const troupe::placem
 void save_arrays() {
   save("arrays", "line", {0}, fuzz::encoded(array_of(10, troupe::placement::block, {2, 3, 4})));
   save("arrays", "plane", {0}, fuzz::encoded(array_of({3, 4}, troupe::placement::cyclic, {2, 3})));
-  save("arrays", "custom", {0}, fuzz::encoded(array_of({2, 2, 2}, troupe::placement::custom([](std::size_t i) { return i < 5 ? 2 : 7; }), {})));
+  save("arrays", "custom", {0},
+       fuzz::encoded(array_of({2, 2, 2}, troupe::placement::custom([](std::size_t i) { return i < 5 ? 2 : 7; }), {})));
   const auto frame = [](std::uint64_t question, std::uint8_t what, std::uint32_t before, const std::vector<troupe::proc_id>& others) {
     fuzz::no_actors actors;
     byte_buffer out;

@@ -44,15 +44,15 @@ struct tree {
 
 /// What the codec's target decodes. Inputs name types by their position: new ones come last. None is ordered by something that
 /// changes between two journeys, as unordered containers are.
-using value_types = std::tuple<
-  std::string, std::u32string, std::vector<bool>, std::vector<std::vector<std::string>>, std::vector<plain>,
-  std::optional<std::vector<std::optional<std::int16_t>>>,
-  std::variant<std::monostate, std::string, std::vector<std::variant<int, bool>>, std::optional<double>>,
-  std::map<std::string, std::vector<std::uint16_t>>, std::list<std::deque<std::set<int>>>,
-  std::tuple<std::int8_t, std::string, std::pair<bool, long double>, std::array<std::string, 2>, std::array<float, 3>>, tree,
-  std::vector<std::pair<std::monostate, std::vector<std::nullptr_t>>>,
-  std::map<std::chrono::system_clock::time_point, std::vector<std::array<plain, 2>>>, troupe::error_info, troupe::hello,
-  troupe::membership_change, troupe::join_request, troupe::join_answer, troupe::named_header>;
+using value_types =
+  std::tuple<std::string, std::u32string, std::vector<bool>, std::vector<std::vector<std::string>>, std::vector<plain>,
+             std::optional<std::vector<std::optional<std::int16_t>>>,
+             std::variant<std::monostate, std::string, std::vector<std::variant<int, bool>>, std::optional<double>>,
+             std::map<std::string, std::vector<std::uint16_t>>, std::list<std::deque<std::set<int>>>,
+             std::tuple<std::int8_t, std::string, std::pair<bool, long double>, std::array<std::string, 2>, std::array<float, 3>>, tree,
+             std::vector<std::pair<std::monostate, std::vector<std::nullptr_t>>>,
+             std::map<std::chrono::system_clock::time_point, std::vector<std::array<plain, 2>>>, troupe::error_info, troupe::hello,
+             troupe::membership_change, troupe::join_request, troupe::join_answer, troupe::named_header>;
 
 /// Calls f(std::type_identity<T>{}) with the type of a number; it wraps around.
 template <class F>
@@ -64,8 +64,7 @@ void for_type(std::size_t number, F f) {
 
 /// What is done with a value that has come, beyond decoding it.
 template <class T>
-void use(const T&) {
-}
+void use(const T&) {}
 
 inline void use(const troupe::error_info& x) {
   static_cast<void>(troupe::make_exception(x));

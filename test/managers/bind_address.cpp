@@ -14,8 +14,8 @@ using troupe::resolve_bind_address;
 
 namespace {
 
-const interface_address lo{"lo", "127.0.0.1"}, lo6{"lo", "::1"}, v4{"eth0", "192.168.1.2"}, v6{"eth0", "2001:db8::2"}, link4{"eth1", "169.254.3.4"}, link6{"eth0", "fe80::2"},
-  other{"eth1", "10.77.3.4"}, other6{"eth1", "fd77::4"};
+const interface_address lo{"lo", "127.0.0.1"}, lo6{"lo", "::1"}, v4{"eth0", "192.168.1.2"}, v6{"eth0", "2001:db8::2"},
+  link4{"eth1", "169.254.3.4"}, link6{"eth0", "fe80::2"}, other{"eth1", "10.77.3.4"}, other6{"eth1", "fd77::4"};
 
 std::string why_not(const std::string& text, const std::vector<interface_address>& all) {
   try {
@@ -25,9 +25,7 @@ std::string why_not(const std::string& text, const std::vector<interface_address
   }
 }
 
-bool says(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 } // namespace
 
@@ -80,7 +78,8 @@ BOOST_AUTO_TEST_CASE(an_ipv6_address_may_have_a_port_in_brackets) {
 // A master with several addresses, of which its workers may reach one only.
 BOOST_AUTO_TEST_CASE(all_addresses_of_the_chosen_family_may_be_tried) {
   using troupe::reachable_addresses;
-  const std::vector<troupe::interface_address> host{{"lo", "127.0.0.1"}, {"eth0", "fd77::1"}, {"eth0", "169.254.1.1"}, {"eth0", "10.0.0.1"}, {"eth1", "192.168.0.1"}};
+  const std::vector<troupe::interface_address> host{
+    {"lo", "127.0.0.1"}, {"eth0", "fd77::1"}, {"eth0", "169.254.1.1"}, {"eth0", "10.0.0.1"}, {"eth1", "192.168.0.1"}};
   BOOST_TEST(reachable_addresses(host) == (std::vector<std::string>{"10.0.0.1", "192.168.0.1"}));
   BOOST_TEST(reachable_addresses({{"lo", "127.0.0.1"}}) == std::vector<std::string>{"127.0.0.1"});
   BOOST_TEST(reachable_addresses({{"eth0", "fd77::1"}, {"eth1", "fd78::1"}}) == (std::vector<std::string>{"fd77::1", "fd78::1"}));

@@ -108,8 +108,7 @@ BOOST_AUTO_TEST_CASE(the_signal_that_killed_it_is_reported) {
 }
 
 BOOST_AUTO_TEST_CASE(texts_for_core_dumps_real_time_signals_and_unknown_ends) {
-  BOOST_TEST((exit_state{.signal = 11, .core = true}.to_text())
-             == "was killed by signal 11 (Segmentation fault), core dumped");
+  BOOST_TEST((exit_state{.signal = 11, .core = true}.to_text()) == "was killed by signal 11 (Segmentation fault), core dumped");
   BOOST_TEST((exit_state{.signal = 40}.to_text()) == "was killed by signal 40");
   BOOST_TEST(exit_state{}.to_text() == "ended in an unknown way");
 }
@@ -131,11 +130,7 @@ BOOST_AUTO_TEST_CASE(the_streams_are_pipes_of_their_own) {
 }
 
 BOOST_AUTO_TEST_CASE(arguments_arrive_as_they_are) {
-  BOOST_TEST(output_of({.program = "printf",
-                        .args = {"[%s]", "a b", "", "$HOME\n'"},
-                        .dir = {},
-                        .env = {},
-                        .env_removed_prefixes = {}})
+  BOOST_TEST(output_of({.program = "printf", .args = {"[%s]", "a b", "", "$HOME\n'"}, .dir = {}, .env = {}, .env_removed_prefixes = {}})
              == "[a b][][$HOME\n']");
 }
 
@@ -153,10 +148,7 @@ BOOST_AUTO_TEST_CASE(variables_are_added_overridden_and_removed) {
   ::setenv("TROUPE_TEST_A", "old", 1);
   ::setenv("TROUPE_TEST_AB", "stays", 1);
   auto options = shell("echo ${PMI_RANK-none} $PMI_KEPT $TROUPE_TEST_A $TROUPE_TEST_AB $TROUPE_TEST_NEW");
-  options.env = {{"TROUPE_TEST_A", "first"},
-                 {"TROUPE_TEST_A", "new=1"},
-                 {"PMI_KEPT", "given"},
-                 {"TROUPE_TEST_NEW", "added"}};
+  options.env = {{"TROUPE_TEST_A", "first"}, {"TROUPE_TEST_A", "new=1"}, {"PMI_KEPT", "given"}, {"TROUPE_TEST_NEW", "added"}};
   options.env_removed_prefixes = {"PMI_"};
   BOOST_TEST(output_of(options) == "none given new=1 stays added\n");
 
@@ -220,9 +212,8 @@ BOOST_AUTO_TEST_CASE(no_descriptor_of_ours_reaches_the_child) {
   const unique_fd leaky{::fcntl(STDERR_FILENO, F_DUPFD, 100)}; // not close-on-exec
   BOOST_REQUIRE(leaky);
   child_process other{shell("read x")};
-  BOOST_TEST(
-    output_of({.program = "ls", .args = {"/proc/self/fd"}, .dir = {}, .env = {}, .env_removed_prefixes = {}})
-    == "0\n1\n2\n3\n"); // 3 is what ls itself opens
+  BOOST_TEST(output_of({.program = "ls", .args = {"/proc/self/fd"}, .dir = {}, .env = {}, .env_removed_prefixes = {}})
+             == "0\n1\n2\n3\n"); // 3 is what ls itself opens
 }
 
 BOOST_AUTO_TEST_CASE(it_starts_properly_when_our_own_standard_streams_are_closed) {
@@ -324,9 +315,7 @@ BOOST_AUTO_TEST_CASE(moving_hands_the_child_over_and_assignment_ends_the_old_one
 }
 
 BOOST_AUTO_TEST_CASE(a_hundred_children_at_once_leave_no_descriptors_behind) {
-  auto open_descriptors = [] {
-    return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {});
-  };
+  auto open_descriptors = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
   const auto before = open_descriptors();
   {
     std::vector<child_process> children;

@@ -65,19 +65,22 @@ BOOST_AUTO_TEST_CASE(another_version_says_which_it_is) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_news_is_left_alone) {
-  for (const char* line : {"", "welcome", "troupe_keeper:", "troupe_keeper: ", "troupe_keeper: hello", "troupe_keeper: hello 1 x 3 h a", "troupe_keeper: hello 1 0 3 h a",
-                           "troupe_keeper: hello 1 1 3 h a more", "troupe_keeper: out", "troupe_keeper: out 1", "troupe_keeper: out x y", "troupe_keeper: ended 1 256 0 0",
-                           "troupe_keeper: ended 1 0 0", "troupe_keeper: started -1 5", "troupe_keeper: not_started 1 a\\x", "troupe_keeper: not_started 1 a\\"})
+  for (const char* line : {"", "welcome", "troupe_keeper:", "troupe_keeper: ", "troupe_keeper: hello", "troupe_keeper: hello 1 x 3 h a",
+                           "troupe_keeper: hello 1 0 3 h a", "troupe_keeper: hello 1 1 3 h a more", "troupe_keeper: out",
+                           "troupe_keeper: out 1", "troupe_keeper: out x y", "troupe_keeper: ended 1 256 0 0", "troupe_keeper: ended 1 0 0",
+                           "troupe_keeper: started -1 5", "troupe_keeper: not_started 1 a\\x", "troupe_keeper: not_started 1 a\\"})
     BOOST_TEST(!parse_news(line).has_value(), line);
   BOOST_TEST(find_news("hi troupe_keeper: hello 1 1 3 h a") == 3u);
   BOOST_TEST(find_news("hi") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_order_is_refused_with_what_came) {
-  for (const std::string line : {"", "start", "troupe_keeper: ", "troupe_keeper: dance", "troupe_keeper: start", "troupe_keeper: start 1", "troupe_keeper: start 1 p 2 a",
-                                 "troupe_keeper: start 1 \\e 0", "troupe_keeper: start 1 p 0 A", "troupe_keeper: start 1 p 0 =x", "troupe_keeper: start -1 p 0", "troupe_keeper: start 1 p -1",
-                                 "troupe_keeper: signal 1 0 process", "troupe_keeper: signal 1 65 process", "troupe_keeper: signal 1 9 everyone", "troupe_keeper: complete now",
-                                 "troupe_keeper: cookie", "troupe_keeper: cookie a b"}) {
+  for (const std::string line :
+       {"", "start", "troupe_keeper: ", "troupe_keeper: dance", "troupe_keeper: start", "troupe_keeper: start 1",
+        "troupe_keeper: start 1 p 2 a", "troupe_keeper: start 1 \\e 0", "troupe_keeper: start 1 p 0 A", "troupe_keeper: start 1 p 0 =x",
+        "troupe_keeper: start -1 p 0", "troupe_keeper: start 1 p -1", "troupe_keeper: signal 1 0 process",
+        "troupe_keeper: signal 1 65 process", "troupe_keeper: signal 1 9 everyone", "troupe_keeper: complete now", "troupe_keeper: cookie",
+        "troupe_keeper: cookie a b"}) {
     try {
       parse_order(line);
       BOOST_ERROR("accepted: " << line);
@@ -89,7 +92,8 @@ BOOST_AUTO_TEST_CASE(what_is_no_order_is_refused_with_what_came) {
 
 BOOST_AUTO_TEST_CASE(bytes_of_any_kind_are_read_or_refused) {
   std::mt19937 random{7};
-  const std::vector<std::string> words{"troupe_keeper: ", "start", "hello", "ended", "signal", " ", " 1", " -1", "\\", "\\e", "=", "x", " 99999999999999999999", "\xff"};
+  const std::vector<std::string> words{
+    "troupe_keeper: ", "start", "hello", "ended", "signal", " ", " 1", " -1", "\\", "\\e", "=", "x", " 99999999999999999999", "\xff"};
   for (int i = 0; i < 20'000; ++i) {
     std::string line = i % 2 == 0 ? "troupe_keeper: " : "";
     for (auto n = random() % 8; n > 0; --n)

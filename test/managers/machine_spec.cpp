@@ -41,9 +41,7 @@ struct hostfile {
     path = name;
     std::ofstream{path} << text;
   }
-  ~hostfile() {
-    std::remove(path.c_str());
-  }
+  ~hostfile() { std::remove(path.c_str()); }
   std::string path;
 };
 
@@ -97,7 +95,8 @@ BOOST_AUTO_TEST_CASE(an_ipv6_address_stands_in_brackets) {
 
 // SM-08
 BOOST_AUTO_TEST_CASE(what_is_no_machine_says_why) {
-  for (const char* text : {"", "  ", "@h", "user@", "a b c", "-oProxyCommand=x", "us`er@h", "-l@h", "h h:0", "h [::1", "h -x", "a;b", "a$b", "a\nb", "4*", "*4"})
+  for (const char* text : {"", "  ", "@h", "user@", "a b c", "-oProxyCommand=x", "us`er@h", "-l@h", "h h:0", "h [::1", "h -x", "a;b", "a$b",
+                           "a\nb", "4*", "*4"})
     BOOST_TEST(!why_not(text).empty(), "'" << text << "'");
   BOOST_TEST(says(why_not("a b c"), "'c'"));
   BOOST_TEST(says(why_not("h 1.2.3.4:x"), "'1.2.3.4:x'"));

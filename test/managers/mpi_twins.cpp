@@ -33,8 +33,7 @@ MPI_Comm comm = MPI_COMM_NULL;
 int me = 0, size = 0;
 
 struct ended : std::runtime_error {
-  ended() : std::runtime_error{"ended"} {
-  }
+  ended() : std::runtime_error{"ended"} {}
 };
 
 struct mpi_job : mpi_program {
@@ -66,13 +65,9 @@ std::vector<int> from(int first, int count) {
   return out;
 }
 
-std::vector<int> zeros(int count) {
-  return std::vector<int>(static_cast<std::size_t>(count));
-}
+std::vector<int> zeros(int count) { return std::vector<int>(static_cast<std::size_t>(count)); }
 
-int sum_to(int n) {
-  return n * (n + 1) / 2;
-}
+int sum_to(int n) { return n * (n + 1) / 2; }
 
 double cpu_seconds() {
   rusage u{};
@@ -453,7 +448,8 @@ const std::vector<blocking_call>& calls() {
     {"Alltoallw", [](MPI_Comm c) { MPI_Alltoallw(o.data(), n, at, t, i.data(), n, at, t, c); }},
     {"Scan", [](MPI_Comm c) { MPI_Scan(o.data(), i.data(), 1000, d, MPI_SUM, c); }},
     {"Exscan", [](MPI_Comm c) { MPI_Exscan(o.data(), i.data(), 1000, d, MPI_SUM, c); }},
-    {"Comm_dup", [](MPI_Comm c) {
+    {"Comm_dup",
+     [](MPI_Comm c) {
        MPI_Comm copy;
        MPI_Comm_dup(c, &copy);
      }},
@@ -463,7 +459,8 @@ const std::vector<blocking_call>& calls() {
     {"Sendrecv", [](MPI_Comm c) { MPI_Sendrecv(o.data(), many, d, 0, 1, i.data(), many, d, 0, 1, c, MPI_STATUS_IGNORE); }},
     {"Sendrecv_replace", [](MPI_Comm c) { MPI_Sendrecv_replace(i.data(), many, d, 0, 1, 0, 1, c, MPI_STATUS_IGNORE); }},
     {"Probe", [](MPI_Comm c) { MPI_Probe(0, 1, c, MPI_STATUS_IGNORE); }},
-    {"Mprobe", [](MPI_Comm c) {
+    {"Mprobe",
+     [](MPI_Comm c) {
        MPI_Message m;
        MPI_Mprobe(0, 1, c, &m, MPI_STATUS_IGNORE);
      }},
@@ -481,9 +478,7 @@ std::function<void()> until(clk::time_point end) {
 
 struct freed_at_the_end {
   MPI_Comm comm;
-  ~freed_at_the_end() {
-    MPI_Comm_free(&comm);
-  }
+  ~freed_at_the_end() { MPI_Comm_free(&comm); }
 };
 
 // Collective: MPI goes on.

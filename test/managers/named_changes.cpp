@@ -29,11 +29,8 @@ troupe::detail::shared_bytes bytes(std::size_t n, int value) {
 // Where nobody can be reached.
 class nowhere final : public troupe::transport {
 public:
-  troupe::endpoint listen(troupe::loop&, const troupe::endpoint& at, acceptor) override {
-    return at;
-  }
-  void dial(troupe::loop&, const troupe::endpoint&, std::chrono::milliseconds, troupe::dial_handler) override {
-  }
+  troupe::endpoint listen(troupe::loop&, const troupe::endpoint& at, acceptor) override { return at; }
+  void dial(troupe::loop&, const troupe::endpoint&, std::chrono::milliseconds, troupe::dial_handler) override {}
 };
 
 // A master whose workers say what the test has them say. What is sent to them waits for links that never come, and is counted.
@@ -95,23 +92,21 @@ public:
     });
   }
 
-  named_changes& names() {
-    return names_;
-  }
+  named_changes& names() { return names_; }
 
 private:
-  troupe::process process_{"cookie", troupe::master_id, 1, {[](proc_id, troupe::frame_view&) {}, [](proc_id, const std::string&) {},
-                                                             [](proc_id, const std::string&) {}, [](const std::string&) {},
-                                                             [](const troupe::hello&) {}},
-                            std::make_shared<nowhere>()};
+  troupe::process process_{"cookie",
+                           troupe::master_id,
+                           1,
+                           {[](proc_id, troupe::frame_view&) {}, [](proc_id, const std::string&) {}, [](proc_id, const std::string&) {},
+                            [](const std::string&) {}, [](const troupe::hello&) {}},
+                           std::make_shared<nowhere>()};
   std::vector<named_changes::listener> audience_; // loop thread
   named_changes names_;
   std::map<proc_id, std::uint64_t> sent_before_;
 };
 
-bool open(std::future<void>& f) {
-  return f.wait_for(0s) == std::future_status::timeout;
-}
+bool open(std::future<void>& f) { return f.wait_for(0s) == std::future_status::timeout; }
 
 } // namespace
 

@@ -89,17 +89,14 @@ using lines = std::vector<std::string>;
 // Catches what is written to stderr while it lives.
 class captured_stderr {
 public:
-  captured_stderr() : saved_{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)}, file_{std::tmpfile()} {
-    ::dup2(::fileno(file_), STDERR_FILENO);
-  }
+  captured_stderr() : saved_{::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)}, file_{std::tmpfile()} { ::dup2(::fileno(file_), STDERR_FILENO); }
   ~captured_stderr() {
     ::dup2(saved_.get(), STDERR_FILENO);
     std::fclose(file_);
   }
   std::string text() const {
     std::string result(10'000, '\0');
-    result.resize(static_cast<std::size_t>(
-      std::max<::ssize_t>(0, ::pread(::fileno(file_), result.data(), result.size(), 0))));
+    result.resize(static_cast<std::size_t>(std::max<::ssize_t>(0, ::pread(::fileno(file_), result.data(), result.size(), 0))));
     return result;
   }
 
@@ -119,8 +116,7 @@ std::size_t count(std::string_view text, std::string_view part) {
 
 BOOST_AUTO_TEST_CASE(lines_arrive_whole_whatever_the_pieces_they_were_written_in) {
   for (std::size_t piece : {1u, 2u, 3u, 7u, 1000u})
-    BOOST_TEST(
-      (lines_of("one\ntwo two\n\n\r\nthree\r\n", piece) == lines{"one", "two two", "", "\r", "three\r"}));
+    BOOST_TEST((lines_of("one\ntwo two\n\n\r\nthree\r\n", piece) == lines{"one", "two two", "", "\r", "three\r"}));
 }
 
 // IO-03, IO-06
@@ -137,8 +133,7 @@ BOOST_AUTO_TEST_CASE(a_line_of_exactly_the_longest_size_is_one_line) {
   for (std::size_t piece : {4096u, 1'000'000u}) {
     BOOST_TEST((lines_of(longest + "\nnext\n", piece) == lines{longest, "next"}));
     BOOST_TEST((lines_of(longest, piece) == lines{longest}));
-    BOOST_TEST(
-      (lines_of("before\n" + longest + "y\nnext\n", piece) == lines{"before", longest, "y", "next"}));
+    BOOST_TEST((lines_of("before\n" + longest + "y\nnext\n", piece) == lines{"before", longest, "y", "next"}));
   }
 }
 
@@ -202,8 +197,7 @@ BOOST_AUTO_TEST_CASE(a_source_that_never_pauses_does_not_starve_another) {
         looping.set_value();
     },
     ignore_end);
-  pump.add(
-    std::move(quiet.read), [&](std::string_view) { heard.set_value(); }, ignore_end);
+  pump.add(std::move(quiet.read), [&](std::string_view) { heard.set_value(); }, ignore_end);
   write_all(loop.write, "start\n");
   wait_for(loops);
   write_all(quiet.write, "hello\n");
@@ -433,9 +427,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_polled_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(destruction_ends_sources_that_are_still_open_and_leaves_no_descriptors) {
-  auto open_descriptors = [] {
-    return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {});
-  };
+  auto open_descriptors = [] { return std::distance(std::filesystem::directory_iterator{"/proc/self/fd"}, {}); };
   const auto before = open_descriptors();
   std::atomic<bool> ended = false;
   {

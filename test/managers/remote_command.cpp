@@ -30,9 +30,7 @@ struct folder {
     BOOST_REQUIRE(::mkdtemp(name) != nullptr);
     path = name;
   }
-  ~folder() {
-    std::filesystem::remove_all(path);
-  }
+  ~folder() { std::filesystem::remove_all(path); }
   std::filesystem::path path;
 };
 
@@ -66,9 +64,7 @@ remote_command telling(const std::string& dir) {
           .args = {"-c", "pwd; printf '%s|' \"$ODD\" \"$EMPTY\" \"$@\"", "sh", odd, "", "-x", "last"}};
 }
 
-std::string told(const std::string& dir) {
-  return dir + "\n" + odd + "||" + odd + "||-x|last|";
-}
+std::string told(const std::string& dir) { return dir + "\n" + odd + "||" + odd + "||-x|last|"; }
 
 void check_survival(shell which, const char* program) {
   const folder f;
@@ -105,7 +101,8 @@ BOOST_AUTO_TEST_CASE(everything_survives_a_posix_shell) {
 }
 
 // SH-02, SH-06
-BOOST_AUTO_TEST_CASE(everything_survives_a_c_shell, *boost::unit_test::precondition([](boost::unit_test::test_unit_id) -> boost::test_tools::assertion_result {
+BOOST_AUTO_TEST_CASE(everything_survives_a_c_shell,
+                     *boost::unit_test::precondition([](boost::unit_test::test_unit_id) -> boost::test_tools::assertion_result {
                        boost::test_tools::assertion_result there{::access("/bin/tcsh", X_OK) == 0};
                        there.message() << "tcsh isn't installed";
                        return there;
@@ -115,13 +112,17 @@ BOOST_AUTO_TEST_CASE(everything_survives_a_c_shell, *boost::unit_test::precondit
 
 // SH-02
 BOOST_AUTO_TEST_CASE(the_line_for_a_c_shell) {
-  BOOST_TEST(command_line({.dir = "", .env = {{"A", "it's!"}}, .program = "p", .args = {"q"}}, shell::csh) == "setenv A 'it'\\''s\\!' && exec 'p' 'q' || exit 125");
+  BOOST_TEST(command_line({.dir = "", .env = {{"A", "it's!"}}, .program = "p", .args = {"q"}}, shell::csh)
+             == "setenv A 'it'\\''s\\!' && exec 'p' 'q' || exit 125");
 }
 
 // SH-03
 BOOST_AUTO_TEST_CASE(the_line_for_windows) {
-  BOOST_TEST(command_line({.dir = "C:\\my dir", .env = {{"A", "x & \"y\""}}, .program = "C:\\p (1)\\p.exe", .args = {"a b", "say \"hi\"", "end\\", "50%"}}, shell::wincmd)
-             == R"(pushd ^"C:\my dir^" && set ^"A=x ^& ^"y^"^"&& ^"C:\p ^(1^)\p.exe^" ^"a b^" ^"say \^"hi\^"^" ^"end\\^" ^"50^%^")");
+  BOOST_TEST(
+    command_line(
+      {.dir = "C:\\my dir", .env = {{"A", "x & \"y\""}}, .program = "C:\\p (1)\\p.exe", .args = {"a b", "say \"hi\"", "end\\", "50%"}},
+      shell::wincmd)
+    == R"(pushd ^"C:\my dir^" && set ^"A=x ^& ^"y^"^"&& ^"C:\p ^(1^)\p.exe^" ^"a b^" ^"say \^"hi\^"^" ^"end\\^" ^"50^%^")");
   BOOST_CHECK_THROW(command_line({.dir = "a\"b", .env = {}, .program = "p", .args = {}}, shell::wincmd), troupe::usage_error);
   BOOST_CHECK_THROW(command_line({.dir = "", .env = {}, .program = "a\"b", .args = {}}, shell::wincmd), troupe::usage_error);
   BOOST_CHECK_THROW(command_line({.dir = "", .env = {{"A", "x\ny"}}, .program = "p", .args = {}}, shell::wincmd), troupe::usage_error);
@@ -148,7 +149,8 @@ BOOST_AUTO_TEST_CASE(a_variable_has_a_proper_name) {
 BOOST_AUTO_TEST_CASE(our_variables_go_to_others_but_for_those_that_make_a_cluster) {
   ::setenv("TROUPE_LAUNCH_TIMEOUT", "7", 1);
   ::setenv("TROUPE_MINE", "x y", 1);
-  for (const char* name : {"TROUPE_PROCS", "TROUPE_HOST", "TROUPE_HOSTFILE", "TROUPE_MPI", "TROUPE_MPI_CMD", "TROUPE_COOKIE_FILE", "TROUPE_CONFIG"})
+  for (const char* name :
+       {"TROUPE_PROCS", "TROUPE_HOST", "TROUPE_HOSTFILE", "TROUPE_MPI", "TROUPE_MPI_CMD", "TROUPE_COOKIE_FILE", "TROUPE_CONFIG"})
     ::setenv(name, "1", 1);
   const auto all = troupe::variables_for_others();
   const auto has = [&](const char* name, const char* value) {

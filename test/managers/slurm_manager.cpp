@@ -18,9 +18,7 @@ std::vector<troupe::slurm_node> nodes(const ints& tasks) {
   return out;
 }
 
-bool has(const troupe::child_options& o, const std::string& arg) {
-  return std::find(o.args.begin(), o.args.end(), arg) != o.args.end();
-}
+bool has(const troupe::child_options& o, const std::string& arg) { return std::find(o.args.begin(), o.args.end(), arg) != o.args.end(); }
 
 } // namespace
 
@@ -53,7 +51,8 @@ BOOST_AUTO_TEST_CASE(each_node_gets_one_step_that_may_use_all_its_cpus) {
   o.dir = "/some where";
   const auto step = troupe::slurm_step(nodes({3}).front(), o);
   BOOST_TEST(step.program == "srun");
-  for (auto arg : {"--nodes=1", "--ntasks=1", "--nodelist=n1", "--cpus-per-task=6", "--overlap", "--mpi=none", "--chdir=/some where", "/bin/app", "--a flag", "--keeper"})
+  for (auto arg : {"--nodes=1", "--ntasks=1", "--nodelist=n1", "--cpus-per-task=6", "--overlap", "--mpi=none", "--chdir=/some where",
+                   "/bin/app", "--a flag", "--keeper"})
     BOOST_TEST(has(step, arg), arg);
 }
 

@@ -79,8 +79,7 @@ struct block_of_data {
 
 class cell : public caf::event_based_actor {
 public:
-  cell(caf::actor_config& cfg, element<cell> e, int start)
-    : caf::event_based_actor(cfg), e_(std::move(e)), value_(start) {}
+  cell(caf::actor_config& cfg, element<cell> e, int start) : caf::event_based_actor(cfg), e_(std::move(e)), value_(start) {}
 
   caf::behavior make_behavior() override {
     return {
@@ -240,12 +239,11 @@ BOOST_AUTO_TEST_CASE(neighbours_are_there_up_to_the_border) {
     BOOST_TEST((line.collect<std::vector<std::uint64_t>>(around_atom::value)
                 == std::vector<std::vector<std::uint64_t>>{{none, 1}, {0, 2}, {1, none}}));
     const auto plane = here().spawn_array<cell>({2, 2}, placement::cyclic, 0);
-    BOOST_TEST((plane.collect<std::vector<std::uint64_t>>(around_atom::value)
-                == std::vector<std::vector<std::uint64_t>>{
-                  {none, none, 2, 1}, {none, 0, 3, none}, {0, none, none, 3}, {1, 2, none, none}}));
+    BOOST_TEST(
+      (plane.collect<std::vector<std::uint64_t>>(around_atom::value)
+       == std::vector<std::vector<std::uint64_t>>{{none, none, 2, 1}, {none, 0, 3, none}, {0, none, none, 3}, {1, 2, none, none}}));
     const auto cube = here().spawn_array<cell>({2, 2, 2}, placement::block, 0);
-    BOOST_TEST((cube.collect<std::vector<std::uint64_t>>(around_atom::value)[7]
-                == std::vector<std::uint64_t>{3, 5, 6, none, none, none}));
+    BOOST_TEST((cube.collect<std::vector<std::uint64_t>>(around_atom::value)[7] == std::vector<std::uint64_t>{3, 5, 6, none, none, none}));
     const troupe::element<cell> e{nullptr, 0};
     BOOST_CHECK_THROW(static_cast<void>(e.neighbour(1)), troupe::usage_error);
     for (auto& a : {line, plane, cube})
@@ -325,7 +323,8 @@ BOOST_AUTO_TEST_CASE(answers_can_be_had_as_futures_also_by_an_element_of_the_arr
     BOOST_TEST((all.fetch() == std::vector<int>(7, 2)));
     BOOST_TEST(sum.fetch() == 14);
     BOOST_CHECK_THROW(grid.collect_async<double>(seen_atom::value).wait(), troupe::type_mismatch);
-    BOOST_CHECK_THROW(grid.reduce_async<int>(troupe::call_options{.deadline = 30ms}, std::plus<>{}, hang_atom::value).wait(), troupe::deadline_exceeded);
+    BOOST_CHECK_THROW(grid.reduce_async<int>(troupe::call_options{.deadline = 30ms}, std::plus<>{}, hang_atom::value).wait(),
+                      troupe::deadline_exceeded);
     caf::anon_send(grid[3], total_atom::value);
     BOOST_TEST(eventually([&] { return here().request<int>(grid[3], seen_atom::value) == 14; }));
     grid.end();
@@ -403,7 +402,8 @@ BOOST_AUTO_TEST_CASE(large_messages_travel_once_to_each_process) {
 
 BOOST_AUTO_TEST_CASE(an_array_s_handle_works_wherever_it_is_passed) {
   const workers w{3};
-  const auto grid = here().spawn_array<cell>({2, 3}, placement::custom([&](int i, int j) { return w[static_cast<std::size_t>((i + j) % 2)]; }), 5);
+  const auto grid =
+    here().spawn_array<cell>({2, 3}, placement::custom([&](int i, int j) { return w[static_cast<std::size_t>((i + j) % 2)]; }), 5);
   const auto handles = [&] {
     std::vector<caf::actor> out;
     for (std::size_t i = 0; i < grid.size(); ++i)
@@ -517,9 +517,11 @@ BOOST_AUTO_TEST_CASE(what_is_sent_to_elements_before_they_are_made_comes_in_orde
 BOOST_AUTO_TEST_CASE(bad_arguments_are_told_before_anything_is_made) {
   const workers w{1};
   auto& c = here();
-  BOOST_TEST(contains(error_of<troupe::usage_error>([&] { c.spawn_array<cell>(0, placement::block, 1); }).what(), "an array of 0 elements"));
+  BOOST_TEST(
+    contains(error_of<troupe::usage_error>([&] { c.spawn_array<cell>(0, placement::block, 1); }).what(), "an array of 0 elements"));
   BOOST_CHECK_THROW((c.spawn_array<cell>({3, 0}, placement::block, 1)), troupe::usage_error);
-  const auto nobody = error_of<troupe::unknown_process>([&] { c.spawn_array<cell>(3, placement::custom([](int i) { return 90 + i; }), 1); });
+  const auto nobody =
+    error_of<troupe::unknown_process>([&] { c.spawn_array<cell>(3, placement::custom([](int i) { return 90 + i; }), 1); });
   BOOST_TEST(nobody.what() == "the placement puts element 0 on process 90: there is no process 90 in this cluster");
   BOOST_CHECK_THROW(c.spawn_array<cell>(3, placement::block.on({0}), 1), troupe::unknown_process);
   const auto gone = c.addprocs(1);
@@ -527,7 +529,8 @@ BOOST_AUTO_TEST_CASE(bad_arguments_are_told_before_anything_is_made) {
   BOOST_CHECK_THROW(c.spawn_array<cell>(3, placement::block.on(gone), 1), troupe::process_exited);
   BOOST_TEST(alive_everywhere() == 0);
   const auto grid = c.spawn_array<cell>({2, 3}, placement::block, 1);
-  BOOST_TEST(error_of<troupe::usage_error>([&] { static_cast<void>(grid[6]); }).what() == std::string{"index 6 of an array of 2 x 3 elements: there are 0 to 5"});
+  BOOST_TEST(error_of<troupe::usage_error>([&] { static_cast<void>(grid[6]); }).what()
+             == std::string{"index 6 of an array of 2 x 3 elements: there are 0 to 5"});
   BOOST_CHECK_THROW((grid[{2, 0}]), troupe::usage_error);
   BOOST_CHECK_THROW((grid[{0, 0, 0}]), troupe::usage_error);
   BOOST_CHECK_THROW(static_cast<void>(grid.where(-1)), troupe::usage_error);
@@ -589,7 +592,8 @@ BOOST_AUTO_TEST_CASE(a_message_that_elements_do_not_handle_is_an_error_of_who_wa
     const auto other = error_of<troupe::type_mismatch>([&] { grid.collect<double>(seen_atom::value); });
     BOOST_TEST(contains(other.what(), "where double was expected"));
     BOOST_CHECK_THROW(grid.reduce<int>(std::plus<>{}, go_atom::value), troupe::type_mismatch);
-    const auto thrown = error_of<troupe::remote_error>([&] { grid.reduce<int>([](int, int) -> int { throw std::range_error{"too much"}; }, seen_atom::value); });
+    const auto thrown = error_of<troupe::remote_error>(
+      [&] { grid.reduce<int>([](int, int) -> int { throw std::range_error{"too much"}; }, seen_atom::value); });
     BOOST_TEST(thrown.message() == "too much");
     BOOST_TEST(grid.reduce<int>(std::plus<>{}, seen_atom::value) == 4); // it goes on
     grid.end();
@@ -722,8 +726,8 @@ BOOST_AUTO_TEST_CASE(who_waits_for_an_array_hears_that_a_process_of_it_has_died)
     const workers w{5};
     const auto grid = here().spawn_array<cell>(20, placement::block, 1);
     const auto waiting = grid.step(hang_atom::value);
-    const auto elsewhere = here().remotecall(
-      w[(victim + 1) % 5], [](const cells& g) { return g.reduce<int>(std::plus<>{}, hang_atom::value); }, grid);
+    const auto elsewhere =
+      here().remotecall(w[(victim + 1) % 5], [](const cells& g) { return g.reduce<int>(std::plus<>{}, hang_atom::value); }, grid);
     BOOST_TEST(!waiting.wait_for(20ms));
     grid.broadcast(die_atom::value, static_cast<int>(w[victim]));
     BOOST_TEST(error_of<troupe::process_exited>([&] { waiting.wait(); }).pid() == w[victim]);
@@ -880,7 +884,8 @@ BOOST_AUTO_TEST_CASE(elements_may_have_others_answer_for_them_again_and_again) {
     BOOST_TEST(grid.reduce<int>(std::plus<>{}, std::vector<char>(300'000)) == 2);
   for (auto id : w.ids()) // no operation is left
     BOOST_TEST(eventually([&] {
-      return here().remotecall_fetch(id, [] { return here().system().registry().named_actors().size() < 100 && here().system().registry().running() == 1; });
+      return here().remotecall_fetch(
+        id, [] { return here().system().registry().named_actors().size() < 100 && here().system().registry().running() == 1; });
     }));
   grid.end();
   caf::anon_send_exit(answers, caf::exit_reason::user_shutdown);
@@ -975,7 +980,8 @@ BOOST_AUTO_TEST_CASE(what_goes_wrong_before_an_element_has_begun_is_told_as_it_i
 
 BOOST_AUTO_TEST_CASE(a_placement_of_an_array_makes_another_like_it) {
   const workers w{3};
-  const auto first = here().spawn_array<cell>({2, 4}, placement::custom([&](int i, int j) { return w[static_cast<std::size_t>(i + j) % 3]; }), 1);
+  const auto first =
+    here().spawn_array<cell>({2, 4}, placement::custom([&](int i, int j) { return w[static_cast<std::size_t>(i + j) % 3]; }), 1);
   const auto second = here().spawn_array<cell>(first.extents(), first.placement(), 1);
   for (int i = 0; i < 8; ++i)
     BOOST_TEST(first.where(i) == second.where(i));
@@ -1040,7 +1046,8 @@ BOOST_AUTO_TEST_CASE(under_master_worker_the_master_asks_each_process_itself) {
   check_indices(grid);
   BOOST_TEST(grid.reduce<std::string>(std::plus<>{}, std::string{"e"}) == "e0e1e2e3e4e5e6e7e8e9");
   grid.step(1).wait();
-  const auto refused = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](const cells& g) { g.step(1).wait(); }, grid); });
+  const auto refused =
+    error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](const cells& g) { g.step(1).wait(); }, grid); });
   BOOST_CHECK_THROW(refused.rethrow_nested(), troupe::not_connected);
   grid.end();
 }

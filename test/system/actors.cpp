@@ -54,8 +54,7 @@ struct stranger {
   }
 };
 
-const setup register_types{
-  [](troupe::app& app) { app.message_types<particle, std::vector<particle>, fragile>(); }};
+const setup register_types{[](troupe::app& app) { app.message_types<particle, std::vector<particle>, fragile>(); }};
 
 // -- actors -------------------------------------------------------------------------------------------------
 
@@ -94,14 +93,10 @@ caf::behavior echo(caf::event_based_actor*) {
     [](const caf::actor& x) { return x; },
     [](const std::vector<caf::actor>& x) { return x; },
     [](none_atom) {},
-    [](fail_atom) -> caf::result<int> {
-      return caf::make_error(caf::sec::runtime_error, "failed on purpose");
-    },
+    [](fail_atom) -> caf::result<int> { return caf::make_error(caf::sec::runtime_error, "failed on purpose"); },
     [](fail_atom, int) -> int { throw std::runtime_error{"thrown on purpose"}; },
     [](reg_atom, int x) { return stranger{x}; },
-    [](reg_atom) {
-      return fragile{1, true};
-    },
+    [](reg_atom) { return fragile{1, true}; },
     [](where_atom) { return here().myid(); },
     [](pass_atom, const caf::actor& to, int x) { caf::anon_send(to, x); },
     [](int a, double b, const std::string& c) { return c + std::to_string(a) + std::to_string(b); },
@@ -110,8 +105,7 @@ caf::behavior echo(caf::event_based_actor*) {
 
 class cell : public caf::event_based_actor {
 public:
-  cell(caf::actor_config& cfg, double x, texts names)
-    : caf::event_based_actor(cfg), x_(x), names_(std::move(names)) {}
+  cell(caf::actor_config& cfg, double x, texts names) : caf::event_based_actor(cfg), x_(x), names_(std::move(names)) {}
 
   caf::behavior make_behavior() override {
     return {
@@ -126,8 +120,7 @@ private:
   texts names_;
 };
 
-using adder_actor =
-  caf::typed_actor<caf::replies_to<int, int>::with<int>, caf::replies_to<where_atom>::with<proc_id>>;
+using adder_actor = caf::typed_actor<caf::replies_to<int, int>::with<int>, caf::replies_to<where_atom>::with<proc_id>>;
 
 adder_actor::behavior_type adder(adder_actor::stateful_pointer<int> self) {
   return {
@@ -174,10 +167,8 @@ caf::behavior silent(caf::stateful_actor<std::vector<caf::response_promise>>* se
 
 // Watches others, and notes what it hears of them.
 caf::behavior observer(caf::stateful_actor<texts>* self) {
-  self->set_down_handler(
-    [=](const caf::down_msg& m) { self->state.push_back("down: " + self->system().render(m.reason)); });
-  self->set_exit_handler(
-    [=](const caf::exit_msg& m) { self->state.push_back("exit: " + self->system().render(m.reason)); });
+  self->set_down_handler([=](const caf::down_msg& m) { self->state.push_back("down: " + self->system().render(m.reason)); });
+  self->set_exit_handler([=](const caf::exit_msg& m) { self->state.push_back("exit: " + self->system().render(m.reason)); });
   return {
     [=](watch_atom, const caf::actor& a) { self->monitor(a); },
     [=](unwatch_atom, const caf::actor& a) { self->demonitor(a); },
@@ -214,9 +205,7 @@ caf::behavior collector(caf::stateful_actor<collected>* self) {
   return {
     [=](int n) { take(n); },
     [=](const particle& p) { take(static_cast<int>(p.x)); },
-    [=](seen_atom) {
-      return std::vector<int>{self->state.count, self->state.misplaced};
-    },
+    [=](seen_atom) { return std::vector<int>{self->state.count, self->state.misplaced}; },
   };
 }
 
@@ -251,10 +240,7 @@ caf::behavior blocking_asker(caf::event_based_actor*, caf::actor whom) {
 }
 
 caf::behavior blocking_caller(caf::event_based_actor*, proc_id where) {
-  return {[=](int x) {
-    return here().remotecall_fetch(
-      where, [](int y) { return 2 * y; }, x);
-  }};
+  return {[=](int x) { return here().remotecall_fetch(where, [](int y) { return 2 * y; }, x); }};
 }
 
 template <class T>
@@ -268,8 +254,7 @@ bool has_seen(const caf::actor& a, const texts& parts) {
   return eventually([&] {
     const auto seen = seen_by(a);
     return seen.size() == parts.size()
-           && std::equal(seen.begin(), seen.end(), parts.begin(),
-                         [](auto& s, auto& part) { return contains(s, part); });
+           && std::equal(seen.begin(), seen.end(), parts.begin(), [](auto& s, auto& part) { return contains(s, part); });
   });
 }
 
@@ -278,9 +263,7 @@ std::size_t number_of_links() { return here().links().size(); }
 int ask(const caf::actor& a, int x) { return here().request<int>(a, x); }
 
 // All ordered pairs of different processes, of a master and two workers.
-std::vector<std::pair<proc_id, proc_id>> ways(const workers& w) {
-  return {{1, w[0]}, {w[0], 1}, {w[0], w[1]}, {w[1], w[0]}};
-}
+std::vector<std::pair<proc_id, proc_id>> ways(const workers& w) { return {{1, w[0]}, {w[0], 1}, {w[0], w[1]}, {w[1], w[0]}}; }
 
 } // namespace
 
@@ -320,8 +303,7 @@ BOOST_AUTO_TEST_CASE(actors_of_every_form_are_made_on_any_process) {
 BOOST_AUTO_TEST_CASE(workers_make_actors_on_other_processes) {
   workers w{2};
   for (auto [from, to] : ways(w)) {
-    const auto a = here().remotecall_fetch(
-      from, [](proc_id p) { return here().spawn<counter>(p, 7); }, to);
+    const auto a = here().remotecall_fetch(from, [](proc_id p) { return here().spawn<counter>(p, 7); }, to);
     BOOST_TEST(here().request<proc_id>(a, where_atom::value) == to);
     BOOST_TEST(here().request<int>(a, 1) == 8);
   }
@@ -329,8 +311,7 @@ BOOST_AUTO_TEST_CASE(workers_make_actors_on_other_processes) {
 
 BOOST_AUTO_TEST_CASE(an_actor_that_cannot_be_made_is_an_error) {
   workers w{1};
-  const auto e = error_of<troupe::remote_error>(
-    [&] { here().remotecall_fetch(w[0], [] { return here().spawn<counter>(99'999, 1); }); });
+  const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { return here().spawn<counter>(99'999, 1); }); });
   BOOST_CHECK_THROW(e.rethrow_nested(), troupe::unknown_process);
   const auto removed = w[0];
   here().rmprocs(removed);
@@ -345,27 +326,19 @@ BOOST_AUTO_TEST_CASE(handles_travel_as_arguments_results_and_within_messages) {
   for (auto p : c.procs()) {
     const auto a = c.spawn<counter>(p, 0);
     for (auto q : c.procs()) {
-      BOOST_TEST(c.remotecall_fetch(
-                   q, [](const caf::actor& x) { return here().request<proc_id>(x, where_atom::value); }, a)
-                 == p);
-      const auto back = c.remotecall_fetch(
-        q, [](caf::actor x) { return x; }, a);
+      BOOST_TEST(c.remotecall_fetch(q, [](const caf::actor& x) { return here().request<proc_id>(x, where_atom::value); }, a) == p);
+      const auto back = c.remotecall_fetch(q, [](caf::actor x) { return x; }, a);
       BOOST_TEST((back == a));
       const auto e = c.spawn<echo>(q);
       BOOST_TEST((c.request<caf::actor>(e, a) == a));
-      BOOST_TEST((c.request<std::vector<caf::actor>>(e, std::vector<caf::actor>{a, e})
-                  == std::vector<caf::actor>{a, e}));
-      const auto captured =
-        c.remotecall_fetch(q, troupe::with(a, [](const caf::actor& x) { return here().request<int>(x, 0); }));
+      BOOST_TEST((c.request<std::vector<caf::actor>>(e, std::vector<caf::actor>{a, e}) == std::vector<caf::actor>{a, e}));
+      const auto captured = c.remotecall_fetch(q, troupe::with(a, [](const caf::actor& x) { return here().request<int>(x, 0); }));
       BOOST_TEST(captured == 0);
     }
   }
   const adder_actor typed = c.spawn<adder>(w[0]);
-  BOOST_TEST(c.remotecall_fetch(
-               w[1], [](const adder_actor& x) { return here().request<int>(x, 1, 2); }, typed)
-             == 3);
-  BOOST_TEST(!c.remotecall_fetch(
-    w[1], [](const caf::actor& x) { return static_cast<bool>(x); }, caf::actor{}));
+  BOOST_TEST(c.remotecall_fetch(w[1], [](const adder_actor& x) { return here().request<int>(x, 1, 2); }, typed) == 3);
+  BOOST_TEST(!c.remotecall_fetch(w[1], [](const caf::actor& x) { return static_cast<bool>(x); }, caf::actor{}));
 }
 
 // -- requests -----------------------------------------------------------------------------------------------
@@ -406,9 +379,7 @@ BOOST_AUTO_TEST_CASE(a_request_ends_when_the_actor_or_its_process_does) {
       BOOST_CHECK_THROW(c.request<int>(a, 1), troupe::remote_error);
   }
   const auto a = c.spawn<silent>(w[1]);
-  auto waiting = std::async(std::launch::async, [&] {
-    return error_of<troupe::process_exited>([&] { c.request<int>(a, 1); }).pid();
-  });
+  auto waiting = std::async(std::launch::async, [&] { return error_of<troupe::process_exited>([&] { c.request<int>(a, 1); }).pid(); });
   auto on_worker = c.remotecall(
     w[0],
     [](const caf::actor& x) {
@@ -447,8 +418,7 @@ BOOST_AUTO_TEST_CASE(actors_ask_each_other_with_a_limit) {
     const auto dead = here().spawn<mortal>(to);
     const auto late = here().spawn<asker>(from, dead);
     caf::anon_send(dead, end_atom::value);
-    BOOST_TEST(eventually(
-      [&, late = late] { return here().request<std::string>(late, 5, 20'000).starts_with("error"); }));
+    BOOST_TEST(eventually([&, late = late] { return here().request<std::string>(late, 5, 20'000).starts_with("error"); }));
   }
 }
 
@@ -457,8 +427,7 @@ BOOST_AUTO_TEST_CASE(scoped_actors_talk_to_actors_elsewhere) {
   const auto a = here().spawn<counter>(w[0], 1);
   caf::scoped_actor self{here().system()};
   int answer = 0;
-  self->request(a, patience, 41)
-    .receive([&](int x) { answer = x; }, [&](caf::error& e) { BOOST_ERROR(here().system().render(e)); });
+  self->request(a, patience, 41).receive([&](int x) { answer = x; }, [&](caf::error& e) { BOOST_ERROR(here().system().render(e)); });
   BOOST_TEST(answer == 42);
   const auto e = here().spawn<echo>(w[0]);
   self->send(e, pass_atom::value, caf::actor_cast<caf::actor>(self), 7);
@@ -481,9 +450,8 @@ BOOST_AUTO_TEST_CASE(a_request_that_was_handed_on_ends_when_its_last_process_doe
   workers w{2};
   const auto end = here().spawn<silent>(w[1]);
   const auto first = here().spawn<relay>(w[0], end, 0);
-  auto waiting = std::async(std::launch::async, [&] {
-    return std::string{error_of<troupe::error>([&] { here().request<int>(first, 1); }).what()};
-  });
+  auto waiting =
+    std::async(std::launch::async, [&] { return std::string{error_of<troupe::error>([&] { here().request<int>(first, 1); }).what()}; });
   BOOST_TEST(eventually([&] { return here().request<int>(end, seen_atom::value) == 1; }));
   here().rmprocs(w[1]);
   BOOST_TEST(contains(waiting.get(), "worker " + std::to_string(w[1])));
@@ -646,8 +614,7 @@ BOOST_AUTO_TEST_CASE(a_type_that_is_not_registered_is_named_to_who_asks) {
   const auto asked = error_of<troupe::remote_error>([&] { here().request<int>(a, stranger{1}); });
   BOOST_TEST(contains(asked.what(), "stranger"), asked.what());
   BOOST_TEST(contains(asked.what(), "message_types"));
-  const auto answered =
-    error_of<troupe::remote_error>([&] { here().request<stranger>(a, reg_atom::value, 1); });
+  const auto answered = error_of<troupe::remote_error>([&] { here().request<stranger>(a, reg_atom::value, 1); });
   BOOST_TEST(contains(answered.what(), "stranger"));
   BOOST_TEST(here().request<int>(a, 3) == 3);
 }
@@ -691,8 +658,7 @@ BOOST_AUTO_TEST_CASE(a_message_can_be_sent_later) {
     const auto s = here().spawn<sender>(from, target);
     const auto took = time_of([&] {
       here().request<void>(s, later_atom::value, 1);
-      BOOST_TEST(
-        eventually([&] { return here().request<std::vector<int>>(target, seen_atom::value).at(0) == 1; }));
+      BOOST_TEST(eventually([&] { return here().request<std::vector<int>>(target, seen_atom::value).at(0) == 1; }));
     });
     BOOST_TEST((took >= 30ms));
   }

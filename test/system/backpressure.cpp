@@ -100,9 +100,9 @@ BOOST_AUTO_TEST_CASE(messages_to_an_actor_that_does_nothing_fill_neither_process
     BOOST_TEST((here_now < before + bound), size << " bytes each: " << (here_now - before) / mega << " MB at the producer");
     BOOST_TEST((there_now < before_there + bound), size << " bytes each: " << (there_now - before_there) / mega << " MB at the consumer");
     c.everywhere(ids, troupe::direct([] {
-      held = false;
-      stop_producing = true;
-    }));
+                   held = false;
+                   stop_producing = true;
+                 }));
     BOOST_TEST(eventually([&] { return waiting_in(c.statistics(), ids[0], ids[1]) == 0; }));
     auto arrived = [&] { return c.request<std::uint64_t>(consumer, 0); };
     auto total = [&] { return c.remotecall_fetch(ids[0], [] { return produced.load(); }); };

@@ -44,9 +44,7 @@ struct opaque {
   friend typename Inspector::result_type inspect(Inspector& f, opaque& x) {
     return f(caf::meta::type_name("opaque"), x.data);
   }
-  int operator()(int x) const {
-    return std::accumulate(data.begin(), data.end(), x);
-  }
+  int operator()(int x) const { return std::accumulate(data.begin(), data.end(), x); }
 };
 
 // Fails when it is read, on any process but the master.
@@ -61,18 +59,12 @@ struct unreadable {
     return f(caf::meta::type_name("unreadable"), x.id);
   }
   friend bool operator==(const unreadable&, const unreadable&) = default;
-  int operator()(int x) const {
-    return x;
-  }
+  int operator()(int x) const { return x; }
 };
 
-int read_here() {
-  return counted::read.exchange(0);
-}
+int read_here() { return counted::read.exchange(0); }
 
-std::size_t functions_on(proc_id id) {
-  return here().references(id).size();
-}
+std::size_t functions_on(proc_id id) { return here().references(id).size(); }
 
 std::uint64_t received_by_workers() {
   std::uint64_t bytes = 0;
@@ -119,7 +111,8 @@ BOOST_AUTO_TEST_CASE(clear_forgets_here_and_on_the_members) {
     const auto with_pool = here().references(1).size();
     const auto call_all = [&] {
       here().pmap(counted{std::vector<double>(10000), 1}, ints(20), pmap_options<>{.pool = &cache, .batch_size = 1});
-      here().remotecall_fetch(cache, troupe::with(std::string{"a"}, [](const std::string& s, int x) { return static_cast<int>(s.size()) + x; }), 1);
+      here().remotecall_fetch(
+        cache, troupe::with(std::string{"a"}, [](const std::string& s, int x) { return static_cast<int>(s.size()) + x; }), 1);
     };
     call_all();
     BOOST_TEST(cache.cached() == 2u);
@@ -211,7 +204,9 @@ BOOST_AUTO_TEST_CASE(no_more_than_some_are_kept) {
   workers w{1};
   const caching_pool cache{here(), w.ids()};
   for (int i = 0; i < 1000; ++i)
-    BOOST_TEST(here().remotecall_fetch(cache, troupe::with(std::to_string(i), [](const std::string& s, int x) { return std::stoi(s) + x; }), 1) == i + 1);
+    BOOST_TEST(
+      here().remotecall_fetch(cache, troupe::with(std::to_string(i), [](const std::string& s, int x) { return std::stoi(s) + x; }), 1)
+      == i + 1);
   BOOST_TEST(cache.cached() <= 64u);
   BOOST_TEST(functions_on(w[0]) <= 64u);
 }

@@ -159,8 +159,7 @@ BOOST_AUTO_TEST_CASE(a_waiting_call_returns_a_future_that_is_ready_or_throws) {
     BOOST_TEST(f.isready());
     BOOST_TEST(f.fetch() == p);
     BOOST_TEST(f.fetch() == p);
-    BOOST_CHECK_THROW(here().remotecall_wait(p, [] { throw std::runtime_error{"no"}; }),
-                      troupe::remote_error);
+    BOOST_CHECK_THROW(here().remotecall_wait(p, [] { throw std::runtime_error{"no"}; }), troupe::remote_error);
   }
 }
 
@@ -170,8 +169,7 @@ BOOST_AUTO_TEST_CASE(a_call_that_nobody_waits_for_is_done) {
   for (auto p : {proc_id{1}, w[0]}) {
     static_assert(std::is_void_v<decltype(here().remote_do<twice>(1, 2))>);
     here().remotecall_fetch(p, [] { counter = 0; });
-    here().remote_do(
-      p, [](int n) { counter += n; }, 5);
+    here().remote_do(p, [](int n) { counter += n; }, 5);
     here().remotecall_fetch<wait_for_counter>(p, 5);
     BOOST_TEST(here().remotecall_fetch<counted>(p) == 5);
   }
@@ -186,11 +184,7 @@ BOOST_AUTO_TEST_CASE(arguments_pass_through_every_form_to_every_kind_of_place) {
     int sum;
   };
   const row rows[] = {
-    {1, 0, {}, 1},
-    {1, 2, {}, 3},
-    {1, 0, {.kw1 = 4}, 5},
-    {1, 0, {.kw1 = 4, .kw2 = 8}, 13},
-    {1, 2, {.kw1 = 4, .kw2 = 8}, 15},
+    {1, 0, {}, 1}, {1, 2, {}, 3}, {1, 0, {.kw1 = 4}, 5}, {1, 0, {.kw1 = 4, .kw2 = 8}, 13}, {1, 2, {.kw1 = 4, .kw2 = 8}, 15},
   };
   for (const auto& where : {troupe::target{w[1]}, troupe::target{1}, troupe::target{troupe::any}}) {
     for (auto& r : rows) {
@@ -199,8 +193,7 @@ BOOST_AUTO_TEST_CASE(arguments_pass_through_every_form_to_every_kind_of_place) {
       BOOST_TEST(here().remotecall_wait<sum4>(where, r.v1, r.v2, r.named).fetch() == r.sum);
       BOOST_TEST(here().spawnat<sum4>(where, r.v1, r.v2, r.named).fetch() == r.sum);
       here().everywhere([] { counter = 0; });
-      here().remote_do(
-        where, [](int v1, int v2, more named) { counter = sum4(v1, v2, named); }, r.v1, r.v2, r.named);
+      here().remote_do(where, [](int v1, int v2, more named) { counter = sum4(v1, v2, named); }, r.v1, r.v2, r.named);
       BOOST_TEST(eventually([&] {
         int all = 0;
         for (auto p : here().procs())
@@ -216,20 +209,14 @@ BOOST_AUTO_TEST_CASE(any_process_calls_any_other_itself_included) {
   workers w{3};
   for (auto from : here().procs())
     for (auto to : here().procs())
-      BOOST_TEST(here().remotecall_fetch(
-                   from, [](proc_id p) { return here().remotecall_fetch<own_id>(p); }, to)
-                 == to);
+      BOOST_TEST(here().remotecall_fetch(from, [](proc_id p) { return here().remotecall_fetch<own_id>(p); }, to) == to);
   const auto hops = here().remotecall_fetch(
     w[2],
     [](proc_id second, proc_id third) {
       return 1
              + here().remotecall_fetch(
                second,
-               [](proc_id p) {
-                 return 1 + here().remotecall_fetch(p, [] {
-                   return 1 + here().remotecall_fetch(1, [] { return 1; });
-                 });
-               },
+               [](proc_id p) { return 1 + here().remotecall_fetch(p, [] { return 1 + here().remotecall_fetch(1, [] { return 1; }); }); },
                third);
     },
     w[1], w[0]);
@@ -302,12 +289,10 @@ BOOST_AUTO_TEST_CASE(a_function_is_named_as_template_argument_of_every_call) {
 
 BOOST_AUTO_TEST_CASE(a_function_that_returns_a_future_gives_its_value) {
   workers w{2};
-  auto f = here().remotecall(
-    w[0], [](proc_id other) { return here().remotecall<own_id>(other); }, w[1]);
+  auto f = here().remotecall(w[0], [](proc_id other) { return here().remotecall<own_id>(other); }, w[1]);
   static_assert(std::is_same_v<decltype(f), troupe::future<proc_id>>);
   BOOST_TEST(f.fetch() == w[1]);
-  const proc_id fetched = here().remotecall_fetch(
-    w[0], [](proc_id p) { return here().remotecall<own_id>(p); }, 1);
+  const proc_id fetched = here().remotecall_fetch(w[0], [](proc_id p) { return here().remotecall<own_id>(p); }, 1);
   BOOST_TEST(fetched == 1);
   here().remotecall_fetch(w[0], [] { return here().remotecall(1, [] {}); });
 }
@@ -323,9 +308,7 @@ BOOST_AUTO_TEST_CASE(a_function_that_was_received_can_be_sent_on) {
 
 BOOST_AUTO_TEST_CASE(arguments_are_converted_to_the_parameters_types_at_the_caller) {
   workers w{1};
-  const auto call = [&](const auto& f, auto&&... args) {
-    return here().remotecall_fetch(w[0], f, std::forward<decltype(args)>(args)...);
-  };
+  const auto call = [&](const auto& f, auto&&... args) { return here().remotecall_fetch(w[0], f, std::forward<decltype(args)>(args)...); };
   BOOST_TEST(call([](double x) { return x / 2; }, 1) == 0.5);
   BOOST_TEST(call([](std::uint8_t x) { return int{x}; }, 7L) == 7);
   BOOST_TEST(call([](std::string s) { return s.size(); }, "four") == 4u);
@@ -361,8 +344,8 @@ BOOST_AUTO_TEST_CASE(values_arrive_as_they_were_to_the_bit) {
   check_echo(p, std::numeric_limits<std::int64_t>::max());
   check_echo(p, std::numeric_limits<std::uint64_t>::max());
   using limits = std::numeric_limits<double>;
-  for (double x : {limits::quiet_NaN(), -limits::quiet_NaN(), limits::infinity(), -limits::infinity(), -0.0,
-                   0.0, limits::denorm_min(), limits::max(), 0.1, std::bit_cast<double>(0x7ff8000000000123u)})
+  for (double x : {limits::quiet_NaN(), -limits::quiet_NaN(), limits::infinity(), -limits::infinity(), -0.0, 0.0, limits::denorm_min(),
+                   limits::max(), 0.1, std::bit_cast<double>(0x7ff8000000000123u)})
     BOOST_TEST(same_bytes(here().remotecall_fetch<echo<double>>(p, x), x));
   check_echo(p, 1.0L / 3);
   check_echo(p, std::string{"nul \0 in the middle", 19});
@@ -409,12 +392,11 @@ BOOST_AUTO_TEST_CASE(vectors_of_64_megabytes_and_spans_of_them_arrive_whole) {
   const auto sum = std::accumulate(big.begin(), big.end(), 0.0);
   const auto add_up = [](std::span<const double> xs) { return std::accumulate(xs.begin(), xs.end(), 0.0); };
   BOOST_TEST(here().remotecall_fetch(w[0], add_up, std::span<const double>{big}) == sum);
-  BOOST_TEST(here().remotecall_fetch(
-               w[1], troupe::with(big,
-                                  [](const std::vector<double>& v) {
-                                    return here().remotecall_fetch(
-                                      1, [](const std::vector<double>& x) { return x.back(); }, v);
-                                  }))
+  BOOST_TEST(here().remotecall_fetch(w[1], troupe::with(big,
+                                                        [](const std::vector<double>& v) {
+                                                          return here().remotecall_fetch(
+                                                            1, [](const std::vector<double>& x) { return x.back(); }, v);
+                                                        }))
              == big.back());
   std::vector<troupe::future<std::vector<double>>> both;
   for (auto p : w.ids())
@@ -690,10 +672,8 @@ BOOST_AUTO_TEST_CASE(what_would_block_throws_in_a_direct_function) {
     refused([&] { here().remotecall_fetch(p, troupe::direct([] { troupe::this_task::sleep_for(1ms); })); });
     refused([&] { here().remotecall_fetch(p, troupe::direct([] { here().remotecall_fetch<own_id>(1); })); });
     refused([&] {
-      here().remotecall_fetch(p, troupe::direct([](proc_id q) {
-                                here().remotecall(q, [] { troupe::this_task::sleep_for(100ms); }).wait();
-                              }),
-                              w[0]);
+      here().remotecall_fetch(
+        p, troupe::direct([](proc_id q) { here().remotecall(q, [] { troupe::this_task::sleep_for(100ms); }).wait(); }), w[0]);
     });
     BOOST_TEST(here().remotecall_fetch<own_id>(p) == p);
   }
@@ -817,9 +797,7 @@ BOOST_AUTO_TEST_CASE(everywhere_collects_the_errors_in_the_order_of_the_list) {
     if (here().myid() != lucky)
       throw std::runtime_error{"from " + std::to_string(here().myid())};
   };
-  const auto e = error_of<troupe::composite_error>([&] {
-    here().everywhere(ids{w[2], w[0], 1, w[1]}, fail_on, w[0]);
-  });
+  const auto e = error_of<troupe::composite_error>([&] { here().everywhere(ids{w[2], w[0], 1, w[1]}, fail_on, w[0]); });
   const auto parts = e.errors();
   BOOST_TEST_REQUIRE(parts.size() == 3u);
   const ids expected{w[2], 1, w[1]};
@@ -830,9 +808,7 @@ BOOST_AUTO_TEST_CASE(everywhere_collects_the_errors_in_the_order_of_the_list) {
     BOOST_CHECK_THROW(std::rethrow_exception(e.exceptions()[i]), troupe::remote_error);
   }
   BOOST_TEST(error_of<troupe::remote_error>([&] { here().everywhere(w[1], fail_on, w[0]); }).pid() == w[1]);
-  const auto gone = error_of<troupe::composite_error>([&] {
-    here().everywhere(ids{99'999, w[0]}, fail_on, w[0]);
-  });
+  const auto gone = error_of<troupe::composite_error>([&] { here().everywhere(ids{99'999, w[0]}, fail_on, w[0]); });
   BOOST_TEST((gone.errors().at(0).kind() == troupe::error_kind::unknown_process));
 }
 
@@ -853,9 +829,7 @@ std::vector<double> numbers(std::size_t n) {
   return out;
 }
 
-double last_of(const std::vector<double>& x) {
-  return x.back();
-}
+double last_of(const std::vector<double>& x) { return x.back(); }
 
 } // namespace
 
@@ -879,7 +853,8 @@ BOOST_AUTO_TEST_CASE(large_arrays_arrive_whole_however_they_are_passed) {
     "tail");
   BOOST_TEST(sum == 3 + large.back() + 4);
   const auto both = c.remotecall_fetch(
-    w, [](const std::vector<double>& a, std::vector<double> b, const std::string& text) {
+    w,
+    [](const std::vector<double>& a, std::vector<double> b, const std::string& text) {
       return std::tuple{a == b, a.size() + b.size(), text.size()};
     },
     mine, mine, std::string(2000000, 'x'));
@@ -930,7 +905,8 @@ BOOST_AUTO_TEST_CASE(only_memory_that_is_kept_is_sent_from_where_it_lies) {
   const matrix m{numbers(400000)};
   BOOST_TEST(c.remotecall_fetch(w, [](const matrix& x) { return x.cells.back(); }, m) == 2 * m.cells.back());
   const std::vector<matrix> three{m, m, m};
-  BOOST_TEST(c.remotecall_fetch(w, [](std::span<const matrix> x) { return x[2].cells.back(); }, std::span<const matrix>{three})
+  BOOST_TEST(c.remotecall_fetch(
+               w, [](std::span<const matrix> x) { return x[2].cells.back(); }, std::span<const matrix>{three})
              == 2 * m.cells.back());
   troupe::future<double> last;
   {
@@ -966,15 +942,15 @@ BOOST_AUTO_TEST_CASE(what_was_lent_to_a_call_that_fails_is_the_callers_again) {
   auto& c = here();
   for (int i = 0; i < 5; ++i) {
     auto mine = std::make_unique<std::vector<double>>(numbers(1000000));
-    BOOST_CHECK_THROW(c.remotecall_fetch(all[0], [](const std::vector<double>&) { throw std::runtime_error("no"); }, *mine),
-                      troupe::remote_error);
+    BOOST_CHECK_THROW(
+      c.remotecall_fetch(all[0], [](const std::vector<double>&) { throw std::runtime_error("no"); }, *mine), troupe::remote_error);
     mine.reset();
   }
   auto mine = std::make_unique<std::vector<double>>(numbers(4000000));
   std::thread killer{[pid = c.info(all[1]).os_pid] { ::kill(pid, SIGKILL); }};
-  BOOST_CHECK_THROW(
-    c.remotecall_fetch(all[1], [](const std::vector<double>&) { std::this_thread::sleep_for(std::chrono::seconds{20}); }, *mine),
-    troupe::process_exited);
+  BOOST_CHECK_THROW(c.remotecall_fetch(
+                      all[1], [](const std::vector<double>&) { std::this_thread::sleep_for(std::chrono::seconds{20}); }, *mine),
+                    troupe::process_exited);
   mine.reset();
   killer.join();
   BOOST_TEST(c.remotecall_fetch(all[0], [](int x) { return x; }, 1) == 1);

@@ -84,9 +84,9 @@ void set_gate(proc_id where, bool open) {
 }
 std::string last_words_on(proc_id where) {
   return here().remotecall_fetch(where, direct([] {
-    std::lock_guard guard{last_mutex};
-    return last_words;
-  }));
+                                   std::lock_guard guard{last_mutex};
+                                   return last_words;
+                                 }));
 }
 
 [[nodiscard]] bool begins(proc_id where, int n = 1) {
@@ -171,10 +171,7 @@ BOOST_AUTO_TEST_CASE(interrupt_takes_no_ids_one_or_several) {
 BOOST_AUTO_TEST_CASE(only_the_master_interrupts) {
   workers w{2};
   for (auto to : {w[0], w[1]}) {
-    const auto e = error_of<troupe::remote_error>([&] {
-      here().remotecall_fetch(
-        w[0], [](proc_id id) { here().interrupt(id); }, to);
-    });
+    const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](proc_id id) { here().interrupt(id); }, to); });
     BOOST_TEST(contains(e.what(), "interrupt: only process 1 may do this"));
   }
 }
@@ -235,8 +232,7 @@ BOOST_AUTO_TEST_CASE(a_task_that_waits_to_send_is_interrupted_as_well) {
     [](proc_id to) {
       ++begun;
       for (int i = 0; i < 1000; ++i)
-        here().remote_do(
-          to, [](const std::vector<char>&) {}, std::vector<char>(1 << 20));
+        here().remote_do(to, [](const std::vector<char>&) {}, std::vector<char>(1 << 20));
     },
     w[1]);
   const auto waits = [&] {
@@ -531,8 +527,7 @@ BOOST_AUTO_TEST_CASE(a_deadline_holds_while_the_call_waits_to_be_sent) {
   hogged hog{w[0]};
   const auto before = begun_on(w[0]);
   const auto call = [&](const call_options& options) {
-    return here().remotecall(
-      options, w[0], [](const std::vector<char>&) { ++begun; }, std::vector<char>(1 << 20));
+    return here().remotecall(options, w[0], [](const std::vector<char>&) { ++begun; }, std::vector<char>(1 << 20));
   };
   std::vector<troupe::future<void>> open;
   BOOST_TEST(takes_less_than(long_time, [&] {
@@ -748,10 +743,11 @@ BOOST_AUTO_TEST_CASE(a_direct_function_is_not_told_what_the_task_is_whose_thread
     } catch (const troupe::interrupted&) {
     }
     // it was told, and calls a direct function of its own process in its own thread
-    const bool seen = here().remotecall(own_id(), direct([] {
-                              troupe::this_task::check();
-                              return troupe::this_task::stop_requested();
-                            }))
+    const bool seen = here()
+                        .remotecall(own_id(), direct([] {
+                                      troupe::this_task::check();
+                                      return troupe::this_task::stop_requested();
+                                    }))
                         .fetch();
     return std::pair{troupe::this_task::stop_requested(), seen};
   });

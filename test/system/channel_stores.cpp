@@ -17,12 +17,8 @@ std::atomic<int> dropped{0};
 // CH-22: the manual's example, a dictionary.
 class dictionary final : public abstract_channel<std::string, int> {
 public:
-  explicit dictionary(std::size_t most = 100) : most_(most) {
-    ++made;
-  }
-  ~dictionary() override {
-    ++dropped;
-  }
+  explicit dictionary(std::size_t most = 100) : most_(most) { ++made; }
+  ~dictionary() override { ++dropped; }
   bool put(const int& key, std::string& value) override {
     if (value == "bad")
       throw std::invalid_argument{"a bad value"};
@@ -39,9 +35,7 @@ public:
     const auto i = values_.find(key);
     return i == values_.end() ? std::nullopt : std::optional{i->second};
   }
-  std::size_t size() const override {
-    return values_.size();
-  }
+  std::size_t size() const override { return values_.size(); }
 
 private:
   std::size_t most_;
@@ -65,12 +59,8 @@ public:
       values_.pop_back();
     return out;
   }
-  std::optional<T> fetch() override {
-    return values_.empty() ? std::nullopt : std::optional{values_.back()};
-  }
-  std::size_t size() const override {
-    return values_.size();
-  }
+  std::optional<T> fetch() override { return values_.empty() ? std::nullopt : std::optional{values_.back()}; }
+  std::size_t size() const override { return values_.size(); }
 
 private:
   std::vector<T> values_;
@@ -92,9 +82,7 @@ public:
   std::optional<remote_channel<int>> fetch(const std::string&) override {
     return all_.empty() ? std::nullopt : std::optional{all_.front()};
   }
-  std::size_t size() const override {
-    return all_.size();
-  }
+  std::size_t size() const override { return all_.size(); }
 
 private:
   std::vector<remote_channel<int>> all_;
@@ -125,13 +113,11 @@ BOOST_AUTO_TEST_CASE(a_store_with_keys_backs_a_channel) {
     BOOST_TEST(ch.size() == 2u);
     BOOST_TEST(ch.fetch(2) == "two");
     BOOST_TEST(ch.take(2) == "two");
-    const auto take = here().remotecall(
-      w[1], [](const remote_channel<std::string>& c) { return c.take(3); }, ch);
+    const auto take = here().remotecall(w[1], [](const remote_channel<std::string>& c) { return c.take(3); }, ch);
     BOOST_TEST(stays_open(take));
     ch.put(4, "four");
     BOOST_TEST(stays_open(take));
-    const auto put = here().remotecall(
-      w[1], [](const remote_channel<std::string>& c) { c.put(3, "three"); }, ch); // there's no room
+    const auto put = here().remotecall(w[1], [](const remote_channel<std::string>& c) { c.put(3, "three"); }, ch); // there's no room
     BOOST_TEST(stays_open(put));
     BOOST_TEST(ch.take(1) == "one");
     put.wait();
@@ -152,9 +138,8 @@ BOOST_AUTO_TEST_CASE(a_store_with_keys_backs_a_channel) {
 
 BOOST_AUTO_TEST_CASE(a_factory_that_throws_makes_no_channel) {
   workers w{1};
-  const auto e = error_of<troupe::remote_error>([&] {
-    remote_channel<std::string>::on(here(), w[0], []() -> std::unique_ptr<dictionary> { throw std::runtime_error{"no paper"}; });
-  });
+  const auto e = error_of<troupe::remote_error>(
+    [&] { remote_channel<std::string>::on(here(), w[0], []() -> std::unique_ptr<dictionary> { throw std::runtime_error{"no paper"}; }); });
   BOOST_TEST(e.message() == "no paper");
   BOOST_CHECK_THROW(remote_channel<std::string>::on(here(), w[0], [] { return std::unique_ptr<dictionary>{}; }), troupe::error);
 }
@@ -167,8 +152,8 @@ BOOST_AUTO_TEST_CASE(a_store_may_have_an_order_of_its_own) {
   BOOST_TEST(ch.isready());
   BOOST_TEST(ch.try_fetch().value_or(0) == 9);
   BOOST_TEST((ch.take_many(2) == ints{9, 3}));
-  const auto put = here().remotecall(
-    w[1], [](const remote_channel<int>& c) { c.put_many({10, 20, 30, 40, 50, 60}); }, ch); // more than there is room for
+  const auto put =
+    here().remotecall(w[1], [](const remote_channel<int>& c) { c.put_many({10, 20, 30, 40, 50, 60}); }, ch); // more than there is room for
   BOOST_TEST(eventually([&] { return ch.size() == 5; }));
   BOOST_TEST(!ch.try_put(7));
   ints all;
@@ -221,8 +206,7 @@ BOOST_AUTO_TEST_CASE(who_gives_up_neither_puts_nor_takes) {
 BOOST_AUTO_TEST_CASE(a_store_forgets_who_is_lost) {
   workers w{2};
   const auto ch = remote_channel<int>::on(here(), w[0], [] { return largest_first<int>{}; });
-  const auto lost = here().remotecall(
-    w[1], [](const remote_channel<int>& c) { return c.take(); }, ch);
+  const auto lost = here().remotecall(w[1], [](const remote_channel<int>& c) { return c.take(); }, ch);
   BOOST_TEST(stays_open(lost));
   ::kill(static_cast<::pid_t>(here().info(w[1]).os_pid), SIGKILL);
   BOOST_CHECK_THROW(lost.fetch(), troupe::process_exited);

@@ -95,13 +95,10 @@ BOOST_AUTO_TEST_CASE(a_channel_can_be_made_anywhere) {
     BOOST_TEST(ch.id().where == where);
     BOOST_TEST(ch.id().whence == 1);
     ch.put("a");
-    BOOST_TEST(here().remotecall_fetch(
-                 w[1], [](const remote_channel<std::string>& c) { return c.put("b").take(); }, ch)
-               == "a");
+    BOOST_TEST(here().remotecall_fetch(w[1], [](const remote_channel<std::string>& c) { return c.put("b").take(); }, ch) == "a");
     BOOST_TEST(ch.take() == "b");
   }
-  const auto from_worker = here().remotecall_fetch(
-    w[0], [](proc_id p) { return channel_of_ints::on(here(), p, 2); }, w[1]);
+  const auto from_worker = here().remotecall_fetch(w[0], [](proc_id p) { return channel_of_ints::on(here(), p, 2); }, w[1]);
   BOOST_TEST(from_worker.id().where == w[1]);
   BOOST_TEST(from_worker.id().whence == w[0]);
   from_worker.put(5);
@@ -136,13 +133,17 @@ BOOST_AUTO_TEST_CASE(put_waits_while_it_is_full_and_take_while_it_is_empty) {
   for (auto where : {proc_id{1}, w[0]}) {
     const auto ch = channel_of_ints::on(here(), where, 2);
     const auto take = here().remotecall(
-      w[1], [](const channel_of_ints& c) { c.wait(); return c.fetch() + c.take(); }, ch);
+      w[1],
+      [](const channel_of_ints& c) {
+        c.wait();
+        return c.fetch() + c.take();
+      },
+      ch);
     BOOST_TEST(stays_open(take));
     ch.put(1);
     BOOST_TEST(take.fetch() == 2);
     ch.put(1).put(2);
-    const auto put = here().remotecall(
-      w[1], [](const channel_of_ints& c) { c.put(3); }, ch);
+    const auto put = here().remotecall(w[1], [](const channel_of_ints& c) { c.put(3); }, ch);
     BOOST_TEST(stays_open(put));
     BOOST_TEST(ch.take() == 1);
     put.wait();
@@ -197,7 +198,12 @@ BOOST_AUTO_TEST_CASE(a_closed_channel_gives_what_is_in_it_and_then_says_so) {
       if (capacity > 0)
         ch.put(1).put(2);
       here().remotecall_wait(
-        w[1], [](const channel_of_ints& c) { c.close(); c.close(std::runtime_error{"too late"}); }, ch);
+        w[1],
+        [](const channel_of_ints& c) {
+          c.close();
+          c.close(std::runtime_error{"too late"});
+        },
+        ch);
       ch.close();
       BOOST_TEST(!ch.isopen());
       BOOST_CHECK_THROW(ch.put(3), troupe::channel_closed);
@@ -377,10 +383,8 @@ BOOST_AUTO_TEST_CASE(a_channel_travels_in_whatever_holds_it) {
   here().remotecall_wait(
     w[1], [](const std::map<std::string, std::vector<channel_of_ints>>& m) { m.at("a").at(1).put(1); },
     std::map<std::string, std::vector<channel_of_ints>>{{"a", {channel_of_ints{}, ch}}});
-  here().remotecall_wait(
-    w[1], [](const std::optional<channel_of_ints>& c) { c->put(2); }, std::optional{ch});
-  here().remotecall_wait(
-    w[1], troupe::with(ch, [](const channel_of_ints& c) { c.put(3); }));
+  here().remotecall_wait(w[1], [](const std::optional<channel_of_ints>& c) { c->put(2); }, std::optional{ch});
+  here().remotecall_wait(w[1], troupe::with(ch, [](const channel_of_ints& c) { c.put(3); }));
   mailbox box{"me", remote_channel<std::string>::on(here(), w[0], 1), {{"x", ch}}};
   const auto back = here().remotecall_fetch(
     w[1],
@@ -404,8 +408,7 @@ BOOST_AUTO_TEST_CASE(a_channel_travels_in_whatever_holds_it) {
     BOOST_TEST(ch.take() == i);
   here().remotecall_wait(w[1], put_in, ch, 6);
   BOOST_TEST(ch.take() == 6);
-  const auto empty = here().remotecall_fetch(
-    w[1], [](channel_of_ints c) { return c; }, channel_of_ints{});
+  const auto empty = here().remotecall_fetch(w[1], [](channel_of_ints c) { return c; }, channel_of_ints{});
   BOOST_TEST(!empty.valid());
 }
 
@@ -466,9 +469,7 @@ BOOST_AUTO_TEST_CASE(a_channel_in_a_channel_lives) {
         return r.holders == std::vector{w[0]};
     return false;
   }));
-  BOOST_TEST(here().remotecall_fetch(
-               w[1], [](const remote_channel<channel_of_ints>& c) { return c.take().take(); }, outer)
-             == 7);
+  BOOST_TEST(here().remotecall_fetch(w[1], [](const remote_channel<channel_of_ints>& c) { return c.take().take(); }, outer) == 7);
   BOOST_TEST(eventually([&] { return !lives(); }));
 }
 

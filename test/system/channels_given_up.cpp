@@ -20,9 +20,7 @@ ints range(int first, int last) {
   return out;
 }
 
-void kill(proc_id p) {
-  ::kill(static_cast<::pid_t>(here().info(p).os_pid), SIGKILL);
-}
+void kill(proc_id p) { ::kill(static_cast<::pid_t>(here().info(p).os_pid), SIGKILL); }
 
 template <class T>
 bool stays_open(const troupe::future<T>& f) {
@@ -65,8 +63,7 @@ BOOST_AUTO_TEST_CASE(a_take_past_its_deadline_takes_nothing) {
       ch.put(7);
       BOOST_TEST(ch.take() == 7);
     }
-    const auto too_late = here().remotecall(
-      w[1], [](const channel_of_ints& c) { c.take(call_options{.deadline = 5ms}); }, ch);
+    const auto too_late = here().remotecall(w[1], [](const channel_of_ints& c) { c.take(call_options{.deadline = 5ms}); }, ch);
     BOOST_CHECK_THROW(too_late.wait(), troupe::deadline_exceeded);
   }
 }
@@ -247,8 +244,7 @@ BOOST_AUTO_TEST_CASE(large_values_go_back_whole) {
 BOOST_AUTO_TEST_CASE(an_asked_for_value_can_be_sent_on) {
   workers w{2};
   const auto ch = channel_of_ints::on(here(), w[0], 8);
-  const auto answer = here().remotecall(
-    w[1], [](const troupe::future<int>& f) { return f.fetch() + 1; }, ch.take_async());
+  const auto answer = here().remotecall(w[1], [](const troupe::future<int>& f) { return f.fetch() + 1; }, ch.take_async());
   ch.put(1);
   BOOST_TEST(answer.fetch() == 2);
 }
@@ -371,8 +367,7 @@ BOOST_AUTO_TEST_CASE(a_taker_that_is_lost_swallows_nothing) {
     BOOST_TEST(stays_open(lost));
     kill(w[1]);
     BOOST_CHECK_THROW(lost.fetch(), troupe::process_exited);
-    const auto other = here().remotecall(
-      w[2], [](const channel_of_ints& c) { return c.take(); }, ch);
+    const auto other = here().remotecall(w[2], [](const channel_of_ints& c) { return c.take(); }, ch);
     BOOST_TEST(stays_open(other));
     ch.put(7);
     BOOST_TEST(other.fetch() == 7);
@@ -383,8 +378,7 @@ BOOST_AUTO_TEST_CASE(a_putter_that_is_lost_puts_nothing_more) {
   workers w{2};
   const auto ch = channel_of_ints::on(here(), w[0], 1);
   ch.put(1);
-  const auto lost = here().remotecall(
-    w[1], [](const channel_of_ints& c) { c.put(2); }, ch);
+  const auto lost = here().remotecall(w[1], [](const channel_of_ints& c) { c.put(2); }, ch);
   BOOST_TEST(stays_open(lost));
   kill(w[1]);
   BOOST_CHECK_THROW(lost.wait(), troupe::process_exited);

@@ -63,14 +63,12 @@ public:
   void round(const std::vector<break_kind>& breaks) {
     std::vector<proc_id> ended;
     for (auto kind : breaks) {
-      std::this_thread::sleep_for(
-        std::chrono::milliseconds{dice_() % 5}); // so that it happens at various moments
+      std::this_thread::sleep_for(std::chrono::milliseconds{dice_() % 5}); // so that it happens at various moments
       made_ += make(kind, ended);
     }
     const auto gone = [&] {
       const auto all = here().procs();
-      return std::none_of(ended.begin(), ended.end(),
-                          [&](proc_id id) { return std::find(all.begin(), all.end(), id) != all.end(); });
+      return std::none_of(ended.begin(), ended.end(), [&](proc_id id) { return std::find(all.begin(), all.end(), id) != all.end(); });
     };
     BOOST_REQUIRE_MESSAGE(eventually(gone), "workers that were ended are still members");
     check_calls();
@@ -146,9 +144,9 @@ private:
       BOOST_TEST((info.state == troupe::process_state::terminated));
       const auto text = info.cause ? info.cause->to_text() : "no cause";
       // one that is stopped may have its connection cut before it has been silent for long
-      BOOST_TEST((kind == break_kind::kill ? contains(text, "was killed by signal 9")
-                                           : contains(text, "silent") || contains(text, "is stopped")),
-                 "worker " << id << " " << text);
+      BOOST_TEST(
+        (kind == break_kind::kill ? contains(text, "was killed by signal 9") : contains(text, "silent") || contains(text, "is stopped")),
+        "worker " << id << " " << text);
     }
     causes_.clear();
   }
@@ -157,9 +155,8 @@ private:
     const auto all = here().procs();
     BOOST_TEST(all.size() == cluster_size + 1);
     for (auto id : all)
-      BOOST_TEST(
-        eventually([&] { return here().remotecall_fetch(id, [] { return here().procs(); }) == all; }),
-        "process " << id << " sees other processes");
+      BOOST_TEST(eventually([&] { return here().remotecall_fetch(id, [] { return here().procs(); }) == all; }),
+                 "process " << id << " sees other processes");
   }
 
   std::mt19937 dice_;
@@ -186,9 +183,8 @@ void break_and_check(unsigned salt, int rounds, const std::function<breaks()>& c
     c.round(now);
   }
   const auto more_memory = static_cast<std::ptrdiff_t>(used_memory() - memory) / 1024;
-  BOOST_TEST_MESSAGE(c.made() << " breaks: " << c.generator().right() << " calls returned, "
-                              << c.generator().lost() << " ended with a process; " << more_memory
-                              << " KiB more in use");
+  BOOST_TEST_MESSAGE(c.made() << " breaks: " << c.generator().right() << " calls returned, " << c.generator().lost()
+                              << " ended with a process; " << more_memory << " KiB more in use");
   BOOST_TEST(c.made() > wanted * 3 / 4); // for the others nothing was there
   BOOST_TEST(c.generator().right() > 100);
   // of each worker the master remembers how it ended
@@ -224,26 +220,16 @@ std::function<breaks()> always(breaks kinds) {
 } // namespace
 
 // FA-01, FA-02, FA-03, FA-08, FA-14
-BOOST_AUTO_TEST_CASE(workers_that_are_killed_end_their_own_calls_and_nothing_else) {
-  run(1, 30, always(breaks(4, break_kind::kill)));
-}
+BOOST_AUTO_TEST_CASE(workers_that_are_killed_end_their_own_calls_and_nothing_else) { run(1, 30, always(breaks(4, break_kind::kill))); }
 
-BOOST_AUTO_TEST_CASE(connections_that_fall_silent_for_a_moment_disturb_nothing) {
-  run(2, 10, always(breaks(10, break_kind::silence)));
-}
+BOOST_AUTO_TEST_CASE(connections_that_fall_silent_for_a_moment_disturb_nothing) { run(2, 10, always(breaks(10, break_kind::silence))); }
 
-BOOST_AUTO_TEST_CASE(connections_that_are_cut_lose_nothing) {
-  run(3, 30, always(breaks(5, break_kind::cut)));
-}
+BOOST_AUTO_TEST_CASE(connections_that_are_cut_lose_nothing) { run(3, 30, always(breaks(5, break_kind::cut))); }
 
 // FA-10
-BOOST_AUTO_TEST_CASE(workers_that_are_stopped_are_lost_and_ended) {
-  run(4, 5, always(breaks(6, break_kind::stop)));
-}
+BOOST_AUTO_TEST_CASE(workers_that_are_stopped_are_lost_and_ended) { run(4, 5, always(breaks(6, break_kind::stop))); }
 
 BOOST_AUTO_TEST_CASE(a_cluster_survives_all_of_it_at_once) {
   using enum break_kind;
-  run(5, 60, [n = 0]() mutable {
-    return ++n % 20 == 0 ? breaks{stop, kill, stop, cut} : breaks{kill, cut, silence, kill};
-  });
+  run(5, 60, [n = 0]() mutable { return ++n % 20 == 0 ? breaks{stop, kill, stop, cut} : breaks{kill, cut, silence, kill}; });
 }

@@ -58,7 +58,9 @@ BOOST_AUTO_TEST_CASE(a_reduction_folds_in_the_order_of_the_processes) {
   BOOST_TEST(here().reduce(mixed, troupe::fn<own_name>, std::plus<>{}) == name_of(mixed));
   BOOST_TEST(here().reduce({1}, [] { return 3; }, std::plus<>{}) == 3);
   // from a worker, and in a task of one of those that take part
-  BOOST_TEST(here().remotecall_fetch(w[2], [](const ids& all) { return here().reduce(all, troupe::fn<own_name>, std::plus<>{}); }, w.ids()) == name_of(w.ids()));
+  BOOST_TEST(here().remotecall_fetch(
+               w[2], [](const ids& all) { return here().reduce(all, troupe::fn<own_name>, std::plus<>{}); }, w.ids())
+             == name_of(w.ids()));
 }
 
 BOOST_AUTO_TEST_CASE(an_allreduce_gives_everybody_the_same) {
@@ -70,7 +72,9 @@ BOOST_AUTO_TEST_CASE(an_allreduce_gives_everybody_the_same) {
   double expected = 0;
   for (auto id : w.ids())
     expected += id;
-  const auto use = [](const doubles& x) { kept = std::to_string(x.front()) + " " + std::to_string(x.back()) + " " + std::to_string(x.size()); };
+  const auto use = [](const doubles& x) {
+    kept = std::to_string(x.front()) + " " + std::to_string(x.back()) + " " + std::to_string(x.size());
+  };
   BOOST_TEST((here().allreduce(w.ids(), troupe::fn<many>, troupe::fn<sum_of>, use) == doubles(1'000'000, expected)));
   const auto e = std::to_string(expected);
   BOOST_TEST(here().gather(w.ids(), troupe::fn<what_is_kept>) == std::vector<std::string>(5, e + " " + e + " 1000000"));

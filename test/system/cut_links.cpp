@@ -14,8 +14,7 @@ const setup messages{[](troupe::app& app) { load::register_messages(app); }};
 /// Two workers whose links go through a proxy, and that talk to each other all the time.
 struct talking_pair {
   std::shared_ptr<cutting_proxy> proxy = std::make_shared<cutting_proxy>();
-  std::shared_ptr<test_manager> manager =
-    std::make_shared<test_manager>(test_manager::settings{.proxy = proxy});
+  std::shared_ptr<test_manager> manager = std::make_shared<test_manager>(test_manager::settings{.proxy = proxy});
   std::vector<proc_id> ids = add_workers(manager, 2);
   load::generator talk{here(), 1};
 

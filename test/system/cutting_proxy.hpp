@@ -59,8 +59,7 @@ public:
     auto here = address_of({"127.0.0.1", 0});
     ::socklen_t size = sizeof here;
     const auto a = reinterpret_cast<::sockaddr*>(&here);
-    if (::bind(listener.get(), a, size) != 0 || ::listen(listener.get(), 64) != 0
-        || ::getsockname(listener.get(), a, &size) != 0)
+    if (::bind(listener.get(), a, size) != 0 || ::listen(listener.get(), 64) != 0 || ::getsockname(listener.get(), a, &size) != 0)
       throw std::system_error{errno, std::generic_category(), "the proxy can't listen"};
     const auto port = ntohs(here.sin_port);
     order([&] { routes_.emplace(port, route{std::move(listener), to}); });
@@ -334,8 +333,7 @@ private:
       for (auto& s : c.ends)
         ::setsockopt(s.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       const auto to = address_of(r.to);
-      if (::connect(c.ends[1].get(), reinterpret_cast<const ::sockaddr*>(&to), sizeof to) != 0
-          && errno != EINPROGRESS)
+      if (::connect(c.ends[1].get(), reinterpret_cast<const ::sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
         c.cut = cut_kind::rst;
     }
   }
@@ -389,8 +387,7 @@ private:
     const auto to = c.ends[1 - i].get();
     while (!way.chunks.empty() && way.chunks.front().due <= clock::now()) {
       auto& first = way.chunks.front();
-      const auto n =
-        ::send(to, first.bytes.data() + first.done, first.bytes.size() - first.done, MSG_NOSIGNAL);
+      const auto n = ::send(to, first.bytes.data() + first.done, first.bytes.size() - first.done, MSG_NOSIGNAL);
       if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
           c.cut = cut_kind::rst;

@@ -134,12 +134,10 @@ BOOST_AUTO_TEST_CASE(an_exception_surfaces_in_every_form_of_call) {
 // EX-03
 BOOST_AUTO_TEST_CASE(the_text_begins_with_the_worker_unless_that_is_the_reader) {
   workers w{1};
-  const std::string remote =
-    error_of<troupe::remote_error>([&] { here().remotecall_fetch<fail>(w[0], "foobar"); }).what();
+  const std::string remote = error_of<troupe::remote_error>([&] { here().remotecall_fetch<fail>(w[0], "foobar"); }).what();
   BOOST_TEST(remote.starts_with("On worker " + std::to_string(w[0]) + ":\nfoobar"));
   BOOST_TEST(contains(remote, "\n  #0 "));
-  const std::string own =
-    error_of<troupe::remote_error>([&] { here().remotecall_fetch<fail>(1, "foobar"); }).what();
+  const std::string own = error_of<troupe::remote_error>([&] { here().remotecall_fetch<fail>(1, "foobar"); }).what();
   BOOST_TEST(own.starts_with("foobar"));
   const auto elsewhere = here().remotecall_fetch(w[0], [] {
     try {
@@ -165,13 +163,10 @@ BOOST_AUTO_TEST_CASE(the_stack_begins_with_the_function_that_threw) {
 // EX-05
 BOOST_AUTO_TEST_CASE(an_error_over_several_hops_names_each_of_them) {
   workers w{2};
-  const auto e = error_of<troupe::remote_error>([&] {
-    here().remotecall_fetch(
-      w[0], [](proc_id next) { here().remotecall_fetch<fail>(next, "the text"); }, w[1]);
-  });
+  const auto e = error_of<troupe::remote_error>(
+    [&] { here().remotecall_fetch(w[0], [](proc_id next) { here().remotecall_fetch<fail>(next, "the text"); }, w[1]); });
   const std::string text = e.what();
-  BOOST_TEST(text.starts_with("On worker " + std::to_string(w[0]) + ":\nOn worker " + std::to_string(w[1])
-                              + ":\nthe text"));
+  BOOST_TEST(text.starts_with("On worker " + std::to_string(w[0]) + ":\nOn worker " + std::to_string(w[1]) + ":\nthe text"));
   BOOST_TEST(e.pid() == w[0]);
   BOOST_TEST(e.message() == "the text");
   BOOST_TEST(e.type_name() == "std::runtime_error");
@@ -184,8 +179,7 @@ BOOST_AUTO_TEST_CASE(an_error_over_several_hops_names_each_of_them) {
 // EX-06
 BOOST_AUTO_TEST_CASE(an_exception_of_an_unknown_type_tells_type_and_text) {
   workers w{1};
-  const auto e =
-    error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { throw own_error{}; }); });
+  const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { throw own_error{}; }); });
   BOOST_TEST(contains(e.type_name(), "own_error"));
   BOOST_TEST(e.message() == "of a type of one's own");
   BOOST_TEST(!e.nested());
@@ -194,9 +188,7 @@ BOOST_AUTO_TEST_CASE(an_exception_of_an_unknown_type_tells_type_and_text) {
 
 BOOST_AUTO_TEST_CASE(what_is_thrown_need_not_be_an_exception) {
   workers w{1};
-  const auto thrown = [&](auto f) {
-    return error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], f); });
-  };
+  const auto thrown = [&](auto f) { return error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], f); }); };
   BOOST_TEST(thrown([] { throw 7; }).type_name() == "int");
   BOOST_TEST(thrown([] { throw std::string{"a text"}; }).message() == "a text");
   BOOST_TEST(thrown([] { throw "literally"; }).message() == "literally");
@@ -230,27 +222,23 @@ BOOST_AUTO_TEST_CASE(standard_exceptions_can_be_thrown_again_as_what_they_were) 
   check_standard_type<std::bad_function_call>(p, "std::bad_function_call");
   check_standard_type<std::bad_optional_access>(p, "std::bad_optional_access");
   check_standard_type<std::bad_variant_access>(p, "std::bad_variant_access");
-  const auto e =
-    error_of<troupe::remote_error>([&] { here().remotecall_fetch(p, [] { return std::stoi("x"); }); });
+  const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch(p, [] { return std::stoi("x"); }); });
   BOOST_TEST(e.message() == "stoi");
-  const auto file = error_of<troupe::remote_error>(
-    [&] { here().remotecall_fetch(p, [] { return std::filesystem::file_size("/there/is/none"); }); });
+  const auto file =
+    error_of<troupe::remote_error>([&] { here().remotecall_fetch(p, [] { return std::filesystem::file_size("/there/is/none"); }); });
   BOOST_TEST(contains(file.message(), "/there/is/none"));
   BOOST_TEST(contains(file.type_name(), "filesystem_error"));
 }
 
 BOOST_AUTO_TEST_CASE(errors_of_our_own_can_be_thrown_again_as_what_they_were) {
   workers w{1};
-  const auto e = error_of<troupe::remote_error>(
-    [&] { here().remotecall_fetch(w[0], [] { throw troupe::usage_error{"not like this"}; }); });
+  const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { throw troupe::usage_error{"not like this"}; }); });
   BOOST_TEST(e.pid() == w[0]);
   BOOST_TEST(e.message() == "not like this");
   BOOST_TEST(std::string{e.what()}.starts_with("On worker " + std::to_string(w[0]) + ":\nnot like this"));
   BOOST_CHECK_THROW(e.rethrow_nested(), troupe::usage_error);
-  const auto composite = error_of<troupe::remote_error>([&] {
-    here().remotecall_fetch(w[0],
-                            [] { here().everywhere([] { fail("from " + std::to_string(here().myid())); }); });
-  });
+  const auto composite = error_of<troupe::remote_error>(
+    [&] { here().remotecall_fetch(w[0], [] { here().everywhere([] { fail("from " + std::to_string(here().myid())); }); }); });
   const auto inner = error_of<troupe::composite_error>([&] { composite.rethrow_nested(); });
   BOOST_TEST_REQUIRE(inner.errors().size() == 2u);
   BOOST_TEST(inner.errors()[1].message() == "from " + std::to_string(w[0]));
@@ -323,13 +311,12 @@ BOOST_AUTO_TEST_CASE(an_error_can_be_kept_copied_and_thrown_again_on_another_thr
     copy = e;
   }
   here().rmprocs(w[0]);
-  const auto same =
-    std::async(std::launch::async, [&] {
-      const auto again = error_of<troupe::remote_error>([&] { std::rethrow_exception(kept); });
-      const auto thrown = error_of<troupe::remote_error>([&] { throw *copy; });
-      return again.message() == "foobar" && thrown.message() == "foobar" && again.pid() == w[0]
-             && std::string{again.what()} == thrown.what() && !thrown.stack().empty();
-    }).get();
+  const auto same = std::async(std::launch::async, [&] {
+                      const auto again = error_of<troupe::remote_error>([&] { std::rethrow_exception(kept); });
+                      const auto thrown = error_of<troupe::remote_error>([&] { throw *copy; });
+                      return again.message() == "foobar" && thrown.message() == "foobar" && again.pid() == w[0]
+                             && std::string{again.what()} == thrown.what() && !thrown.stack().empty();
+                    }).get();
   BOOST_TEST(same);
 }
 
@@ -345,20 +332,10 @@ BOOST_AUTO_TEST_CASE(every_error_is_of_one_family_and_tells_its_kind_and_process
   using troupe::error_kind;
   check(error_kind::remote, w[0], [&] { here().remotecall_fetch<fail>(w[0], "x"); });
   check(error_kind::unknown_process, 99'999, [&] { here().remotecall_fetch<own_id>(99'999); });
-  check(error_kind::not_serializable, w[0], [&] {
-    here().remotecall_fetch(w[0], [] { return fragile{{}, true, false}; });
-  });
-  check(error_kind::not_serializable, 1, [&] {
-    here().remotecall(
-      w[0], [](fragile) {}, fragile{{}, true, false});
-  });
-  check(error_kind::not_decodable, w[0], [&] {
-    here().remotecall_fetch(
-      w[0], [](fragile) {}, fragile{{}, false, true});
-  });
-  check(error_kind::not_decodable, 1, [&] {
-    here().remotecall_fetch(w[0], [] { return fragile{{}, false, true}; });
-  });
+  check(error_kind::not_serializable, w[0], [&] { here().remotecall_fetch(w[0], [] { return fragile{{}, true, false}; }); });
+  check(error_kind::not_serializable, 1, [&] { here().remotecall(w[0], [](fragile) {}, fragile{{}, true, false}); });
+  check(error_kind::not_decodable, w[0], [&] { here().remotecall_fetch(w[0], [](fragile) {}, fragile{{}, false, true}); });
+  check(error_kind::not_decodable, 1, [&] { here().remotecall_fetch(w[0], [] { return fragile{{}, false, true}; }); });
   check(error_kind::usage, 0, [&] { troupe::future<int>{}.fetch(); });
   auto nap = here().remotecall(w[1], [] { troupe::this_task::sleep_for(30s); });
   here().rmprocs(w[1]);
@@ -378,8 +355,7 @@ BOOST_AUTO_TEST_CASE(the_exception_of_a_call_that_nobody_waits_for_is_printed_th
   BOOST_TEST(here().remotecall_fetch<own_id>(w[0]) == w[0]);
   const auto lines = output.lines_of(w[0]);
   BOOST_TEST(contains(lines.at(0), "a call that nobody waits for failed"));
-  BOOST_TEST(std::count_if(lines.begin(), lines.end(), [](auto& l) { return contains(l, "nobody hears"); })
-             == 1);
+  BOOST_TEST(std::count_if(lines.begin(), lines.end(), [](auto& l) { return contains(l, "nobody hears"); }) == 1);
 }
 
 BOOST_AUTO_TEST_CASE(what_two_such_calls_print_at_the_same_time_is_not_mixed) {
@@ -391,8 +367,7 @@ BOOST_AUTO_TEST_CASE(what_two_such_calls_print_at_the_same_time_is_not_mixed) {
   for (int i = 0; i < n; ++i)
     here().remote_do<fail>(w[0], "text " + std::to_string(i));
   const auto begins = [](auto& l) { return contains(l.second, "nobody waits for"); };
-  BOOST_TEST(
-    output.wait_for([&](auto& lines) { return std::count_if(lines.begin(), lines.end(), begins) == n; }));
+  BOOST_TEST(output.wait_for([&](auto& lines) { return std::count_if(lines.begin(), lines.end(), begins) == n; }));
   here().rmprocs(w[0]);
   const auto lines = output.lines_of(w[0]);
   const auto size = lines.size() / n;
@@ -407,8 +382,7 @@ BOOST_AUTO_TEST_CASE(such_a_call_to_oneself_or_with_arguments_that_cannot_be_rea
   BOOST_TEST(eventually([&] { return contains(err.text(), "my own fault"); }));
   workers w{1};
   worker_output output;
-  here().remote_do(
-    w[0], [](fragile) {}, fragile{{}, false, true});
+  here().remote_do(w[0], [](fragile) {}, fragile{{}, false, true});
   BOOST_TEST(output.wait_for_line(w[0], "it is fragile"));
   BOOST_TEST(here().remotecall_fetch<own_id>(w[0]) == w[0]);
 }
@@ -420,16 +394,13 @@ BOOST_AUTO_TEST_CASE(a_result_that_cannot_be_encoded_costs_nothing_but_the_call)
   workers w{1};
   const auto os_pid = here().remotecall_fetch<own_os_pid>(w[0]);
   for (int i = 0; i < 3; ++i) {
-    const auto e = error_of<troupe::not_serializable>([&] {
-      here().remotecall_fetch(w[0], [] { return fragile{std::vector<char>(100'000), true, false}; });
-    });
+    const auto e = error_of<troupe::not_serializable>(
+      [&] { here().remotecall_fetch(w[0], [] { return fragile{std::vector<char>(100'000), true, false}; }); });
     BOOST_TEST(e.pid() == w[0]);
     BOOST_TEST(contains(e.what(), "it is fragile"));
     BOOST_TEST(here().remotecall_fetch<own_os_pid>(w[0]) == os_pid);
   }
-  const auto address = error_of<troupe::not_serializable>([&] {
-    here().remotecall_fetch(w[0], [] { return holder{1, &a_global}; });
-  });
+  const auto address = error_of<troupe::not_serializable>([&] { here().remotecall_fetch(w[0], [] { return holder{1, &a_global}; }); });
   BOOST_TEST(address.pid() == w[0]);
   BOOST_TEST(here().remotecall_fetch<own_os_pid>(w[0]) == os_pid);
 }
@@ -438,28 +409,20 @@ BOOST_AUTO_TEST_CASE(a_result_that_cannot_be_encoded_costs_nothing_but_the_call)
 BOOST_AUTO_TEST_CASE(an_argument_that_cannot_be_encoded_throws_at_the_call_and_nothing_is_sent) {
   workers w{1};
   const auto before = bytes_between(1, w[0]);
-  const auto e = error_of<troupe::not_serializable>([&] {
-    here().remotecall(
-      w[0], [](fragile, int) {}, fragile{std::vector<char>(1 << 20), true, false}, 1);
-  });
+  const auto e = error_of<troupe::not_serializable>(
+    [&] { here().remotecall(w[0], [](fragile, int) {}, fragile{std::vector<char>(1 << 20), true, false}, 1); });
   BOOST_TEST(e.pid() == 1);
   BOOST_TEST(contains(e.what(), "it is fragile"));
   BOOST_TEST(bytes_between(1, w[0]) < before + 100'000);
-  BOOST_CHECK_THROW(here().remote_do(
-                      w[0], [](fragile) {}, fragile{{}, true, false}),
-                    troupe::not_serializable);
-  BOOST_CHECK_THROW(here().remotecall(
-                      w[0], [](const holder&) {}, holder{1, &a_global}),
-                    troupe::not_serializable);
+  BOOST_CHECK_THROW(here().remote_do(w[0], [](fragile) {}, fragile{{}, true, false}), troupe::not_serializable);
+  BOOST_CHECK_THROW(here().remotecall(w[0], [](const holder&) {}, holder{1, &a_global}), troupe::not_serializable);
   BOOST_TEST(here().remotecall_fetch<own_id>(w[0]) == w[0]);
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_decoded_is_an_error_of_the_process_that_tried) {
   workers w{1};
-  const auto there = error_of<troupe::not_decodable>([&] {
-    here().remotecall_fetch(
-      w[0], [](int, fragile) {}, 1, fragile{{}, false, true});
-  });
+  const auto there =
+    error_of<troupe::not_decodable>([&] { here().remotecall_fetch(w[0], [](int, fragile) {}, 1, fragile{{}, false, true}); });
   BOOST_TEST(there.pid() == w[0]);
   BOOST_TEST(contains(there.what(), "it is fragile"));
   const auto f = here().remotecall(w[0], [] { return fragile{{}, false, true}; });
@@ -479,11 +442,9 @@ BOOST_AUTO_TEST_CASE(bad_calls_between_good_ones_leave_the_connection_in_step) {
     for (int i = 0; i < 50; ++i) {
       right += here().remotecall_fetch<own_id>(w[0]) == w[0];
       try {
-        here().remotecall_fetch(
-          w[0], [](fragile x) { return x; }, fragile{{'x'}, i % 3 == 1, i % 3 != 1});
+        here().remotecall_fetch(w[0], [](fragile x) { return x; }, fragile{{'x'}, i % 3 == 1, i % 3 != 1});
       } catch (const troupe::error& e) {
-        right +=
-          e.kind() == (i % 3 == 1 ? troupe::error_kind::not_serializable : troupe::error_kind::not_decodable);
+        right += e.kind() == (i % 3 == 1 ? troupe::error_kind::not_serializable : troupe::error_kind::not_decodable);
       }
     }
     return right;
@@ -498,19 +459,12 @@ BOOST_AUTO_TEST_CASE(a_capture_that_is_an_address_is_refused_with_its_place) {
   int on_stack = 0;
   const auto on_heap = std::make_unique<int>(0);
   std::int64_t number = 5;
-  check_refused_address(
-    w[0], [&on_stack] { return on_stack; }, "0");
-  check_refused_address(
-    w[0], [p = on_heap.get()] { return *p; }, "0");
-  check_refused_address(
-    w[0], [number, p = &a_global] { return number + *p; }, "8");
-  check_refused_address(
-    w[0], [h = holder{1, &on_stack}] { return h.before; }, "8");
-  check_refused_address(
-    w[0], [text = std::string_view{"constant"}] { return text.size(); }, "8");
-  check_refused_address(
-    1, [&on_stack] { return on_stack; }, "0");
-  BOOST_TEST(here().remotecall_fetch(w[0], [number, h = holder{1, nullptr}] { return number + h.before; })
-             == 6);
+  check_refused_address(w[0], [&on_stack] { return on_stack; }, "0");
+  check_refused_address(w[0], [p = on_heap.get()] { return *p; }, "0");
+  check_refused_address(w[0], [number, p = &a_global] { return number + *p; }, "8");
+  check_refused_address(w[0], [h = holder{1, &on_stack}] { return h.before; }, "8");
+  check_refused_address(w[0], [text = std::string_view{"constant"}] { return text.size(); }, "8");
+  check_refused_address(1, [&on_stack] { return on_stack; }, "0");
+  BOOST_TEST(here().remotecall_fetch(w[0], [number, h = holder{1, nullptr}] { return number + h.before; }) == 6);
   BOOST_TEST(here().remotecall_fetch(w[0], troupe::bytes([p = on_heap.get()] { return p != nullptr; })));
 }

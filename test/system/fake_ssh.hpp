@@ -42,7 +42,8 @@ public:
     program_ = folder_.with("ssh", R"(#!/bin/sh
 line=
 for last; do host=$previous; previous=$last; line="$line<$last>"; done
-printf '%s\n' "$line" | tr '\n' ' ' | sed 's/$/\n/' >> ')" + (folder_ / "log") + "'\n" + before + "\nexec sh -c \"$last\"\n");
+printf '%s\n' "$line" | tr '\n' ' ' | sed 's/$/\n/' >> ')"
+                                     + (folder_ / "log") + "'\n" + before + "\nexec sh -c \"$last\"\n");
     std::filesystem::permissions(program_, std::filesystem::perms::owner_all);
   }
 

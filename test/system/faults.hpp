@@ -65,9 +65,7 @@ bool eventually(Condition condition, milliseconds limit = patience) {
   return true;
 }
 
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 inline int count(std::string_view text, std::string_view part) {
   int n = 0;
@@ -90,8 +88,7 @@ inline std::string read_file(const std::filesystem::path& path) {
 /// A program of the build.
 inline std::string program(const std::string& name) {
   const auto folder = std::getenv("TROUPE_BIN");
-  const auto path = folder != nullptr ? std::filesystem::path{folder}
-                                      : std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  const auto path = folder != nullptr ? std::filesystem::path{folder} : std::filesystem::read_symlink("/proc/self/exe").parent_path();
   return (path / name).string();
 }
 
@@ -137,11 +134,8 @@ public:
 
   run(const std::string& path, std::vector<std::string> args, variables env = {})
     : tag_(std::to_string(::getpid()) + "." + std::to_string(++runs())),
-      child_({.program = path,
-              .args = std::move(args),
-              .dir = {},
-              .env = with_tag(std::move(env), tag_),
-              .env_removed_prefixes = {"TROUPE_"}}),
+      child_(
+        {.program = path, .args = std::move(args), .dir = {}, .env = with_tag(std::move(env), tag_), .env_removed_prefixes = {"TROUPE_"}}),
       in_(child_.take_stdin()) {
     std::signal(SIGPIPE, SIG_IGN); // it may have ended when it is written to
     streams_[0].fd = child_.take_stdout();
@@ -216,9 +210,7 @@ public:
     if (!state) {
       for (auto p : processes())
         report_stuck(p);
-      BOOST_FAIL("still there after " << limit.count() << " ms; stdout:\n"
-                                      << out() << "\nstderr:\n"
-                                      << err());
+      BOOST_FAIL("still there after " << limit.count() << " ms; stdout:\n" << out() << "\nstderr:\n" << err());
     }
     return {state.value_or(troupe::exit_state{}), out(), err()};
   }

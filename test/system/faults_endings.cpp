@@ -11,8 +11,8 @@ std::vector<std::string> arguments(int workers, const std::string& end, const st
 
 // Starts the program, sends the signals when it is ready, and checks that it ends with this status within the
 // limit.
-ending signalled(std::vector<std::string> args, std::initializer_list<int> signals, int status,
-                 milliseconds limit, run::variables env = {}) {
+ending signalled(std::vector<std::string> args, std::initializer_list<int> signals, int status, milliseconds limit,
+                 run::variables env = {}) {
   run r{program("faults_endings"), std::move(args), std::move(env)};
   r.wait_for("ready: yes\n");
   for (auto number : signals)
@@ -27,8 +27,7 @@ ending signalled(std::vector<std::string> args, std::initializer_list<int> signa
 bool is_stopped(::pid_t pid) {
   std::error_code ignored;
   const std::filesystem::directory_iterator threads{"/proc/" + std::to_string(pid) + "/task", ignored};
-  return std::all_of(begin(threads), end(threads),
-                     [](auto& t) { return contains(read_file(t.path() / "status"), "State:\tT"); });
+  return std::all_of(begin(threads), end(threads), [](auto& t) { return contains(read_file(t.path() / "status"), "State:\tT"); });
 }
 
 } // namespace
@@ -72,9 +71,7 @@ BOOST_AUTO_TEST_CASE(ctrl_c_ends_the_wait_for_workers_that_do_not_come) {
   check_says(end.err, {"interrupted by the user"});
 }
 
-BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_body_that_does_not_wait) {
-  signalled(arguments(2, "compute", "spin"), {SIGINT}, 130, 3500ms);
-}
+BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_body_that_does_not_wait) { signalled(arguments(2, "compute", "spin"), {SIGINT}, 130, 3500ms); }
 
 BOOST_AUTO_TEST_CASE(a_second_ctrl_c_ends_it_at_once) {
   run r{program("faults_endings"), arguments(2, "compute", "spin")};
@@ -131,9 +128,7 @@ BOOST_AUTO_TEST_CASE(a_master_that_ends_takes_its_workers_along) {
   const way ways[] = {
     {"return", {.status = 3}, ""},
     {"throw", {.status = 1}, "faults_endings: the outer problem\n  caused by: the inner problem\n"},
-    {"throw a number",
-     {.status = 1},
-     "faults_endings: an exception that is not derived from std::exception\n"},
+    {"throw a number", {.status = 1}, "faults_endings: an exception that is not derived from std::exception\n"},
     {"exit", {.status = 9}, ""},
     {"_exit", {.status = 9}, ""},
     {"abort", {.signal = SIGABRT}, ""},
@@ -190,8 +185,7 @@ BOOST_AUTO_TEST_CASE(an_error_of_a_call_that_nobody_catches_names_worker_and_typ
   run r{program("faults_endings"), arguments(2, "fail remotely", "")};
   const auto end = r.end(3s);
   BOOST_TEST(end.state.status == 1);
-  check_says(end.err,
-             {"faults_endings: On worker 2:\n", "no such cell", "std::out_of_range", "fails_remotely"});
+  check_says(end.err, {"faults_endings: On worker 2:\n", "no such cell", "std::out_of_range", "fails_remotely"});
   r.check_nothing_left(2s);
 }
 
@@ -229,16 +223,14 @@ BOOST_AUTO_TEST_CASE(a_master_whose_output_is_closed_ends_like_any_program) {
 }
 
 BOOST_AUTO_TEST_CASE(a_master_that_was_started_without_standard_streams_works) {
-  run r{"/bin/sh",
-        {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' <&- >&- 2>&-"}};
+  run r{"/bin/sh", {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' <&- >&- 2>&-"}};
   const auto end = r.end(5s);
   BOOST_TEST(end.state.status == 0);
   r.check_nothing_left();
 }
 
 BOOST_AUTO_TEST_CASE(output_that_cannot_be_written_is_reported_once) {
-  run r{"/bin/sh",
-        {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' > /dev/full"}};
+  run r{"/bin/sh", {"-c", "exec '" + program("faults_endings") + "' -p 2 --end 'print to nobody' > /dev/full"}};
   const auto end = r.end(5s);
   BOOST_TEST(end.state.status == 0);
   BOOST_TEST(count(end.err, "No space left on device") == 1, end.err);

@@ -59,8 +59,8 @@ BOOST_AUTO_TEST_CASE(a_program_that_is_silent) {
 // AP-22, AP-23
 BOOST_AUTO_TEST_CASE(noise_is_shown_and_a_thousand_lines_of_it_are_too_much) {
   const auto script = [](int lines) {
-    return "i=0; while [ $i -lt " + std::to_string(lines) + " ]; do echo noise $i; i=$((i+1)); done; exec '"
-           + program("faults_launches") + "' \"$@\"";
+    return "i=0; while [ $i -lt " + std::to_string(lines) + " ]; do echo noise $i; i=$((i+1)); done; exec '" + program("faults_launches")
+           + "' \"$@\"";
   };
   run r{program("faults_launches"), {"--script", script(999)}};
   BOOST_TEST(r.end().state.status == 0);
@@ -77,8 +77,7 @@ BOOST_AUTO_TEST_CASE(noise_is_shown_and_a_thousand_lines_of_it_are_too_much) {
 // AP-24, AP-26
 BOOST_AUTO_TEST_CASE(those_who_came_stay_when_others_fail) {
   const temporary_folder folder;
-  const auto script = "mkdir '" + folder / "first" + "' 2>/dev/null && exit 3; exec '"
-                      + program("faults_launches") + "' \"$@\"";
+  const auto script = "mkdir '" + folder / "first" + "' 2>/dev/null && exit 3; exec '" + program("faults_launches") + "' \"$@\"";
   {
     run r{program("faults_launches"), {"--script", script, "--count", "3"}};
     const auto end = r.end();
@@ -104,8 +103,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_before_it_has_told_its_address) {
                               {"-11", "was killed by signal 11 (Segmentation fault)"},
                               {"-9", "was killed by signal 9 (Killed)"}}) {
       BOOST_TEST_CONTEXT(place << ", " << how) {
-        const auto end =
-          launch({"--env", "DIE_AT=" + place, "--env", std::string{"DIE_HOW="} + how}, 0, 2000);
+        const auto end = launch({"--env", "DIE_AT=" + place, "--env", std::string{"DIE_HOW="} + how}, 0, 2000);
         check_says(end.out, {"failure: no_address", what, "last words:|dying at " + place});
       }
     }
@@ -119,10 +117,8 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_while_it_joins) {
                             {"-11", "was killed by signal 11 (Segmentation fault)"},
                             {"-9", "was killed by signal 9 (Killed)"}}) {
     BOOST_TEST_CONTEXT(how) {
-      const auto end =
-        launch({"--env", "DIE_AT=options", "--env", std::string{"DIE_HOW="} + how, "--poison", "x"}, 0, 2000);
-      check_says(end.out, {"failure: died", "worker 2 (OS pid", what, "while it joined",
-                           "last words:|dying at options"});
+      const auto end = launch({"--env", "DIE_AT=options", "--env", std::string{"DIE_HOW="} + how, "--poison", "x"}, 0, 2000);
+      check_says(end.out, {"failure: died", "worker 2 (OS pid", what, "while it joined", "last words:|dying at options"});
     }
   }
 }
@@ -135,8 +131,7 @@ BOOST_AUTO_TEST_CASE(a_worker_that_refuses_to_join_says_why) {
 
 // AP-25, AP-28
 BOOST_AUTO_TEST_CASE(a_worker_that_never_finishes_joining_is_ended) {
-  run r{program("faults_launches"),
-        {"--env", "DIE_AT=options", "--env", "DIE_HOW=stop", "--poison", "x", "--timeout", "1", "--wait"}};
+  run r{program("faults_launches"), {"--env", "DIE_AT=options", "--env", "DIE_HOW=stop", "--poison", "x", "--timeout", "1", "--wait"}};
   r.wait_for("ms: ");
   check_says(r.out(), {"failure: silent", "worker 2 (OS pid", "didn't finish joining within 1000 ms"});
   BOOST_TEST(r.number("ms") >= 1000);

@@ -13,8 +13,7 @@ ending with(std::vector<std::string> args, run::variables env = {}) {
 }
 
 // Status 2, one message with these words, a hint, and no worker.
-void check_refused(std::vector<std::string> args, std::initializer_list<std::string_view> words,
-                   run::variables env = {}) {
+void check_refused(std::vector<std::string> args, std::initializer_list<std::string_view> words, run::variables env = {}) {
   std::string line;
   for (auto& arg : args)
     line += " " + arg;
@@ -63,8 +62,7 @@ BOOST_AUTO_TEST_CASE(wrong_values_of_standard_options_are_refused) {
     check_refused({"--threads", value, "-p", "1"}, {"--threads", value, "positive number"});
   for (auto value : {"0", "-3", "abc"})
     check_refused({"--launch-timeout", value, "-p", "1"}, {"--launch-timeout", value, "positive number"});
-  check_refused({"--cookie-file", "/no/such/file", "-p", "1"},
-                {"--cookie-file", "/no/such/file", "No such file"});
+  check_refused({"--cookie-file", "/no/such/file", "-p", "1"}, {"--cookie-file", "/no/such/file", "No such file"});
 }
 
 BOOST_AUTO_TEST_CASE(an_address_that_no_worker_can_listen_at_is_named) {
@@ -79,8 +77,7 @@ BOOST_AUTO_TEST_CASE(help_and_version_are_shown) {
   auto end = with({"--help", "-p", "2"});
   BOOST_TEST(end.state.status == 0);
   BOOST_TEST(end.err == "");
-  check_says(end.out,
-             {"Shows its options", "--number", "a number", "--procs", "--launch-timeout", "TROUPE_PROCS"});
+  check_says(end.out, {"Shows its options", "--number", "a number", "--procs", "--launch-timeout", "TROUPE_PROCS"});
   end = with({"--version"});
   BOOST_TEST(end.state.status == 0);
   BOOST_TEST(end.out == "faults_options 4.5.6\n");
@@ -100,8 +97,7 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_wrong_is_refused) {
 BOOST_AUTO_TEST_CASE(a_variable_that_is_wrong_is_refused_by_its_name) {
   check_refused({}, {"--procs", "'many'", "TROUPE_PROCS"}, {{"TROUPE_PROCS", "many"}});
   check_refused({}, {"--threads", "'0'", "TROUPE_THREADS"}, {{"TROUPE_THREADS", "0"}});
-  check_refused({}, {"--launch-timeout", "'soon'", "TROUPE_LAUNCH_TIMEOUT"},
-                {{"TROUPE_LAUNCH_TIMEOUT", "soon"}});
+  check_refused({}, {"--launch-timeout", "'soon'", "TROUPE_LAUNCH_TIMEOUT"}, {{"TROUPE_LAUNCH_TIMEOUT", "soon"}});
   check_refused({}, {"/no/such/file"}, {{"TROUPE_CONFIG", "/no/such/file"}});
   // what the command line says anew doesn't matter
   BOOST_TEST(with({"--procs", "0"}, {{"TROUPE_PROCS", "many"}}).state.status == 0);
@@ -114,23 +110,20 @@ BOOST_AUTO_TEST_CASE(the_command_line_wins_over_the_environment_and_that_over_th
   check_says(with({"--config", file}).out, {"workers: 3\n", "on 4: number=5"});
   check_says(with({}, {{"TROUPE_CONFIG", file}}).out, {"workers: 3\n"});
   check_says(with({"--config", file}, {{"TROUPE_PROCS", "2"}}).out, {"workers: 2\n", "on 3: number=5"});
-  check_says(with({"--config", file, "-p", "1", "--number", "6"}, {{"TROUPE_PROCS", "2"}}).out,
-             {"workers: 1\n", "on 2: number=6"});
+  check_says(with({"--config", file, "-p", "1", "--number", "6"}, {{"TROUPE_PROCS", "2"}}).out, {"workers: 1\n", "on 2: number=6"});
 }
 
 BOOST_AUTO_TEST_CASE(options_have_the_same_value_on_workers_whatever_is_there) {
   const temporary_folder folder;
   const auto file = folder.with("worker.ini", "number = 9\nflag = true\nlist = 4 5\nprocs = 3\n");
-  const std::vector<std::string> other{"--worker-env",      "TROUPE_CONFIG=" + file,
-                                       "TROUPE_PROCS=many", "TROUPE_THREADS=x",
-                                       "TROUPE_NUMBER=8",   "TROUPE_LAUNCH_TIMEOUT=0"};
+  const std::vector<std::string> other{"--worker-env",     "TROUPE_CONFIG=" + file, "TROUPE_PROCS=many",
+                                       "TROUPE_THREADS=x", "TROUPE_NUMBER=8",       "TROUPE_LAUNCH_TIMEOUT=0"};
   auto args = other;
   auto end = with(args);
   BOOST_TEST(end.state.status == 0, end.err);
   check_says(end.out, {"workers: 1\n", "on 1: " + defaults + "\n", "on 2: " + defaults + "\n"});
 
-  args.insert(args.end(), {"--number", "-3", "--ratio", "1e-3", "--flag", "--name", "a b", "--list", "1", "2",
-                           "--maybe", "0"});
+  args.insert(args.end(), {"--number", "-3", "--ratio", "1e-3", "--flag", "--name", "a b", "--list", "1", "2", "--maybe", "0"});
   end = with(args);
   const std::string given = "number=-3 ratio=0.001000 flag=yes name=a b list=1,2, maybe=0\n";
   check_says(end.out, {"on 1: " + given, "on 2: " + given});

@@ -20,9 +20,7 @@ std::string random_bytes(std::size_t n) {
   return out;
 }
 
-std::string_view text_of(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+std::string_view text_of(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // A master with two workers.
 struct cluster {
@@ -81,9 +79,8 @@ bool shake_hands(const troupe::unique_fd& s, const std::string& cookie, std::str
 // CK-07
 BOOST_AUTO_TEST_CASE(junk_is_hung_up_on_and_harms_nobody) {
   cluster c;
-  for (auto& junk :
-       {random_bytes(32), random_bytes(100'000), std::string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"},
-        std::string(48, '\0'), std::string(32, '\xff')}) {
+  for (auto& junk : {random_bytes(32), random_bytes(100'000), std::string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"},
+                     std::string(48, '\0'), std::string(32, '\xff')}) {
     for (int id : {2, 3}) {
       const auto s = dial(c.port(id));
       write_all(s, junk);
@@ -229,9 +226,7 @@ BOOST_AUTO_TEST_CASE(no_more_than_256_strangers_wait) {
   std::vector<troupe::unique_fd> idle;
   for (int i = 0; i < 300; ++i)
     idle.push_back(dial(c.port(2)));
-  const auto dropped = [&] {
-    return std::count_if(idle.begin(), idle.end(), [](auto& s) { return is_hung_up(s, 1ms); });
-  };
+  const auto dropped = [&] { return std::count_if(idle.begin(), idle.end(), [](auto& s) { return is_hung_up(s, 1ms); }); };
   BOOST_TEST(eventually([&] { return dropped() >= 300 - 256; }, 5s)); // the others have 10 s
   BOOST_TEST(descriptors(c.pid(2)) <= before + 256);
   c.check_all_answer();

@@ -20,8 +20,7 @@ int wait_for_gate(int wanted) {
 }
 
 void open_gate(proc_id where, int to) {
-  here().remotecall_fetch(
-    where, [](int n) { gate = n; }, to);
+  here().remotecall_fetch(where, [](int n) { gate = n; }, to);
 }
 
 std::vector<int> numbers(int n) {
@@ -48,9 +47,7 @@ std::uint64_t bytes_to(proc_id id) {
 }
 
 template <class F>
-concept can_take = requires(F& f) {
-  f.take();
-};
+concept can_take = requires(F& f) { f.take(); };
 
 } // namespace
 
@@ -118,8 +115,7 @@ BOOST_AUTO_TEST_CASE(many_threads_may_fetch_one_future) {
 BOOST_AUTO_TEST_CASE(a_thread_that_fetches_while_the_value_arrives_gets_it) {
   int right = 0;
   for (int i = 0; i < 10'000; ++i) {
-    const auto f = here().remotecall(
-      1, [](int n) { return n; }, i);
+    const auto f = here().remotecall(1, [](int n) { return n; }, i);
     if (i % 2 == 0) {
       std::atomic<int> other{0};
       std::thread t{[&] { other = f.fetch(); }};
@@ -214,9 +210,7 @@ BOOST_AUTO_TEST_CASE(results_need_not_be_copyable) {
   BOOST_TEST(*here().remotecall_fetch(w[0], make, 7).value == 7);
   const auto f = here().remotecall(w[0], make, 8);
   BOOST_TEST(*f.fetch().value == 8);
-  BOOST_TEST(here().remotecall_fetch(
-               w[0], [](only_moved x) { return *x.value; }, here().remotecall_fetch(w[0], make, 9))
-             == 9);
+  BOOST_TEST(here().remotecall_fetch(w[0], [](only_moved x) { return *x.value; }, here().remotecall_fetch(w[0], make, 9)) == 9);
 }
 
 BOOST_AUTO_TEST_CASE(a_value_that_has_arrived_outlives_its_worker) {
@@ -260,9 +254,7 @@ BOOST_AUTO_TEST_CASE(a_fetch_ends_when_the_worker_leaves_and_so_does_a_later_one
       return 0;
     },
     w[0]);
-  BOOST_TEST(here().remotecall_fetch(
-               w[1], [](proc_id p) { return here().remotecall_fetch<own_id>(p); }, w[0])
-             == w[0]);
+  BOOST_TEST(here().remotecall_fetch(w[1], [](proc_id p) { return here().remotecall_fetch<own_id>(p); }, w[0]) == w[0]);
   here().rmprocs(w[0]);
   fetching.join();
   BOOST_TEST(ended == w[0]);

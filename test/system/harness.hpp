@@ -76,9 +76,7 @@ inline std::chrono::steady_clock::duration time_of(const std::function<void()>& 
   return std::chrono::steady_clock::now() - begin;
 }
 
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream in{path, std::ios::binary};
@@ -93,8 +91,7 @@ E error_of(F f) {
   } catch (const E& e) {
     return e;
   } catch (const std::exception& e) {
-    BOOST_FAIL("another exception was thrown: " << boost::core::demangle(typeid(e).name()) << ": "
-                                                << e.what());
+    BOOST_FAIL("another exception was thrown: " << boost::core::demangle(typeid(e).name()) << ": " << e.what());
   }
   BOOST_FAIL("nothing was thrown");
   std::abort();
@@ -105,8 +102,7 @@ E error_of(F f) {
 /// Local workers that live no longer than the object.
 class workers {
 public:
-  explicit workers(int n, troupe::local_options options = {})
-    : ids_(here().addprocs(n, std::move(options))) {}
+  explicit workers(int n, troupe::local_options options = {}) : ids_(here().addprocs(n, std::move(options))) {}
 
   ~workers() {
     const auto there = here().procs();
@@ -164,16 +160,14 @@ public:
   }
 
   /// Waits until all that a worker has written fulfils the condition. False after the limit.
-  bool wait_for(const std::function<bool(const std::vector<line>&)>& condition,
-                std::chrono::milliseconds limit = patience) {
+  bool wait_for(const std::function<bool(const std::vector<line>&)>& condition, std::chrono::milliseconds limit = patience) {
     std::unique_lock lock{mutex_};
     return changed_.wait_for(lock, limit, [&] { return condition(lines_); });
   }
 
   bool wait_for_line(proc_id id, std::string_view part) {
     return wait_for([&](auto& lines) {
-      return std::any_of(lines.begin(), lines.end(),
-                         [&](auto& l) { return l.first == id && contains(l.second, part); });
+      return std::any_of(lines.begin(), lines.end(), [&](auto& l) { return l.first == id && contains(l.second, part); });
     });
   }
 
@@ -186,8 +180,7 @@ private:
 /// What this process writes to one of its standard streams while the object lives.
 class captured_stream {
 public:
-  explicit captured_stream(int fd)
-    : fd_(fd), saved_(::fcntl(fd, F_DUPFD_CLOEXEC, 3)), file_(::memfd_create("captured", MFD_CLOEXEC)) {
+  explicit captured_stream(int fd) : fd_(fd), saved_(::fcntl(fd, F_DUPFD_CLOEXEC, 3)), file_(::memfd_create("captured", MFD_CLOEXEC)) {
     std::fflush(nullptr);
     ::dup2(file_, fd_);
   }
@@ -255,8 +248,7 @@ inline program_result run_scenario(const std::string& name, std::vector<std::str
   const auto until = std::chrono::steady_clock::now() + case_limit;
   while (streams[0] || streams[1]) {
     ::pollfd entries[] = {{streams[0].get(), POLLIN, 0}, {streams[1].get(), POLLIN, 0}};
-    const auto left =
-      std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     if (left <= 0ms || ::poll(entries, 2, static_cast<int>(left.count())) <= 0)
       break;
     for (std::size_t i = 0; i < 2; ++i) {
@@ -296,12 +288,10 @@ inline std::string describe_processes() {
   for (auto& [pid, command] : all) {
     out += "process " + std::to_string(pid) + ", " + command + ":";
     std::error_code ignored;
-    for (auto& task :
-         std::filesystem::directory_iterator{"/proc/" + std::to_string(pid) + "/task", ignored}) {
+    for (auto& task : std::filesystem::directory_iterator{"/proc/" + std::to_string(pid) + "/task", ignored}) {
       const auto stat = read_file(task.path() / "stat");
       const auto state = stat.rfind(')') + 2;
-      out +=
-        ' ' + (state < stat.size() ? stat.substr(state, 1) : "?") + '/' + read_file(task.path() / "wchan");
+      out += ' ' + (state < stat.size() ? stat.substr(state, 1) : "?") + '/' + read_file(task.path() / "wchan");
     }
     out += '\n';
   }
@@ -343,11 +333,10 @@ private:
     while (!stopped_) {
       if (case_.empty()) {
         changed_.wait(lock);
-      } else if (changed_.wait_until(lock, until_) == std::cv_status::timeout
-                 && std::chrono::steady_clock::now() >= until_ && !case_.empty() && !stopped_) {
+      } else if (changed_.wait_until(lock, until_) == std::cv_status::timeout && std::chrono::steady_clock::now() >= until_
+                 && !case_.empty() && !stopped_) {
         ::dprintf(stderr_, "%s: still running after %lld s, ending the program\n%s%s", case_.c_str(),
-                  static_cast<long long>(case_limit.count()), describe_hang ? describe_hang().c_str() : "",
-                  describe_processes().c_str());
+                  static_cast<long long>(case_limit.count()), describe_hang ? describe_hang().c_str() : "", describe_processes().c_str());
         std::fflush(nullptr);
         ::_exit(3);
       }

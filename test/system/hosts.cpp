@@ -45,9 +45,7 @@ void lab(std::vector<std::string> words) {
   BOOST_REQUIRE_MESSAGE(end && end->status == 0, "scripts/lab failed");
 }
 
-proc_id where_am_i() {
-  return here().myid();
-}
+proc_id where_am_i() { return here().myid(); }
 
 proc_id by_way_of(proc_id first, proc_id second) {
   return here().remotecall_fetch(first, [](proc_id to) { return here().remotecall_fetch<where_am_i>(to); }, second);
@@ -63,8 +61,8 @@ bool linked(proc_id a, proc_id b) {
 /// Workers on these hosts that live no longer than the object.
 class remote_workers {
 public:
-  explicit remote_workers(const std::vector<machine_spec>& machines, troupe::ssh_options options = {}) : ids_(here().addprocs(machines, std::move(options))) {
-  }
+  explicit remote_workers(const std::vector<machine_spec>& machines, troupe::ssh_options options = {})
+    : ids_(here().addprocs(machines, std::move(options))) {}
   ~remote_workers() {
     const auto there = here().procs();
     std::erase_if(ids_, [&](proc_id id) { return std::find(there.begin(), there.end(), id) == there.end(); });
@@ -72,12 +70,8 @@ public:
   }
   remote_workers(const remote_workers&) = delete;
   remote_workers& operator=(const remote_workers&) = delete;
-  proc_id operator[](std::size_t i) const {
-    return ids_.at(i);
-  }
-  const ids& all() const {
-    return ids_;
-  }
+  proc_id operator[](std::size_t i) const { return ids_.at(i); }
+  const ids& all() const { return ids_; }
 
 private:
   ids ids_;
@@ -92,16 +86,19 @@ std::vector<machine_spec> hosts(int n) {
 
 // A task that waits for a worker that never answers, from elsewhere; how long it took to hear of its end, in ms.
 troupe::future<std::int64_t> wait_for_end(proc_id on, proc_id of) {
-  return here().remotecall(on, [](proc_id victim) {
-    auto never = here().remotecall(victim, [] { troupe::this_task::sleep_for(1h); });
-    const auto begin = std::chrono::steady_clock::now();
-    try {
-      never.wait();
-    } catch (const troupe::process_exited&) {
-      return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
-    }
-    return std::int64_t{-1};
-  }, of);
+  return here().remotecall(
+    on,
+    [](proc_id victim) {
+      auto never = here().remotecall(victim, [] { troupe::this_task::sleep_for(1h); });
+      const auto begin = std::chrono::steady_clock::now();
+      try {
+        never.wait();
+      } catch (const troupe::process_exited&) {
+        return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
+      }
+      return std::int64_t{-1};
+    },
+    of);
 }
 
 } // namespace
@@ -149,8 +146,11 @@ BOOST_AUTO_TEST_CASE(with_tunnels_workers_of_two_hosts_talk_by_way_of_the_master
 BOOST_AUTO_TEST_CASE(a_link_that_is_lost_in_a_tunnel_is_opened_again_through_it) {
   const remote_workers w{{"root@host1"}, {.tunnel = true}};
   const auto before = here().info(w[0]).os_pid;
-  troupe::child_process killing{
-    {.program = "sh", .args = {"-c", "n=0; for p in $(pgrep -f '[s]sh .*-L 127'); do kill -9 $p; n=$((n + 1)); done; exit $n"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+  troupe::child_process killing{{.program = "sh",
+                                 .args = {"-c", "n=0; for p in $(pgrep -f '[s]sh .*-L 127'); do kill -9 $p; n=$((n + 1)); done; exit $n"},
+                                 .dir = {},
+                                 .env = {},
+                                 .env_removed_prefixes = {}}};
   const auto killed = killing.wait_until(std::chrono::steady_clock::now() + patience);
   BOOST_TEST((killed && killed->status == 1));
   BOOST_TEST(by_way_of(1, w[0]) == w[0]);
@@ -174,7 +174,8 @@ BOOST_AUTO_TEST_CASE(a_host_that_vanishes_is_known_everywhere_within_6_seconds) 
   lab({"heal", "host1"});
   // nothing of it is left when it is there again
   BOOST_TEST(eventually([] {
-    troupe::child_process look{{.program = "ssh", .args = {"host1", "pgrep -f system_host[s] | wc -l"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+    troupe::child_process look{
+      {.program = "ssh", .args = {"host1", "pgrep -f system_host[s] | wc -l"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
     const auto out = look.take_stdout();
     char n[16] = {};
     return ::read(out.get(), n, sizeof n - 1) > 0 && std::string{n} == "0\n";

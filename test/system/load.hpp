@@ -27,8 +27,7 @@ using namespace std::chrono_literals;
 class generator {
 public:
   /// Begins with the workers that it is given by `join`.
-  generator(troupe::cluster& c, unsigned seed, int threads = 3)
-    : cluster_(c), slots_(static_cast<std::size_t>(threads)) {
+  generator(troupe::cluster& c, unsigned seed, int threads = 3) : cluster_(c), slots_(static_cast<std::size_t>(threads)) {
     for (auto& s : slots_)
       s.thread = std::thread{[this, &s, seed = ++seed] { work(s, seed); }};
   }
@@ -154,8 +153,7 @@ private:
     return i == m.end() ? 0 : i->second;
   }
 
-  static std::string compare(const all_of_them& before, const all_of_them& now,
-                             const std::set<proc_id>& dead) {
+  static std::string compare(const all_of_them& before, const all_of_them& now, const std::set<proc_id>& dead) {
     std::string wrong;
     for (auto& [id, b] : now) {
       const auto who = "process " + std::to_string(id) + ": ";
@@ -166,12 +164,11 @@ private:
           wrong += who + "the end of the actor on " + std::to_string(d) + " was not reported\n";
       for (auto& [other, times] : b.ends)
         if (times != 1 || !dead.contains(other))
-          wrong += who + "the end of the actor on " + std::to_string(other) + " was reported "
-                   + std::to_string(times) + " times\n";
+          wrong += who + "the end of the actor on " + std::to_string(other) + " was reported " + std::to_string(times) + " times\n";
       for (auto& [other, theirs] : before)
         if (at(b.received, other) < at(theirs.sent, id))
-          wrong += who + "has note " + std::to_string(at(b.received, other)) + " of "
-                   + std::to_string(at(theirs.sent, id)) + " from process " + std::to_string(other) + '\n';
+          wrong += who + "has note " + std::to_string(at(b.received, other)) + " of " + std::to_string(at(theirs.sent, id))
+                   + " from process " + std::to_string(other) + '\n';
     }
     return wrong;
   }
@@ -190,8 +187,7 @@ private:
   }
 
   // One call of one kind, which involves one or two workers.
-  void call(slot& s, random& dice, const std::pair<const proc_id, caf::actor>& one,
-            const std::pair<const proc_id, caf::actor>& two) {
+  void call(slot& s, random& dice, const std::pair<const proc_id, caf::actor>& one, const std::pair<const proc_id, caf::actor>& two) {
     const auto q = mix(++question_);
     const auto a = one.first;
     const auto b = two.first;
@@ -199,18 +195,14 @@ private:
     const auto data = data_for(q, dice() % 20 == 0 ? 40000 : dice() % 200);
     switch (dice() % 6) {
       case 0:
-        return attempt(s, "a call", {a}, [&] {
-          return cluster_.remotecall_fetch<answer>(a, q, data) == right_answer(a, q, data);
-        });
+        return attempt(s, "a call", {a}, [&] { return cluster_.remotecall_fetch<answer>(a, q, data) == right_answer(a, q, data); });
       case 1:
-        return attempt(s, "a call within a call", {a, b}, [&] {
-          return cluster_.remotecall_fetch<ask>(a, b, q, data) == right_answer(b, q, data);
-        });
+        return attempt(s, "a call within a call", {a, b},
+                       [&] { return cluster_.remotecall_fetch<ask>(a, b, q, data) == right_answer(b, q, data); });
       case 2: {
         const std::vector<proc_id> all{b, 1, a, b, b};
-        return attempt(s, "futures in a task", {a, b}, [&] {
-          return cluster_.remotecall_fetch<ask_all>(a, all, q) == right_answer_of_all(all, q);
-        });
+        return attempt(s, "futures in a task", {a, b},
+                       [&] { return cluster_.remotecall_fetch<ask_all>(a, all, q) == right_answer_of_all(all, q); });
       }
       case 3:
         return attempt(s, "many calls at once", {a, b}, [&] {
@@ -233,8 +225,7 @@ private:
     const auto where = [&](number i) { return i % 2 == 0 ? a : b; };
     const auto each = [&](auto what) {
       for (number i = 0; i < open.size(); ++i)
-        judge("one of many calls to process " + std::to_string(where(i)), {where(i)},
-              [&] { return what(i); });
+        judge("one of many calls to process " + std::to_string(where(i)), {where(i)}, [&] { return what(i); });
     };
     each([&](number i) {
       open[i] = cluster_.remotecall<answer>(where(i), q + i, numbers{});

@@ -42,14 +42,10 @@ inline numbers data_for(number question, std::size_t size) {
 
 // -- tasks --------------------------------------------------------------------------------------------------
 
-inline number answer(number question, const numbers& data) {
-  return right_answer(here().myid(), question, data);
-}
+inline number answer(number question, const numbers& data) { return right_answer(here().myid(), question, data); }
 
 /// Asks another process, from a task.
-inline number ask(proc_id whom, number question, const numbers& data) {
-  return here().remotecall_fetch<answer>(whom, question, data);
-}
+inline number ask(proc_id whom, number question, const numbers& data) { return here().remotecall_fetch<answer>(whom, question, data); }
 
 /// Asks several at once, and waits in the task for all.
 inline number ask_all(const std::vector<proc_id>& whom, number question) {
@@ -110,8 +106,7 @@ struct clerk_state {
   void take_note(proc_id from, number n, number check) {
     const auto next = ++seen.received[from];
     if ((n != next || check != mix(n)) && seen.wrong.empty())
-      seen.wrong = "note " + std::to_string(n) + " from process " + std::to_string(from)
-                   + " came in place of " + std::to_string(next);
+      seen.wrong = "note " + std::to_string(n) + " from process " + std::to_string(from) + " came in place of " + std::to_string(next);
     seen.received[from] = n;
   }
 
@@ -129,8 +124,7 @@ struct clerk_state {
 /// One for each worker: sends numbered notes to the others, asks them, and monitors them.
 inline caf::behavior clerk(caf::stateful_actor<clerk_state>* self) {
   auto& state = self->state;
-  self->set_down_handler(
-    [self](caf::down_msg& m) { self->state.take_end(m.source, self->system().render(m.reason)); });
+  self->set_down_handler([self](caf::down_msg& m) { self->state.take_end(m.source, self->system().render(m.reason)); });
   return {
     [self, &state](meet_atom, proc_id id, const caf::actor& other) {
       state.others[id] = other;
@@ -153,13 +147,8 @@ inline caf::behavior clerk(caf::stateful_actor<clerk_state>* self) {
     [self, &state](pass_atom, proc_id to, number question) {
       auto promise = self->make_response_promise<outcome>();
       self->request(state.others.at(to), caf::infinite, ask_atom::value, question)
-        .then(
-          [=](number value) mutable {
-            promise.deliver(outcome{value, {}});
-          },
-          [=](caf::error& e) mutable {
-            promise.deliver(outcome{0, self->system().render(e)});
-          });
+        .then([=](number value) mutable { promise.deliver(outcome{value, {}}); },
+              [=](caf::error& e) mutable { promise.deliver(outcome{0, self->system().render(e)}); });
       return promise;
     },
     [&state](show_atom) { return state.seen; },

@@ -207,9 +207,9 @@ BOOST_AUTO_TEST_CASE(the_shares_behind_one_that_failed_are_stopped) {
     troupe::this_task::sleep_for(40s);
     return i;
   };
-  BOOST_TEST((time_of([&] {
-    BOOST_TEST(error_of<remote_error>([&] { here().distributed_reduce(0, 3, body, std::plus<>{}); }).message() == "first");
-  }) < patience));
+  BOOST_TEST((
+    time_of([&] { BOOST_TEST(error_of<remote_error>([&] { here().distributed_reduce(0, 3, body, std::plus<>{}); }).message() == "first"); })
+    < patience));
   // and their workers are free
   BOOST_TEST((time_of([&] { here().everywhere([] {}); }) < patience));
 }
@@ -220,7 +220,8 @@ BOOST_AUTO_TEST_CASE(any_range_is_walked_once) {
   const auto same = [](int i) { return i; };
   BOOST_TEST(here().distributed_reduce(std::list<int>{1, 2, 3, 4, 5}, same, std::plus<>{}) == 15);
   BOOST_TEST(here().distributed_reduce(std::array<double, 3>{1, 2, 3}, [](double x) { return x; }, std::plus<>{}, 0.5) == 6.5);
-  BOOST_TEST(here().distributed_reduce(std::set<std::string>{"a", "b", "c", "d"}, [](const std::string& x) { return x; }, std::plus<>{}) == "abcd");
+  BOOST_TEST(
+    here().distributed_reduce(std::set<std::string>{"a", "b", "c", "d"}, [](const std::string& x) { return x; }, std::plus<>{}) == "abcd");
   BOOST_TEST(here().distributed_reduce(std::vector<bool>{true, false, true}, [](bool b) { return b ? 1 : 0; }, std::plus<>{}) == 2);
   const ints large(100'000, 1);
   BOOST_TEST(here().distributed_reduce(large, same, std::plus<>{}) == 100'000);
@@ -231,7 +232,10 @@ BOOST_AUTO_TEST_CASE(any_range_is_walked_once) {
   BOOST_TEST(here().distributed_reduce(numbers_in{text}, same, std::plus<>{}) == 21);
   const auto sum = troupe::remote_channel<int>::on(here(), 1, 100);
   for (int chunk : {0, 2})
-    here().distributed_for(loop_options{.chunk = chunk}, std::list<int>{1, 2, 3}, troupe::with(sum, [](troupe::remote_channel<int>& ch, int i) { ch.put(i); })).wait();
+    here()
+      .distributed_for(loop_options{.chunk = chunk}, std::list<int>{1, 2, 3},
+                       troupe::with(sum, [](troupe::remote_channel<int>& ch, int i) { ch.put(i); }))
+      .wait();
   int all = 0;
   for (int x : sum.take_many(6))
     all += x;
@@ -244,7 +248,9 @@ BOOST_AUTO_TEST_CASE(integers_of_all_types_are_ends) {
   const auto check = []<class I>(I) {
     BOOST_TEST(here().distributed_reduce(I{1}, I{11}, [](I i) { return static_cast<int>(i); }, std::plus<>{}) == 55);
     constexpr auto most = std::numeric_limits<I>::max();
-    BOOST_TEST(here().distributed_reduce(static_cast<I>(most - 5), most, [](I i) { return static_cast<int>(std::numeric_limits<I>::max() - i); }, std::plus<>{}) == 15);
+    BOOST_TEST(here().distributed_reduce(
+                 static_cast<I>(most - 5), most, [](I i) { return static_cast<int>(std::numeric_limits<I>::max() - i); }, std::plus<>{})
+               == 15);
   };
   check(std::int8_t{});
   check(std::uint8_t{});
@@ -259,7 +265,9 @@ BOOST_AUTO_TEST_CASE(integers_of_all_types_are_ends) {
   BOOST_TEST(here().distributed_reduce(0, ints(5).size(), same, std::plus<>{}) == 10u);
   BOOST_CHECK_THROW(here().distributed_reduce(-1, ints(5).size(), same, std::plus<>{}), troupe::usage_error);
   constexpr auto least = std::numeric_limits<std::int64_t>::min();
-  BOOST_TEST(here().distributed_reduce(least, least + 4, [](std::int64_t i) { return i - std::numeric_limits<std::int64_t>::min(); }, std::plus<>{}) == 6);
+  BOOST_TEST(here().distributed_reduce(
+               least, least + 4, [](std::int64_t i) { return i - std::numeric_limits<std::int64_t>::min(); }, std::plus<>{})
+             == 6);
 }
 
 // DF-14
@@ -291,10 +299,13 @@ BOOST_AUTO_TEST_CASE(a_worker_that_dies_ends_a_reduction) {
   };
   BOOST_TEST(error_of<troupe::process_exited>([&] { here().distributed_reduce(0, 3, body, std::plus<>{}); }).pid() == w[1]);
   const auto e = error_of<troupe::composite_error>([&] {
-    here().distributed_for(0, 2, [](int i) {
-      if (i == 1)
-        die();
-    }).wait();
+    here()
+      .distributed_for(0, 2,
+                       [](int i) {
+                         if (i == 1)
+                           die();
+                       })
+      .wait();
   });
   BOOST_TEST(e.errors().size() == 1u);
   BOOST_TEST((e.errors()[0].kind() == troupe::error_kind::process_exited));
@@ -310,17 +321,32 @@ BOOST_AUTO_TEST_CASE(shares_that_were_lost_with_a_worker_are_given_to_others) {
         die();
       return i;
     };
-    BOOST_TEST(here().distributed_reduce(loop_options{.resubmit = 2, .chunk = chunk}, 0, 100, troupe::with(victim, body), std::plus<>{}) == 4950);
+    BOOST_TEST(here().distributed_reduce(loop_options{.resubmit = 2, .chunk = chunk}, 0, 100, troupe::with(victim, body), std::plus<>{})
+               == 4950);
     // who is gone at the beginning costs nothing but one try
-    BOOST_TEST(here().distributed_reduce(loop_options{.resubmit = 1, .chunk = chunk, .workers = {victim, w[0]}}, 0, 100, [](int i) { return i; }, std::plus<>{}) == 4950);
-    BOOST_CHECK_THROW(here().distributed_reduce(loop_options{.resubmit = 9, .chunk = chunk, .workers = {victim}}, 0, 100, [](int i) { return i; }, std::plus<>{}),
+    BOOST_TEST(here().distributed_reduce(
+                 loop_options{.resubmit = 1, .chunk = chunk, .workers = {victim, w[0]}}, 0, 100, [](int i) { return i; }, std::plus<>{})
+               == 4950);
+    BOOST_CHECK_THROW(here().distributed_reduce(
+                        loop_options{.resubmit = 9, .chunk = chunk, .workers = {victim}}, 0, 100, [](int i) { return i; }, std::plus<>{}),
                       troupe::process_exited);
     const auto victim2 = w[2];
-    here().distributed_for(loop_options{.resubmit = 2, .chunk = chunk}, 0, 100, troupe::with(victim2, [](proc_id victim, int) {
-      if (here().myid() == victim)
-        die();
-    })).wait();
-    BOOST_CHECK_THROW(here().distributed_for(loop_options{.resubmit = 3, .chunk = chunk}, 0, 10, [](int) { if (here().myid() != 1) die(); }).wait(), troupe::composite_error);
+    here()
+      .distributed_for(loop_options{.resubmit = 2, .chunk = chunk}, 0, 100,
+                       troupe::with(victim2,
+                                    [](proc_id victim, int) {
+                                      if (here().myid() == victim)
+                                        die();
+                                    }))
+      .wait();
+    BOOST_CHECK_THROW(here()
+                        .distributed_for(loop_options{.resubmit = 3, .chunk = chunk}, 0, 10,
+                                         [](int) {
+                                           if (here().myid() != 1)
+                                             die();
+                                         })
+                        .wait(),
+                      troupe::composite_error);
   }
 }
 
@@ -379,8 +405,10 @@ BOOST_AUTO_TEST_CASE(a_deadline_and_a_token_end_loops_and_their_tasks) {
     return eventually([&] { return begun_on(w[0]) >= n; }) && time_of([&] { here().everywhere([] {}); }) < patience;
   };
   for (int chunk : {0, 1}) {
-    BOOST_CHECK_THROW(here().distributed_reduce(loop_options{.chunk = chunk, .deadline = 100ms}, 0, 10, nap, std::plus<>{}), troupe::deadline_exceeded);
-    BOOST_CHECK_THROW(here().distributed_for(loop_options{.chunk = chunk, .deadline = 100ms}, 0, 10, nap).wait(), troupe::deadline_exceeded);
+    BOOST_CHECK_THROW(here().distributed_reduce(loop_options{.chunk = chunk, .deadline = 100ms}, 0, 10, nap, std::plus<>{}),
+                      troupe::deadline_exceeded);
+    BOOST_CHECK_THROW(here().distributed_for(loop_options{.chunk = chunk, .deadline = 100ms}, 0, 10, nap).wait(),
+                      troupe::deadline_exceeded);
     troupe::cancel_token token;
     const auto f = here().distributed_for(loop_options{.chunk = chunk, .token = token}, 0, 10, nap);
     token.cancel();

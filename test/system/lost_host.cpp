@@ -11,8 +11,7 @@ const setup messages{[](troupe::app& app) { load::register_messages(app); }};
 
 /// Runs `ip`; its exit status.
 int ip(std::vector<std::string> args) {
-  troupe::child_process child{
-    {.program = "ip", .args = std::move(args), .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+  troupe::child_process child{{.program = "ip", .args = std::move(args), .dir = {}, .env = {}, .env_removed_prefixes = {}}};
   const auto end = child.wait_until(std::chrono::steady_clock::now() + patience);
   return end ? end->status : -1;
 }
@@ -23,19 +22,15 @@ class far_host {
 public:
   far_host()
     : undertaker_({.program = "sh",
-                   .args = {"-c", "read end; kill -9 $(ip netns pids " + name_ + "); ip netns del " + name_
-                                    + "; ip link del " + near_},
+                   .args = {"-c", "read end; kill -9 $(ip netns pids " + name_ + "); ip netns del " + name_ + "; ip link del " + near_},
                    .dir = {},
                    .env = {},
                    .env_removed_prefixes = {}}),
       life_(undertaker_.take_stdin()) {
-    is_there_ = ip({"netns", "add", name_}) == 0
-                && ip({"link", "add", near_, "type", "veth", "peer", "name", far_, "netns", name_}) == 0
-                && ip({"addr", "add", near_address() + "/30", "dev", near_}) == 0
-                && ip({"link", "set", near_, "up"}) == 0
+    is_there_ = ip({"netns", "add", name_}) == 0 && ip({"link", "add", near_, "type", "veth", "peer", "name", far_, "netns", name_}) == 0
+                && ip({"addr", "add", near_address() + "/30", "dev", near_}) == 0 && ip({"link", "set", near_, "up"}) == 0
                 && ip({"-n", name_, "addr", "add", far_address() + "/30", "dev", far_}) == 0
-                && ip({"-n", name_, "link", "set", "lo", "up"}) == 0
-                && ip({"-n", name_, "link", "set", far_, "up"}) == 0;
+                && ip({"-n", name_, "link", "set", "lo", "up"}) == 0 && ip({"-n", name_, "link", "set", far_, "up"}) == 0;
   }
 
   ~far_host() {
@@ -86,8 +81,8 @@ BOOST_AUTO_TEST_CASE(a_worker_whose_host_vanishes_is_lost_and_ends_itself) {
   troupe::local_options beside;
   beside.bind_addr = far->near_address();
   const workers near{2, beside};
-  const auto manager = std::make_shared<test_manager>(test_manager::settings{
-    .prefix = {"ip", "netns", "exec", far->name()}, .bind_addr = far->far_address(), .kills = false});
+  const auto manager = std::make_shared<test_manager>(
+    test_manager::settings{.prefix = {"ip", "netns", "exec", far->name()}, .bind_addr = far->far_address(), .kills = false});
   const auto lost = add_workers(manager, 1).front();
   const auto process = manager->process(lost);
   captured_stream log{STDERR_FILENO};

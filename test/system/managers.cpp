@@ -22,8 +22,7 @@ std::string first_line(const troupe::unique_fd& from, std::chrono::milliseconds 
 
 class pinned_manager : public troupe::cluster_manager {
 public:
-  explicit pinned_manager(std::vector<int> cpus) : cpus_(std::move(cpus)) {
-  }
+  explicit pinned_manager(std::vector<int> cpus) : cpus_(std::move(cpus)) {}
 
   void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
     const auto program = options.exename.empty() ? std::filesystem::read_symlink("/proc/self/exe").string() : options.exename;
@@ -57,8 +56,7 @@ private:
 // The same, and keeps what it is called with.
 class logging_manager final : public pinned_manager {
 public:
-  logging_manager() : pinned_manager({0}) {
-  }
+  logging_manager() : pinned_manager({0}) {}
   void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
     seen = options;
     pinned_manager::launch(options, sink);
@@ -97,19 +95,15 @@ public:
 // Starts one, which is to start others.
 class counting_manager final : public pinned_manager {
 public:
-  explicit counting_manager(int count) : pinned_manager({0}), count_(count) {
-  }
+  explicit counting_manager(int count) : pinned_manager({0}), count_(count) {}
   void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
     struct with_count final : troupe::launch_sink {
-      with_count(troupe::launch_sink& to, int n) : sink(to), count(n) {
-      }
+      with_count(troupe::launch_sink& to, int n) : sink(to), count(n) {}
       void launched(troupe::worker_config config) override {
         config.count = count;
         sink.launched(std::move(config));
       }
-      void failed(troupe::launch_failure why) override {
-        sink.failed(std::move(why));
-      }
+      void failed(troupe::launch_failure why) override { sink.failed(std::move(why)); }
       troupe::launch_sink& sink;
       int count;
     } to{sink, count_};
@@ -122,15 +116,12 @@ private:
 
 class failing_manager final : public troupe::cluster_manager {
 public:
-  void launch(const troupe::launch_options&, troupe::launch_sink&) override {
-    throw std::runtime_error{"boom"};
-  }
+  void launch(const troupe::launch_options&, troupe::launch_sink&) override { throw std::runtime_error{"boom"}; }
 };
 
 class idle_manager final : public troupe::cluster_manager {
 public:
-  void launch(const troupe::launch_options&, troupe::launch_sink&) override {
-  }
+  void launch(const troupe::launch_options&, troupe::launch_sink&) override {}
 };
 
 bool is_pinned(int cpu) {
@@ -162,7 +153,8 @@ BOOST_AUTO_TEST_CASE(with_a_count_the_first_worker_starts_the_others) {
   BOOST_TEST(all.size() == 3u);
   for (auto from : all)
     for (auto to : all)
-      BOOST_TEST(here().remotecall_fetch(from, [](proc_id id) { return here().remotecall_fetch(id, [] { return here().myid(); }); }, to) == to);
+      BOOST_TEST(
+        here().remotecall_fetch(from, [](proc_id id) { return here().remotecall_fetch(id, [] { return here().myid(); }); }, to) == to);
   const auto last = here().info(all[2]).os_pid;
   here().rmprocs(all[2]);
   BOOST_TEST(eventually([&] { return !process_exists(last); }));

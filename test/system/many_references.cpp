@@ -13,9 +13,7 @@ using troupe::remote_channel;
 namespace {
 
 struct longer_limit {
-  void setup() {
-    case_limit = 240s;
-  }
+  void setup() { case_limit = 240s; }
 };
 
 double resident_mb() {
@@ -25,9 +23,7 @@ double resident_mb() {
   return pages * 4096 / 1e6;
 }
 
-double resident_mb_of(proc_id id) {
-  return here().remotecall_fetch(id, troupe::direct(troupe::fn<resident_mb>));
-}
+double resident_mb_of(proc_id id) { return here().remotecall_fetch(id, troupe::direct(troupe::fn<resident_mb>)); }
 
 bool becomes_empty(proc_id id) {
   return eventually([id] { return here().references(id).empty(); }, 60s);
@@ -98,9 +94,9 @@ BOOST_AUTO_TEST_CASE(ten_thousand_tasks_on_one_worker_wait_for_each_others_futur
     all.push_back(future<int>::on(here(), w[0]));
   const auto before = resident_mb_of(w[0]);
   for (int i = 0; i < n; ++i)
-    here().remote_do(
-      w[0], [](const future<int>& mine, const future<int>& next) { mine.put(next.fetch() + 1); }, all[i], all[i + 1]);
-  BOOST_TEST(eventually([&] { return here().remotecall_fetch(w[0], troupe::direct([] { return here().statistics().front().tasks; })) >= n; }, 100s));
+    here().remote_do(w[0], [](const future<int>& mine, const future<int>& next) { mine.put(next.fetch() + 1); }, all[i], all[i + 1]);
+  BOOST_TEST(
+    eventually([&] { return here().remotecall_fetch(w[0], troupe::direct([] { return here().statistics().front().tasks; })) >= n; }, 100s));
   BOOST_TEST(here().remotecall_fetch(w[0], [] { return 7; }) == 7); // it goes on with others
   const auto waiting = resident_mb_of(w[0]);
   all.back().put(0);

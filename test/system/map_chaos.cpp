@@ -13,8 +13,8 @@
 
 namespace {
 
-using troupe::call_options;
 using troupe::caching_pool;
+using troupe::call_options;
 using troupe::error_kind;
 using troupe::pmap_options;
 using troupe::worker_pool;
@@ -45,13 +45,9 @@ ints range(int n) {
 std::atomic<int> begun{0};
 std::atomic<int> running{0};
 
-int begun_here() {
-  return begun;
-}
+int begun_here() { return begun; }
 
-std::size_t maps_here() {
-  return troupe::runtime::get().maps().size();
-}
+std::size_t maps_here() { return troupe::runtime::get().maps().size(); }
 
 void compute_for(std::chrono::microseconds time) {
   const auto until = std::chrono::steady_clock::now() + time;
@@ -59,15 +55,12 @@ void compute_for(std::chrono::microseconds time) {
   }
 }
 
-void kill_worker(proc_id id) {
-  ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL);
-}
+void kill_worker(proc_id id) { ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL); }
 
 // WP-19
 class highest_first final : public troupe::abstract_pool {
 public:
-  explicit highest_first(const std::vector<proc_id>& ids) : members_(ids.begin(), ids.end()), idle_(members_) {
-  }
+  explicit highest_first(const std::vector<proc_id>& ids) : members_(ids.begin(), ids.end()), idle_(members_) {}
   std::optional<proc_id> take() override {
     if (idle_.empty())
       return std::nullopt;
@@ -83,12 +76,8 @@ public:
     members_.insert(id);
     idle_.insert(id);
   }
-  std::vector<proc_id> members() const override {
-    return {members_.begin(), members_.end()};
-  }
-  std::vector<proc_id> idle() const override {
-    return {idle_.begin(), idle_.end()};
-  }
+  std::vector<proc_id> members() const override { return {members_.begin(), members_.end()}; }
+  std::vector<proc_id> idle() const override { return {idle_.begin(), idle_.end()}; }
   void lost(proc_id id) override {
     members_.erase(id);
     idle_.erase(id);
@@ -113,11 +102,12 @@ BOOST_AUTO_TEST_CASE(a_map_that_is_given_up_leaves_nothing_running_or_kept_on_it
   for (std::size_t size : {std::size_t{3}, std::size_t{100000}}) {
     const auto took = time_of([&] {
       BOOST_CHECK_THROW(here().pmap(call_options{.deadline = 300ms},
-                                    troupe::with(std::vector<double>(size), [](const std::vector<double>&, int x) {
-                                      ++begun;
-                                      compute_for(2ms);
-                                      return x;
-                                    }),
+                                    troupe::with(std::vector<double>(size),
+                                                 [](const std::vector<double>&, int x) {
+                                                   ++begun;
+                                                   compute_for(2ms);
+                                                   return x;
+                                                 }),
                                     range(100000), pmap_options<>{.batch_size = 1000, .ahead = 5}),
                         troupe::deadline_exceeded);
     });
@@ -135,18 +125,19 @@ BOOST_AUTO_TEST_CASE(a_map_that_is_given_up_leaves_nothing_running_or_kept_on_it
 // PF-28: the tasks use what is on the caller's stack
 BOOST_AUTO_TEST_CASE(a_map_of_this_process_that_is_given_up_waits_for_its_tasks) {
   for (int round = 0; round < 5; ++round) {
-    BOOST_CHECK_THROW(here().pmap(call_options{.deadline = 20ms},
-                                  [](int) {
-                                    ++running;
-                                    compute_for(5ms);
-                                    try {
-                                      troupe::this_task::sleep_for(10s);
-                                    } catch (...) {
-                                    }
-                                    compute_for(20ms);
-                                    --running;
-                                  },
-                                  range(20), pmap_options<>{.distributed = false, .tasks = 10}),
+    BOOST_CHECK_THROW(here().pmap(
+                        call_options{.deadline = 20ms},
+                        [](int) {
+                          ++running;
+                          compute_for(5ms);
+                          try {
+                            troupe::this_task::sleep_for(10s);
+                          } catch (...) {
+                          }
+                          compute_for(20ms);
+                          --running;
+                        },
+                        range(20), pmap_options<>{.distributed = false, .tasks = 10}),
                       troupe::deadline_exceeded);
     BOOST_TEST(running == 0);
   }
@@ -165,7 +156,8 @@ BOOST_AUTO_TEST_CASE(a_function_that_meets_a_dead_process_has_failed_and_its_wor
       here().remotecall_fetch(dead, [] { return 0; });
     return x;
   };
-  BOOST_TEST(here().pmap(call_it, range(50), pmap_options<>{.pool = &pool, .retry_delays = std::vector(100, 1ms)}) == range(50), boost::test_tools::per_element());
+  BOOST_TEST(here().pmap(call_it, range(50), pmap_options<>{.pool = &pool, .retry_delays = std::vector(100, 1ms)}) == range(50),
+             boost::test_tools::per_element());
   std::size_t failures = 0;
   const auto e = error_of<troupe::process_exited>([&] {
     here().pmap([dead](int) { return here().remotecall_fetch(dead, [] { return 0; }); }, range(5),
@@ -214,12 +206,13 @@ BOOST_AUTO_TEST_CASE(a_pool_of_the_users_own_gets_back_whom_a_map_has_taken) {
              boost::test_tools::per_element());
   BOOST_TEST(idle());
   for (int round = 0; round < 3; ++round) {
-    BOOST_CHECK_THROW(here().pmap(call_options{.deadline = 50ms},
-                                  [](int x) {
-                                    troupe::this_task::sleep_for(10s);
-                                    return x;
-                                  },
-                                  range(30), pmap_options<>{.pool = &pool}),
+    BOOST_CHECK_THROW(here().pmap(
+                        call_options{.deadline = 50ms},
+                        [](int x) {
+                          troupe::this_task::sleep_for(10s);
+                          return x;
+                        },
+                        range(30), pmap_options<>{.pool = &pool}),
                       troupe::deadline_exceeded);
     BOOST_TEST(idle());
   }
@@ -244,7 +237,10 @@ BOOST_AUTO_TEST_CASE(an_interrupt_of_a_worker_ends_a_map_also_one_that_computes)
                           compute_for(1ms);
                           return x;
                         },
-                        range(20000), pmap_options<int>{.batch_size = batch, .on_error = [](const troupe::error&) { return 0; }, .watch = [&](const troupe::map_status&) { go = true; }}),
+                        range(20000),
+                        pmap_options<int>{.batch_size = batch,
+                                          .on_error = [](const troupe::error&) { return 0; },
+                                          .watch = [&](const troupe::map_status&) { go = true; }}),
                       troupe::interrupted);
     ended = true;
     interrupter.join();
@@ -255,7 +251,8 @@ BOOST_AUTO_TEST_CASE(an_interrupt_of_a_worker_ends_a_map_also_one_that_computes)
 BOOST_AUTO_TEST_CASE(a_worker_may_die_while_it_gets_its_function) {
   for (int round = 0; round < 3; ++round) {
     workers w{3};
-    const auto f = troupe::with(std::vector<double>(8 << 20, 1.0), [](const std::vector<double>& v, int x) { return static_cast<int>(v.back()) + x; });
+    const auto f =
+      troupe::with(std::vector<double>(8 << 20, 1.0), [](const std::vector<double>& v, int x) { return static_cast<int>(v.back()) + x; });
     std::thread killer{[&] {
       std::this_thread::sleep_for(std::chrono::milliseconds{10 + 30 * round});
       kill_worker(w[0]);
@@ -301,8 +298,8 @@ struct plan {
   int batch = 0;
   std::optional<int> ahead;
   std::size_t held = 0; // what the function holds, in numbers
-  int naps = 0;         // one of so many elements waits for a moment; 0: none
-  int throws = 0;       // the attempt at one of so many fails; 0: none
+  int naps = 0; // one of so many elements waits for a moment; 0: none
+  int throws = 0; // the attempt at one of so many fails; 0: none
   bool replaced = false; // those have a value given; else they are tried again
   int resubmit = 3;
   int deadline = 0; // ms
@@ -314,9 +311,10 @@ struct plan {
 };
 
 std::string text_of(const plan& p) {
-  return "n " + std::to_string(p.n) + (p.walked ? " walked" : "") + " batch " + std::to_string(p.batch) + " ahead " + std::to_string(p.ahead.value_or(-1)) + " held "
-         + std::to_string(p.held) + " naps " + std::to_string(p.naps) + " throws " + std::to_string(p.throws) + (p.replaced ? " replaced" : "") + " resubmit "
-         + std::to_string(p.resubmit) + " deadline " + std::to_string(p.deadline);
+  return "n " + std::to_string(p.n) + (p.walked ? " walked" : "") + " batch " + std::to_string(p.batch) + " ahead "
+         + std::to_string(p.ahead.value_or(-1)) + " held " + std::to_string(p.held) + " naps " + std::to_string(p.naps) + " throws "
+         + std::to_string(p.throws) + (p.replaced ? " replaced" : "") + " resubmit " + std::to_string(p.resubmit) + " deadline "
+         + std::to_string(p.deadline);
 }
 
 // What it should be; what was wrong, or nothing.
@@ -337,13 +335,14 @@ std::string map_by(const plan& p, const worker_pool* pool) {
   call_options limits;
   if (p.deadline > 0)
     limits.deadline = std::chrono::milliseconds{p.deadline};
-  const auto f = troupe::with(std::vector<std::int64_t>(p.held, 2), p.naps, p.throws, p.replaced, [](const std::vector<std::int64_t>& v, int naps, int throws, bool always, int x) {
-    if (naps > 0 && x % naps == 0)
-      troupe::this_task::sleep_for(std::chrono::milliseconds{1 + x % 3});
-    if (throws > 0 && (always ? x % throws == 0 : begun++ % throws == 0))
-      throw std::runtime_error("at random");
-    return static_cast<std::int64_t>(x) * (v.empty() ? 2 : v[static_cast<std::size_t>(x) % v.size()]);
-  });
+  const auto f = troupe::with(std::vector<std::int64_t>(p.held, 2), p.naps, p.throws, p.replaced,
+                              [](const std::vector<std::int64_t>& v, int naps, int throws, bool always, int x) {
+                                if (naps > 0 && x % naps == 0)
+                                  troupe::this_task::sleep_for(std::chrono::milliseconds{1 + x % 3});
+                                if (throws > 0 && (always ? x % throws == 0 : begun++ % throws == 0))
+                                  throw std::runtime_error("at random");
+                                return static_cast<std::int64_t>(x) * (v.empty() ? 2 : v[static_cast<std::size_t>(x) % v.size()]);
+                              });
   std::vector<std::int64_t> ys;
   if (p.walked) {
     walked_numbers xs{p.n};
@@ -361,9 +360,7 @@ std::string map_by(const plan& p, const worker_pool* pool) {
   return {};
 }
 
-std::string map_over(const plan& p, const worker_pool& pool) {
-  return map_by(p, pool.valid() ? &pool : nullptr);
-}
+std::string map_over(const plan& p, const worker_pool& pool) { return map_by(p, pool.valid() ? &pool : nullptr); }
 
 worker_pool pool_there(const std::vector<proc_id>& ids, bool own) {
   return own ? worker_pool{here(), std::make_shared<highest_first>(ids)} : worker_pool{here(), ids};
@@ -382,9 +379,7 @@ public:
     thread_.join();
     here().rmprocs(here().workers());
   }
-  proc_id witness() const {
-    return witness_;
-  }
+  proc_id witness() const { return witness_; }
   std::atomic<int> killed{0}, removed{0}, interrupts{0};
   std::atomic<bool> interrupting{false};
 
@@ -470,7 +465,8 @@ BOOST_AUTO_TEST_CASE(maps_are_right_or_say_why_not_whoever_dies) {
       const auto caller = on_worker ? ids[dice() % ids.size()] : proc_id{1};
       std::string wrong;
       const auto begin = std::chrono::steady_clock::now();
-      const auto what = text_of(p) + " pool " + std::to_string(kind) + " owner " + std::to_string(owner) + " caller " + std::to_string(caller);
+      const auto what =
+        text_of(p) + " pool " + std::to_string(kind) + " owner " + std::to_string(owner) + " caller " + std::to_string(caller);
       describe_hang = [&] { return what + "\n"; };
       try {
         worker_pool pool;
@@ -505,7 +501,8 @@ BOOST_AUTO_TEST_CASE(maps_are_right_or_say_why_not_whoever_dies) {
         bool allowed = false;
         switch (e.kind()) {
           case error_kind::process_exited: // an element that was there too often, or who was needed
-            allowed = (e.info().item != troupe::error_info::no_item && static_cast<int>(e.info().pids.size()) > p.resubmit) || gone(owner) || gone(caller);
+            allowed = (e.info().item != troupe::error_info::no_item && static_cast<int>(e.info().pids.size()) > p.resubmit) || gone(owner)
+                      || gone(caller);
             break;
           case error_kind::deadline_exceeded:
             allowed = p.deadline > 0;
@@ -532,8 +529,8 @@ BOOST_AUTO_TEST_CASE(maps_are_right_or_say_why_not_whoever_dies) {
     describe_hang = nullptr;
     cache.reset();
     r.interrupting = false;
-    BOOST_TEST_MESSAGE(right << " maps right; " << r.killed << " workers killed, " << r.removed << " removed, " << r.interrupts << " interrupted; the longest took "
-                             << std::chrono::duration<double>{longest}.count() << " s");
+    BOOST_TEST_MESSAGE(right << " maps right; " << r.killed << " workers killed, " << r.removed << " removed, " << r.interrupts
+                             << " interrupted; the longest took " << std::chrono::duration<double>{longest}.count() << " s");
     for (auto& [kind, n] : ended)
       BOOST_TEST_MESSAGE("  ended by an error of kind " << kind << ": " << n);
     BOOST_TEST((longest < 20s), longest_one);

@@ -11,22 +11,16 @@ namespace {
 
 using ids = std::vector<proc_id>;
 
-proc_id where_am_i() {
-  return here().myid();
-}
+proc_id where_am_i() { return here().myid(); }
 
-int add(int a, int b) {
-  return a + b;
-}
+int add(int a, int b) { return a + b; }
 
 bool is_worker(proc_id id) {
   const auto all = here().workers();
   return std::find(all.begin(), all.end(), id) != all.end() && id != 1;
 }
 
-void kill_worker(proc_id id) {
-  ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL);
-}
+void kill_worker(proc_id id) { ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL); }
 
 // What lies in a worker's environment.
 std::string variable(const std::string& name) {
@@ -45,9 +39,7 @@ public:
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
-  std::filesystem::path operator/(const std::string& name) const {
-    return path_ / name;
-  }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
 private:
   std::filesystem::path path_;
@@ -57,12 +49,15 @@ private:
 class started {
 public:
   explicit started(std::vector<std::string> args)
-    : child_({.program = std::filesystem::read_symlink("/proc/self/exe"), .args = std::move(args), .dir = {}, .env = {}, .env_removed_prefixes = {}}),
-      in_(child_.take_stdin()), out_(child_.take_stdout()), err_(child_.take_stderr()) {
-  }
-  troupe::child_process& process() {
-    return child_;
-  }
+    : child_({.program = std::filesystem::read_symlink("/proc/self/exe"),
+              .args = std::move(args),
+              .dir = {},
+              .env = {},
+              .env_removed_prefixes = {}}),
+      in_(child_.take_stdin()),
+      out_(child_.take_stdout()),
+      err_(child_.take_stderr()) {}
+  troupe::child_process& process() { return child_; }
   /// What it writes to stderr, up to a line that has this in it; empty if none comes.
   std::string line_with(std::string_view part) {
     const auto until = std::chrono::steady_clock::now() + patience;
@@ -104,7 +99,8 @@ const scenario waits_for_two{"waits for two", [](troupe::cluster& c) {
                                  return 9;
                                int sum = 0;
                                for (auto id : c.workers())
-                                 sum += c.remotecall_fetch(id, [](proc_id other) { return here().remotecall_fetch<add>(other, 20, 1); }, id == 2 ? 3 : 2);
+                                 sum += c.remotecall_fetch(
+                                   id, [](proc_id other) { return here().remotecall_fetch<add>(other, 20, 1); }, id == 2 ? 3 : 2);
                                return sum;
                              }};
 
@@ -179,7 +175,8 @@ BOOST_AUTO_TEST_CASE(workers_removed_in_the_background_dont_count_at_once) {
 
 // AP-02: also managers of different kinds, and removals beside them
 BOOST_AUTO_TEST_CASE(additions_from_several_threads_dont_hold_up_each_other) {
-  auto silent = std::async(std::launch::async, [] { here().addprocs(1, {.exename = "/bin/sh", .exeflags = {"-c", "sleep 1000"}, .launch_timeout = 4s}); });
+  auto silent = std::async(std::launch::async,
+                           [] { here().addprocs(1, {.exename = "/bin/sh", .exeflags = {"-c", "sleep 1000"}, .launch_timeout = 4s}); });
   std::vector<std::future<ids>> adding;
   for (int i = 0; i < 4; ++i)
     adding.push_back(std::async(std::launch::async, [] {
@@ -216,10 +213,13 @@ BOOST_AUTO_TEST_CASE(a_worker_that_is_drained_finishes_what_it_has_and_gets_noth
   const troupe::worker_pool pool{here(), w.ids()};
   std::vector<troupe::future<int>> naps;
   for (int i = 0; i < 3; ++i) // one runs, two are queued
-    naps.push_back(here().remotecall(w[0], [](int n) {
-      troupe::this_task::sleep_for(200ms);
-      return n;
-    }, i));
+    naps.push_back(here().remotecall(
+      w[0],
+      [](int n) {
+        troupe::this_task::sleep_for(200ms);
+        return n;
+      },
+      i));
   auto draining = std::async(std::launch::async, [&] { here().drain(w[0]); });
   BOOST_TEST(eventually([&] { return !is_worker(w[0]); }));
   const auto refused = error_of<troupe::process_exited>([&] { here().remotecall(w[0], [] {}); });
@@ -234,12 +234,14 @@ BOOST_AUTO_TEST_CASE(a_worker_that_is_drained_finishes_what_it_has_and_gets_noth
     BOOST_TEST(naps[static_cast<std::size_t>(i)].fetch() == i); // lives there
   }
   // who calls from elsewhere is refused, too
-  BOOST_CHECK_THROW(here().remotecall_fetch(w[1], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
+  BOOST_CHECK_THROW(
+    here().remotecall_fetch(w[1], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
   // who comes later knows, too
   const workers later{1};
   const auto known = here().remotecall_fetch(later[0], [] { return here().workers(); });
   BOOST_TEST((known == ids{w[1], later[0]}));
-  BOOST_CHECK_THROW(here().remotecall_fetch(later[0], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
+  BOOST_CHECK_THROW(
+    here().remotecall_fetch(later[0], [](proc_id to) { here().remotecall_fetch<where_am_i>(to); }, w[0]), troupe::process_exited);
   here().drain(w[0]); // again: nothing to do
   here().rmprocs(w[0]);
 }
@@ -271,10 +273,12 @@ BOOST_AUTO_TEST_CASE(a_map_goes_on_while_one_of_its_workers_is_drained) {
     std::this_thread::sleep_for(30ms);
     here().drain(w[0]);
   });
-  const auto ys = here().pmap([](int x) {
-    troupe::this_task::sleep_for(1ms);
-    return x;
-  }, xs, troupe::pmap_options<int>{.batch_size = 5});
+  const auto ys = here().pmap(
+    [](int x) {
+      troupe::this_task::sleep_for(1ms);
+      return x;
+    },
+    xs, troupe::pmap_options<int>{.batch_size = 5});
   BOOST_TEST(ys == xs);
   draining.get();
 }
@@ -324,7 +328,8 @@ BOOST_AUTO_TEST_CASE(a_manager_that_cant_replace_a_worker_says_so) {
   captured_stream err{STDERR_FILENO};
   const auto all = here().addprocs(manager, options);
   manager->send(all.at(0), SIGKILL);
-  BOOST_TEST(eventually([&] { return contains(err.text(), "worker " + std::to_string(all.at(0)) + " is not replaced: its manager can't"); }));
+  BOOST_TEST(
+    eventually([&] { return contains(err.text(), "worker " + std::to_string(all.at(0)) + " is not replaced: its manager can't"); }));
 }
 
 // -- by themselves ----------------------------------------------------------------------------------------------------------
@@ -339,7 +344,7 @@ BOOST_AUTO_TEST_CASE(workers_that_know_the_cookie_may_come_by_themselves) {
   BOOST_TEST(contains(line, "--cookie-file " + cookie));
   const auto where = word_behind(line, "--join ");
   started one{{"--join", where, "--cookie-file", cookie, "--bind-addr", "127.0.0.1"}};
-  BOOST_TEST(contains(master.line_with("has joined"), "worker 2 has joined from " ));
+  BOOST_TEST(contains(master.line_with("has joined"), "worker 2 has joined from "));
   started two{{"--join", "localhost:" + word_behind(where, ":"), "--cookie-file", cookie, "--bind-addr", "127.0.0.1"}};
   BOOST_TEST(contains(two.line_with("this is worker"), "this is worker 3 of the cluster at localhost"));
   BOOST_TEST(master.status() == 42);

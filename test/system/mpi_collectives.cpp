@@ -9,7 +9,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-
 const std::vector<std::string> modes{"--mpi-transport", "--tcp-transport", "outside"};
 
 // The program with as many ranks; `launcher`: arguments of mpirun.
@@ -60,18 +59,15 @@ BOOST_AUTO_TEST_CASE(every_result_is_right_and_the_same_on_all_ranks_and_goes_be
     in_each_mode(ranks, {}, {"--what", "values"}, [](run& r, const std::string& mode) {
       check_ends_well(r);
       BOOST_TEST(r.value("right") == "all", r.out());
-      BOOST_TEST(r.value("over links") == (mode == "outside" ? "2" : "0")); // a master that is no rank gets the result, and gives a value away
+      BOOST_TEST(r.value("over links")
+                 == (mode == "outside" ? "2" : "0")); // a master that is no rank gets the result, and gives a value away
     });
 }
 
-BOOST_AUTO_TEST_CASE(the_first_rank_s_own_error_is_thrown_whatever_the_others_do) {
-  check_all_right(4, "errors");
-}
+BOOST_AUTO_TEST_CASE(the_first_rank_s_own_error_is_thrown_whatever_the_others_do) { check_all_right(4, "errors"); }
 
 // MP-31
-BOOST_AUTO_TEST_CASE(deadlines_tokens_and_interrupts_end_what_ranks_wait_for) {
-  check_all_right(4, "limits");
-}
+BOOST_AUTO_TEST_CASE(deadlines_tokens_and_interrupts_end_what_ranks_wait_for) { check_all_right(4, "limits"); }
 
 // MP-35
 BOOST_AUTO_TEST_CASE(a_rank_that_dies_ends_it_and_its_job) {
@@ -100,7 +96,8 @@ void check_others_go_on(run& r, const std::string& mode, const std::string& wher
 BOOST_AUTO_TEST_CASE(where_ranks_die_alone_the_others_go_on) {
   const std::vector<std::string> launcher{"-disable-auto-cleanup"};
   for (std::string where : {"F", "use"})
-    in_each_mode(4, launcher, {"--what", "death", "--where", where}, [&](run& r, const std::string& mode) { check_others_go_on(r, mode, where); });
+    in_each_mode(4, launcher, {"--what", "death", "--where", where},
+                 [&](run& r, const std::string& mode) { check_others_go_on(r, mode, where); });
   // not over MPI: UCX aborts a rank that reads a large message from one that dies
   for (std::string mode : {"--tcp-transport", "outside"}) {
     auto r = start(mode, 4, launcher, {"--what", "death", "--where", "moving"});
@@ -116,7 +113,8 @@ BOOST_AUTO_TEST_CASE(a_collective_that_is_open_holds_up_no_end) {
 BOOST_AUTO_TEST_CASE(the_time_beside_mpi_s_own_is_told) {
   in_each_mode(2, {}, {"--what", "times", "--times", "3"}, [](run& r, const std::string& mode) {
     check_ends_well(r);
-    BOOST_TEST_MESSAGE(mode << ": ms for 10^6 doubles: MPI_Allreduce " << r.value("MPI_Allreduce alone") << ", in mpi_do " << r.value("mpi_do with MPI_Allreduce")
-                            << ", allreduce " << r.value("allreduce") << ", with use " << r.value("allreduce and use"));
+    BOOST_TEST_MESSAGE(mode << ": ms for 10^6 doubles: MPI_Allreduce " << r.value("MPI_Allreduce alone") << ", in mpi_do "
+                            << r.value("mpi_do with MPI_Allreduce") << ", allreduce " << r.value("allreduce") << ", with use "
+                            << r.value("allreduce and use"));
   });
 }

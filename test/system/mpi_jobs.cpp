@@ -139,8 +139,9 @@ BOOST_AUTO_TEST_CASE(what_some_ranks_throw_ends_the_others_collective) {
     auto r = m.start({"--what", "errors"});
     check_ends_well(r);
     const auto outside = m.first_rank == "2";
-    BOOST_TEST(r.value("thrown") == (outside ? "[3 thrown by rank 1 std::domain_error] [4 thrown by rank 2 std::domain_error]"
-                                             : "[2 thrown by rank 1 std::domain_error] [3 thrown by rank 2 std::domain_error]"));
+    BOOST_TEST(r.value("thrown")
+               == (outside ? "[3 thrown by rank 1 std::domain_error] [4 thrown by rank 2 std::domain_error]"
+                           : "[2 thrown by rank 1 std::domain_error] [3 thrown by rank 2 std::domain_error]"));
     BOOST_TEST(r.value("soon") == "yes");
     check_functions(r); // with another communicator
     check_says(r.out(), {"finished"});
@@ -176,7 +177,8 @@ BOOST_AUTO_TEST_CASE(calls_go_on_while_ranks_wait_in_a_collective) {
     auto r = m.start({"--what", "traffic"});
     check_ends_well(r);
     BOOST_TEST(r.value("calls beside a barrier") == "many");
-    BOOST_TEST_MESSAGE(m.name << ": a call took at most " << r.value("longest") << " s, CPU of 3 ranks in 2 s: " << r.value("cpu beside a barrier"));
+    BOOST_TEST_MESSAGE(m.name << ": a call took at most " << r.value("longest")
+                              << " s, CPU of 3 ranks in 2 s: " << r.value("cpu beside a barrier"));
     BOOST_TEST(std::stod(r.value("cpu beside a barrier")) < 3); // those that ask all the time use 4 and more
   }
 }
@@ -196,7 +198,8 @@ BOOST_AUTO_TEST_CASE(ranks_that_have_nothing_to_do_use_nothing_and_answer_at_onc
     auto r = m.start({"--what", "idle"});
     check_ends_well(r);
     BOOST_TEST(r.value("squares") == "385");
-    BOOST_TEST_MESSAGE(m.name << ": in 5 s all used " << r.value("idle") << " s of CPU; the first call then took " << r.value("first call") << " s");
+    BOOST_TEST_MESSAGE(m.name << ": in 5 s all used " << r.value("idle") << " s of CPU; the first call then took " << r.value("first call")
+                              << " s");
     BOOST_TEST(std::stod(r.value("idle")) < 1); // those that ask all the time use 10
   }
   const auto threads = [](int ranks) {
@@ -216,7 +219,8 @@ BOOST_AUTO_TEST_CASE(the_launcher_is_called_as_the_options_say) {
   run r{program("mpi_work"), {"--command", launcher + " -n {np} --flag 'two words'", "--dir", folder / ""}};
   const auto end = r.end(20s);
   BOOST_TEST(end.state.status == 3);
-  check_says(end.out, {"0 of 3 ranks came", "exited with status 4", "<-n>\n", "<3>\n", "<--flag>\n", "<two words>\n", "/mpi_work>\n", "<--here>\n", "<--worker>\n"});
+  check_says(end.out, {"0 of 3 ranks came", "exited with status 4", "<-n>\n", "<3>\n", "<--flag>\n", "<two words>\n", "/mpi_work>\n",
+                       "<--here>\n", "<--worker>\n"});
   check_says(end.out, {(folder / "").substr(0, (folder / "").size() - 1) + "\n"});
 }
 
@@ -240,8 +244,10 @@ BOOST_AUTO_TEST_CASE(what_ranks_print_is_labelled) {
     BOOST_TEST(end.state.status == 0);
     const auto all = end.out + end.err;
     for (std::string id : {"2", "3"})
-      check_says(all, {"      From worker " + id + ":\tto stdout by " + id + "\n", "      From worker " + id + ":\tto stderr by " + id + "\n"});
-    check_says(all, {m.first_rank == "2" ? "      From worker 4:\tlast, without an end\n" : "      From worker 3:\tlast, without an end\n"});
+      check_says(all,
+                 {"      From worker " + id + ":\tto stdout by " + id + "\n", "      From worker " + id + ":\tto stderr by " + id + "\n"});
+    check_says(all,
+               {m.first_rank == "2" ? "      From worker 4:\tlast, without an end\n" : "      From worker 3:\tlast, without an end\n"});
     r.check_nothing_left();
   }
   run handled{program("mpi_work"), {"--what", "output", "--handler", "yes"}};
@@ -467,7 +473,8 @@ BOOST_AUTO_TEST_CASE(a_program_that_mixes_mpi_and_calls_prints_the_same_in_each_
   run outside{program("mpi_mix"), {"--mpi", "3", "--coins", "1000003"}};
   const auto expected = outside.end(60s);
   BOOST_TEST(expected.state.status == 0);
-  check_says(expected.out, {"hello from rank 2 of 3", "the sum of all ranks is 3", "1161 takes the most steps to 1: 181\n", "one before it: 2 0 1\n"});
+  check_says(expected.out,
+             {"hello from rank 2 of 3", "the sum of all ranks is 3", "1161 takes the most steps to 1: 181\n", "one before it: 2 0 1\n"});
   for (auto& name : mpi_modes) {
     auto r = mpirun(3, "mpi_mix", {name, "--coins", "1000003"});
     const auto end = r.end(60s);

@@ -219,7 +219,8 @@ BOOST_AUTO_TEST_CASE(a_field_of_blocks_is_the_same_in_each_mode) {
     return end.out.substr(0, end.out.find("process ")) + r.value("checksum");
   };
   const auto args = [&](std::vector<std::string> more) {
-    for (const std::string& text : {std::string{"--size"}, std::string{"75"}, std::string{"--steps"}, std::string{"200"}, std::string{"--out"}, folder / "."})
+    for (const std::string& text :
+         {std::string{"--size"}, std::string{"75"}, std::string{"--steps"}, std::string{"200"}, std::string{"--out"}, folder / "."})
       more.push_back(text);
     return more;
   };

@@ -96,9 +96,7 @@ private:
 
 int os_pid() { return ::getpid(); }
 
-std::size_t size_if_any(const std::string& name) {
-  return value_if_any<std::vector<double>>(name).value_or(std::vector<double>{}).size();
-}
+std::size_t size_if_any(const std::string& name) { return value_if_any<std::vector<double>>(name).value_or(std::vector<double>{}).size(); }
 
 caf::behavior reader_of_answer(caf::event_based_actor*) {
   return {[](int) { return named<int>("answer"); }};
@@ -468,7 +466,7 @@ BOOST_AUTO_TEST_CASE(a_large_value_is_passed_on_from_worker_to_worker) {
   const auto time = time_of([&] { here().define("large", std::vector<double>(n, 1.0)); });
   BOOST_TEST(sent.bytes() < 3 * n * sizeof(double));
   BOOST_TEST_MESSAGE("64 MiB on 8 workers after " << std::chrono::duration<double>(time).count() << " s, of which the master has sent "
-                                                   << static_cast<double>(sent.bytes()) / (n * sizeof(double)) << " copies");
+                                                  << static_cast<double>(sent.bytes()) / (n * sizeof(double)) << " copies");
   for (auto id : w.ids())
     BOOST_TEST(here().remotecall_fetch<sum_of>(id, "large") == static_cast<double>(n));
   here().undefine("large", here().procs());

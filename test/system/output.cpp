@@ -108,10 +108,7 @@ BOOST_AUTO_TEST_CASE(a_last_line_without_an_end_is_shown_too) {
 // IO-04
 BOOST_AUTO_TEST_CASE(a_handler_gets_the_lines_and_one_that_throws_falls_back_to_printing) {
   workers w{1};
-  const auto say = [&](const std::string& text) {
-    here().remotecall_fetch(
-      w[0], [](const std::string& t) { write_all(t + "\n"); }, text);
-  };
+  const auto say = [&](const std::string& text) { here().remotecall_fetch(w[0], [](const std::string& t) { write_all(t + "\n"); }, text); };
   captured_stream out{STDOUT_FILENO};
   captured_stream err{STDERR_FILENO};
   {
@@ -190,7 +187,7 @@ BOOST_AUTO_TEST_CASE(ten_megabytes_without_an_end_of_line_arrive_in_pieces_and_t
 
 BOOST_AUTO_TEST_CASE(only_the_master_takes_output) {
   workers w{1};
-  const auto e = error_of<troupe::remote_error>(
-    [&] { here().remotecall_fetch(w[0], [] { here().on_output([](proc_id, std::string_view) {}); }); });
+  const auto e =
+    error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { here().on_output([](proc_id, std::string_view) {}); }); });
   BOOST_TEST(contains(e.message(), "only process 1"));
 }

@@ -23,13 +23,9 @@ ints range(int first, int last) {
   return out;
 }
 
-int plus_one(int x) {
-  return x + 1;
-}
+int plus_one(int x) { return x + 1; }
 
-proc_id where(int) {
-  return here().myid();
-}
+proc_id where(int) { return here().myid(); }
 
 // Of this process.
 std::atomic<int> calls{0};
@@ -39,9 +35,7 @@ int count_call(int x) {
   return x;
 }
 
-int calls_here() {
-  return calls.exchange(0);
-}
+int calls_here() { return calls.exchange(0); }
 
 int calls_on(const std::vector<proc_id>& ids) {
   int n = 0;
@@ -58,9 +52,7 @@ int fail_on_even(int x) {
   return x;
 }
 
-std::set<proc_id> set_of(const std::vector<proc_id>& ids) {
-  return {ids.begin(), ids.end()};
-}
+std::set<proc_id> set_of(const std::vector<proc_id>& ids) { return {ids.begin(), ids.end()}; }
 
 // Ends the process if nobody has before.
 void die_once(const std::string& mark) {
@@ -93,18 +85,12 @@ struct heavy {
     return f(caf::meta::type_name("heavy"), x.data);
   }
 
-  double operator()(int i) const {
-    return data[static_cast<std::size_t>(i) % data.size()];
-  }
+  double operator()(int i) const { return data[static_cast<std::size_t>(i) % data.size()]; }
 };
 
-int heavy_read_here() {
-  return heavy::read.exchange(0);
-}
+int heavy_read_here() { return heavy::read.exchange(0); }
 
-int heavy_written_here() {
-  return heavy::written.exchange(0);
-}
+int heavy_written_here() { return heavy::written.exchange(0); }
 
 } // namespace
 
@@ -226,9 +212,10 @@ BOOST_AUTO_TEST_CASE(the_first_error_stops_the_rest_and_reaches_the_caller) {
 BOOST_AUTO_TEST_CASE(on_error_puts_a_value_in_the_place_of_a_result) {
   workers w{2};
   for (int batch : {0, 1, 2, 3}) {
-    BOOST_TEST(here().pmap<fail_on_even>(range(1, 4), pmap_options<int>{.batch_size = batch, .on_error = [](const troupe::error&) { return 0; }})
-                 == (ints{1, 0, 3, 0}),
-               boost::test_tools::per_element());
+    BOOST_TEST(
+      here().pmap<fail_on_even>(range(1, 4), pmap_options<int>{.batch_size = batch, .on_error = [](const troupe::error&) { return 0; }})
+        == (ints{1, 0, 3, 0}),
+      boost::test_tools::per_element());
   }
   std::vector<std::size_t> items;
   here().pmap<fail_on_even>(range(1, 6), pmap_options<int>{.on_error = [&](const troupe::error& e) {
@@ -242,7 +229,8 @@ BOOST_AUTO_TEST_CASE(on_error_puts_a_value_in_the_place_of_a_result) {
   BOOST_TEST(items == (std::vector<std::size_t>{1, 3, 5}), boost::test_tools::per_element());
   // one that throws ends the map with what it has thrown
   const auto e = error_of<std::out_of_range>([] {
-    here().pmap<fail_on_even>(range(1, 4), pmap_options<int>{.on_error = [](const troupe::error&) -> int { throw std::out_of_range("mine"); }});
+    here().pmap<fail_on_even>(range(1, 4),
+                              pmap_options<int>{.on_error = [](const troupe::error&) -> int { throw std::out_of_range("mine"); }});
   });
   BOOST_TEST(e.what() == "mine");
 }
@@ -253,11 +241,12 @@ BOOST_AUTO_TEST_CASE(an_element_that_fails_is_tried_again_elsewhere_as_often_as_
   calls_on(w.ids());
   for (int batch : {1, 2}) {
     const auto e = error_of<troupe::remote_error>([&] {
-      here().pmap([](int) -> int {
-        ++calls;
-        throw std::runtime_error("never");
-      },
-                  ints{0}, pmap_options<>{.batch_size = batch, .retry_delays = exponential_backoff{.n = 3, .first = 1ms}});
+      here().pmap(
+        [](int) -> int {
+          ++calls;
+          throw std::runtime_error("never");
+        },
+        ints{0}, pmap_options<>{.batch_size = batch, .retry_delays = exponential_backoff{.n = 3, .first = 1ms}});
     });
     BOOST_TEST(e.message() == "never");
     BOOST_TEST(calls_on(w.ids()) == 4);
@@ -287,17 +276,19 @@ BOOST_AUTO_TEST_CASE(an_element_that_fails_is_tried_again_elsewhere_as_often_as_
 
   int asked = 0;
   BOOST_CHECK_THROW(here().pmap<fail_on_even>(ints{0}, pmap_options<>{.retry_delays = std::vector{1ms, 1ms},
-                                                                     .retry_check = [&](const troupe::error& e, int tries) {
-                                                                       BOOST_TEST(tries == 1);
-                                                                       BOOST_TEST(e.message() == "foobar");
-                                                                       ++asked;
-                                                                       return false;
-                                                                     }}),
+                                                                      .retry_check =
+                                                                        [&](const troupe::error& e, int tries) {
+                                                                          BOOST_TEST(tries == 1);
+                                                                          BOOST_TEST(e.message() == "foobar");
+                                                                          ++asked;
+                                                                          return false;
+                                                                        }}),
                     troupe::remote_error);
   BOOST_TEST(asked == 1);
   BOOST_TEST(calls_on(w.ids()) == 1);
-  BOOST_CHECK_THROW(here().pmap<fail_on_even>(ints{0}, pmap_options<>{.retry_delays = std::vector{1ms},
-                                                                     .retry_check = [](const troupe::error&, int) -> bool { throw std::logic_error("check"); }}),
+  BOOST_CHECK_THROW(here().pmap<fail_on_even>(
+                      ints{0}, pmap_options<>{.retry_delays = std::vector{1ms},
+                                              .retry_check = [](const troupe::error&, int) -> bool { throw std::logic_error("check"); }}),
                     std::logic_error);
   BOOST_CHECK_THROW(here().pmap<fail_on_even>(ints{0}, pmap_options<>{.retry_delays = std::vector{-1ms}}), troupe::usage_error);
 }
@@ -308,7 +299,8 @@ BOOST_AUTO_TEST_CASE(options_combine) {
   calls_on(w.ids());
   calls_here();
   for (int all = 0; all < 32; ++all) {
-    const bool distributed = (all & 1) != 0, batch = (all & 2) != 0, hook = (all & 4) != 0, delays = (all & 8) != 0, check = (all & 16) != 0;
+    const bool distributed = (all & 1) != 0, batch = (all & 2) != 0, hook = (all & 4) != 0, delays = (all & 8) != 0,
+               check = (all & 16) != 0;
     pmap_options<int> o;
     o.distributed = distributed;
     if (batch)
@@ -319,7 +311,8 @@ BOOST_AUTO_TEST_CASE(options_combine) {
       o.retry_delays = exponential_backoff{.n = 2, .first = 1ms};
     if (check)
       o.retry_check = [](const troupe::error&, int) { return false; };
-    BOOST_TEST_CONTEXT("distributed " << distributed << " batch " << batch << " hook " << hook << " delays " << delays << " check " << check) {
+    BOOST_TEST_CONTEXT("distributed " << distributed << " batch " << batch << " hook " << hook << " delays " << delays << " check "
+                                      << check) {
       if (hook) {
         BOOST_TEST(here().pmap<fail_on_even>(range(1, 4), o) == (ints{1, -1, 3, -1}), boost::test_tools::per_element());
         BOOST_TEST(calls_on(w.ids()) + calls_here() == 4); // a value was given: no retry
@@ -383,19 +376,22 @@ BOOST_AUTO_TEST_CASE(with_resubmit_0_a_death_is_an_error_like_others) {
   };
   {
     workers w{2};
-    auto e = error_of<troupe::process_exited>([&] { here().pmap(dies_at_10, range(1, 100), pmap_options<>{.batch_size = 1, .resubmit = 0}); });
+    auto e =
+      error_of<troupe::process_exited>([&] { here().pmap(dies_at_10, range(1, 100), pmap_options<>{.batch_size = 1, .resubmit = 0}); });
     BOOST_TEST(e.item() == 9u);
     BOOST_TEST(e.cause().signal == SIGKILL);
   }
   {
     workers w{2};
-    const auto ys = here().pmap(dies_at_10, range(1, 100), pmap_options<int>{.batch_size = 1,
-                                                                             .on_error = [](const troupe::error& e) {
-                                                                               BOOST_TEST((e.kind() == troupe::error_kind::process_exited));
-                                                                               BOOST_TEST(e.item() == 9u);
-                                                                               return -1;
-                                                                             },
-                                                                             .resubmit = 0});
+    const auto ys = here().pmap(dies_at_10, range(1, 100),
+                                pmap_options<int>{.batch_size = 1,
+                                                  .on_error =
+                                                    [](const troupe::error& e) {
+                                                      BOOST_TEST((e.kind() == troupe::error_kind::process_exited));
+                                                      BOOST_TEST(e.item() == 9u);
+                                                      return -1;
+                                                    },
+                                                  .resubmit = 0});
     for (int i = 1; i <= 100; ++i)
       BOOST_TEST(ys[static_cast<std::size_t>(i - 1)] == (i == 10 ? -1 : i));
   }
@@ -440,7 +436,12 @@ BOOST_AUTO_TEST_CASE(a_map_without_a_living_worker_ends) {
   {
     workers w{2};
     const auto e = error_of<troupe::error>([] {
-      here().pmap([](int) { ::kill(::getpid(), SIGKILL); return 0; }, range(1, 100), pmap_options<>{.resubmit = 100});
+      here().pmap(
+        [](int) {
+          ::kill(::getpid(), SIGKILL);
+          return 0;
+        },
+        range(1, 100), pmap_options<>{.resubmit = 100});
     });
     BOOST_TEST((e.kind() == troupe::error_kind::no_workers));
     BOOST_TEST(contains(e.what(), "has lost all its workers"));
@@ -484,7 +485,8 @@ BOOST_AUTO_TEST_CASE(maps_nest) {
   const worker_pool one{here(), w.ids()};
   const auto ys = here().pmap(troupe::with(one,
                                            [](const worker_pool& p, int x) {
-                                             const auto inner = here().pmap([](int y) { return y + 1; }, std::vector<int>{x, x}, pmap_options<>{.pool = &p});
+                                             const auto inner =
+                                               here().pmap([](int y) { return y + 1; }, std::vector<int>{x, x}, pmap_options<>{.pool = &p});
                                              return inner[0] + inner[1];
                                            }),
                               range(1, 10), pmap_options<>{.pool = &one});
@@ -535,7 +537,10 @@ BOOST_AUTO_TEST_CASE(what_a_function_holds_travels_once_to_each_worker) {
 
   // values, small and large
   for (std::size_t n : {std::size_t{10}, std::size_t{100000}}) {
-    const auto zs = here().pmap(troupe::with(std::vector<double>(n, 2.0), std::string{"x"}, [](const std::vector<double>& v, const std::string& s, int i) { return v[static_cast<std::size_t>(i)] * static_cast<double>(s.size()); }),
+    const auto zs = here().pmap(troupe::with(std::vector<double>(n, 2.0), std::string{"x"},
+                                             [](const std::vector<double>& v, const std::string& s, int i) {
+                                               return v[static_cast<std::size_t>(i)] * static_cast<double>(s.size());
+                                             }),
                                 range(0, 9), pmap_options<>{.batch_size = 1});
     BOOST_TEST(zs == std::vector<double>(10, 2.0), boost::test_tools::per_element());
   }
@@ -656,25 +661,31 @@ BOOST_AUTO_TEST_CASE(progress_can_be_watched_and_a_map_be_stopped) {
   BOOST_TEST(last == 100u);
 
   troupe::cancel_token stop;
-  BOOST_CHECK_THROW(here().pmap(troupe::call_options{.token = stop},
-                                [](int x) {
-                                  ++calls;
-                                  troupe::this_task::sleep_for(1ms);
-                                  return x;
-                                },
-                                range(1, 10000), pmap_options<>{.batch_size = 1, .ahead = 0, .watch = [&](const troupe::map_status& s) {
-                                                                 if (s.done == 10)
-                                                                   stop.cancel();
-                                                               }}),
+  BOOST_CHECK_THROW(here().pmap(
+                      troupe::call_options{.token = stop},
+                      [](int x) {
+                        ++calls;
+                        troupe::this_task::sleep_for(1ms);
+                        return x;
+                      },
+                      range(1, 10000),
+                      pmap_options<>{.batch_size = 1,
+                                     .ahead = 0,
+                                     .watch =
+                                       [&](const troupe::map_status& s) {
+                                         if (s.done == 10)
+                                           stop.cancel();
+                                       }}),
                     troupe::cancelled);
   BOOST_TEST(calls_on(w.ids()) <= 14);
   const auto took = time_of([&] {
-    BOOST_CHECK_THROW(here().pmap(troupe::call_options{.deadline = 200ms},
-                                  [](int) {
-                                    troupe::this_task::sleep_for(20s);
-                                    return 0;
-                                  },
-                                  range(1, 10)),
+    BOOST_CHECK_THROW(here().pmap(
+                        troupe::call_options{.deadline = 200ms},
+                        [](int) {
+                          troupe::this_task::sleep_for(20s);
+                          return 0;
+                        },
+                        range(1, 10)),
                       troupe::deadline_exceeded);
   });
   BOOST_TEST((took < 10s));
@@ -723,7 +734,8 @@ BOOST_AUTO_TEST_CASE(a_map_of_this_process_runs_many_tasks_and_sends_nothing) {
   BOOST_TEST((time_of([&] { ids_of(20, 5); }) >= 80ms));
   BOOST_TEST(calls_seen == 120);
   BOOST_CHECK_THROW(ids_of(1, 0), troupe::usage_error);
-  BOOST_TEST(here().pmap<plus_one>(std::list<int>{1, 2, 3}, pmap_options<>{.distributed = false}) == range(2, 4), boost::test_tools::per_element());
+  BOOST_TEST(here().pmap<plus_one>(std::list<int>{1, 2, 3}, pmap_options<>{.distributed = false}) == range(2, 4),
+             boost::test_tools::per_element());
 }
 
 // AM-07
@@ -777,10 +789,13 @@ BOOST_AUTO_TEST_CASE(a_map_costs_less_than_calls) {
 BOOST_AUTO_TEST_CASE(a_range_must_not_change_meanwhile) {
   workers w{1};
   ints xs = range(1, 100);
-  BOOST_CHECK_THROW(here().pmap<plus_one>(xs, pmap_options<>{.batch_size = 1, .ahead = 0, .watch = [&](const troupe::map_status& s) {
-                                                               if (s.done == 5)
-                                                                 xs.clear();
-                                                             }}),
+  BOOST_CHECK_THROW(here().pmap<plus_one>(xs, pmap_options<>{.batch_size = 1,
+                                                             .ahead = 0,
+                                                             .watch =
+                                                               [&](const troupe::map_status& s) {
+                                                                 if (s.done == 5)
+                                                                   xs.clear();
+                                                               }}),
                     troupe::usage_error);
 }
 
@@ -800,7 +815,8 @@ BOOST_AUTO_TEST_CASE(elements_may_be_large_or_many) {
   const auto sums = here().pmap([](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0); }, large);
   BOOST_TEST(sums == std::vector<double>(4, 4.0 * (1 << 20)), boost::test_tools::per_element());
   std::size_t n = 0;
-  here().pmap_each([](int) { return std::vector<double>(4 << 20, 1.0); }, range(1, 6), [&](const std::vector<double>& v) { n += v.size(); });
+  here().pmap_each([](int) { return std::vector<double>(4 << 20, 1.0); }, range(1, 6),
+                   [&](const std::vector<double>& v) { n += v.size(); });
   BOOST_TEST(n == 6u * (4 << 20));
   std::vector<std::int64_t> many(1'000'000);
   std::iota(many.begin(), many.end(), 0);
@@ -812,7 +828,8 @@ BOOST_AUTO_TEST_CASE(elements_may_be_large_or_many) {
 BOOST_AUTO_TEST_CASE(a_function_that_returns_a_future_gives_its_value) {
   workers w{2};
   const auto a = w[0];
-  BOOST_TEST(here().pmap([a](int x) { return here().remotecall(a, [](int y) { return y + 1; }, x); }, range(1, 5)) == range(2, 6), boost::test_tools::per_element());
+  BOOST_TEST(here().pmap([a](int x) { return here().remotecall(a, [](int y) { return y + 1; }, x); }, range(1, 5)) == range(2, 6),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(functions_without_results_map_as_well) {

@@ -46,31 +46,23 @@ caf::behavior foreman(caf::event_based_actor*) {
           [](const crew& x) { return static_cast<int>(x.pool.size() + x.more.at("others").at(1).size()); }};
 }
 
-proc_id where_am_i() {
-  return here().myid();
-}
+proc_id where_am_i() { return here().myid(); }
 
 proc_id until_put(const channel& ch) {
   ch.take();
   return here().myid();
 }
 
-void fail() {
-  throw std::runtime_error{"it failed"};
-}
+void fail() { throw std::runtime_error{"it failed"}; }
 
 template <class T>
 bool stays_open(const troupe::future<T>& f) {
   return !f.wait_for(50ms);
 }
 
-void kill_worker(proc_id id) {
-  ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL);
-}
+void kill_worker(proc_id id) { ::kill(static_cast<::pid_t>(here().info(id).os_pid), SIGKILL); }
 
-bool contains_id(const ids& all, proc_id id) {
-  return std::find(all.begin(), all.end(), id) != all.end();
-}
+bool contains_id(const ids& all, proc_id id) { return std::find(all.begin(), all.end(), id) != all.end(); }
 
 std::size_t pools_on(proc_id where, const worker_pool& pool) {
   std::size_t n = 0;
@@ -101,9 +93,7 @@ public:
     --out_[id];
     ++slots_.at(id);
   }
-  void push(proc_id id) override {
-    ++slots_[id];
-  }
+  void push(proc_id id) override { ++slots_[id]; }
   ids members() const override {
     ids out;
     for (auto& [id, n] : slots_)
@@ -127,17 +117,13 @@ private:
 class tidy final : public highest_first {
 public:
   using highest_first::highest_first;
-  std::optional<proc_id> take() override {
-    return hidden_.empty() ? highest_first::take() : std::nullopt;
-  }
+  std::optional<proc_id> take() override { return hidden_.empty() ? highest_first::take() : std::nullopt; }
   ids members() const override {
     auto out = highest_first::members();
     std::erase_if(out, [&](auto id) { return hidden_.contains(id); });
     return out;
   }
-  void lost(proc_id id) override {
-    hidden_.insert(id);
-  }
+  void lost(proc_id id) override { hidden_.insert(id); }
 
 private:
   std::set<proc_id> hidden_;
@@ -263,11 +249,14 @@ BOOST_AUTO_TEST_CASE(an_asynchronous_call_keeps_its_member_until_it_has_ended_wh
   for (auto& pool : {worker_pool{here(), w.ids()}, worker_pool{here(), std::make_shared<highest_first>(w.ids())}}) {
     const auto ch = channel::on(here(), 1, 10);
     for (int how = 0; how < 4; ++how) {
-      auto f = here().remotecall(pool, [](const channel& c, bool fails) {
-        if (c.take() != 0 || fails)
-          throw std::runtime_error{"it failed"};
-        return std::vector<double>(100'000); // stays there
-      }, ch, how == 1);
+      auto f = here().remotecall(
+        pool,
+        [](const channel& c, bool fails) {
+          if (c.take() != 0 || fails)
+            throw std::runtime_error{"it failed"};
+          return std::vector<double>(100'000); // stays there
+        },
+        ch, how == 1);
       if (how == 2)
         f = {};
       BOOST_TEST(!pool.isready());
@@ -295,14 +284,17 @@ BOOST_AUTO_TEST_CASE(a_member_is_back_when_its_calls_future_is_ready) {
     BOOST_REQUIRE(pool.isready());
   }
   // and for who uses the pool from elsewhere
-  BOOST_TEST(here().remotecall_fetch(w[1], [](const worker_pool& p) {
-    for (int i = 0; i < 300; ++i) {
-      here().remotecall<where_am_i>(p).wait();
-      if (!p.isready())
-        return false;
-    }
-    return true;
-  }, pool));
+  BOOST_TEST(here().remotecall_fetch(
+    w[1],
+    [](const worker_pool& p) {
+      for (int i = 0; i < 300; ++i) {
+        here().remotecall<where_am_i>(p).wait();
+        if (!p.isready())
+          return false;
+      }
+      return true;
+    },
+    pool));
 }
 
 // WP-07
@@ -392,12 +384,15 @@ BOOST_AUTO_TEST_CASE(a_pool_works_on_every_process_and_is_accounted_for_where_it
   for (auto& f : waits)
     f.wait();
   pool.put(w[1]);
-  const auto used = here().remotecall_fetch(w[2], [](const worker_pool& p) {
-    std::set<proc_id> out;
-    for (int i = 0; i < 20; ++i)
-      out.insert(here().remotecall_fetch<where_am_i>(p));
-    return ids{out.begin(), out.end()};
-  }, pool);
+  const auto used = here().remotecall_fetch(
+    w[2],
+    [](const worker_pool& p) {
+      std::set<proc_id> out;
+      for (int i = 0; i < 20; ++i)
+        out.insert(here().remotecall_fetch<where_am_i>(p));
+      return ids{out.begin(), out.end()};
+    },
+    pool);
   BOOST_TEST((used == ids{w[0], w[1]}));
   BOOST_TEST((pool.idle() == ids{w[0], w[1]}));
   // one that was made there
@@ -538,12 +533,15 @@ BOOST_AUTO_TEST_CASE(every_process_has_the_same_default_pool_which_can_be_replac
 BOOST_AUTO_TEST_CASE(who_is_given_a_new_worker_by_the_default_pool_can_call_it) {
   workers w{1};
   const auto stop = troupe::future<int>::on(here());
-  const auto calls = here().remotecall(w[0], [](const troupe::future<int>& until) {
-    int n = 0;
-    for (; !until.isready(); ++n)
-      here().remotecall_fetch<where_am_i>(here().default_worker_pool());
-    return n;
-  }, stop);
+  const auto calls = here().remotecall(
+    w[0],
+    [](const troupe::future<int>& until) {
+      int n = 0;
+      for (; !until.isready(); ++n)
+        here().remotecall_fetch<where_am_i>(here().default_worker_pool());
+      return n;
+    },
+    stop);
   workers second{1};
   workers third{1};
   stop.put(1);
@@ -618,17 +616,20 @@ BOOST_AUTO_TEST_CASE(no_member_is_lost_between_takers_that_give_up) {
   const worker_pool pool{here(), {w[0]}};
   std::vector<troupe::future<int>> users;
   for (auto id : {proc_id{1}, w[0], w[1]})
-    users.push_back(here().remotecall(id, [](const worker_pool& p) {
-      int taken = 0;
-      for (int i = 0; i < 300; ++i)
-        try {
-          const auto m = p.take(call_options{.deadline = std::chrono::microseconds{i * 7 % 400}});
-          ++taken;
-          p.put(m);
-        } catch (const troupe::deadline_exceeded&) {
-        }
-      return taken;
-    }, pool));
+    users.push_back(here().remotecall(
+      id,
+      [](const worker_pool& p) {
+        int taken = 0;
+        for (int i = 0; i < 300; ++i)
+          try {
+            const auto m = p.take(call_options{.deadline = std::chrono::microseconds{i * 7 % 400}});
+            ++taken;
+            p.put(m);
+          } catch (const troupe::deadline_exceeded&) {
+          }
+        return taken;
+      },
+      pool));
   for (auto& u : users)
     BOOST_TEST(u.fetch() >= 0);
   pool.wait(call_options{.deadline = 10s});
@@ -640,7 +641,13 @@ BOOST_AUTO_TEST_CASE(what_a_worker_has_taken_comes_back_when_it_dies) {
   workers w{3};
   for (auto& pool : {worker_pool{here(), {w[1], w[2]}}, worker_pool{here(), std::make_shared<highest_first>(ids{w[1], w[2]})}}) {
     workers user{1};
-    here().remotecall_wait(user[0], [](const worker_pool& p) { p.take(); p.take(); }, pool);
+    here().remotecall_wait(
+      user[0],
+      [](const worker_pool& p) {
+        p.take();
+        p.take();
+      },
+      pool);
     BOOST_TEST(!pool.isready());
     kill_worker(user[0]);
     pool.wait(call_options{.deadline = 10s});
@@ -679,10 +686,13 @@ BOOST_AUTO_TEST_CASE(a_call_that_is_given_up_gives_its_member_back) {
   BOOST_CHECK_THROW(here().remotecall_fetch(call_options{.deadline = 30ms}, pool, forever), troupe::deadline_exceeded);
   BOOST_TEST(pool.isready());
   const auto begun = channel::on(here());
-  const auto g = here().remotecall(pool, [](const channel& c) {
-    c.put(1);
-    troupe::this_task::sleep_for(1h);
-  }, begun);
+  const auto g = here().remotecall(
+    pool,
+    [](const channel& c) {
+      c.put(1);
+      troupe::this_task::sleep_for(1h);
+    },
+    begun);
   begun.take();
   here().interrupt(w[0]);
   BOOST_CHECK_THROW(g.wait(), troupe::interrupted);
@@ -764,8 +774,8 @@ BOOST_AUTO_TEST_CASE(a_pool_may_hold_the_caller_and_workers) {
 // What maps ask.
 BOOST_AUTO_TEST_CASE(a_pool_tells_what_has_changed_and_takes_questions_back) {
   workers w{2};
-  for (auto& pool : {worker_pool{here(), w.ids()},
-                     here().remotecall_fetch(w[1], [](const ids& xs) { return worker_pool{here(), xs}; }, w.ids())}) {
+  for (auto& pool :
+       {worker_pool{here(), w.ids()}, here().remotecall_fetch(w[1], [](const ids& xs) { return worker_pool{here(), xs}; }, w.ids())}) {
     auto first = pool.ask_view(0);
     const auto v = worker_pool::view_of(*first);
     BOOST_TEST(v.members.size() == 2u);

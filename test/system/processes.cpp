@@ -54,8 +54,7 @@ view own_view() { return {here().nprocs(), here().nworkers(), here().procs(), he
 bool all_agree() {
   const auto mine = own_view();
   const auto all = here().procs();
-  return std::all_of(all.begin(), all.end(),
-                     [&](proc_id p) { return here().remotecall_fetch<own_view>(p) == mine; });
+  return std::all_of(all.begin(), all.end(), [&](proc_id p) { return here().remotecall_fetch<own_view>(p) == mine; });
 }
 
 proc_id id_of(proc_id p) { return here().remotecall_fetch<own_id>(p); }
@@ -93,8 +92,8 @@ public:
 
 private:
   troupe::worker_config start() {
-    auto& child = children_.emplace_back(troupe::child_options{
-      .program = own_program(), .args = {"--worker"}, .dir = {}, .env = {}, .env_removed_prefixes = {}});
+    auto& child = children_.emplace_back(
+      troupe::child_options{.program = own_program(), .args = {"--worker"}, .dir = {}, .env = {}, .env_removed_prefixes = {}});
     const auto in = child.take_stdin();
     const auto out = child.take_stdout();
     const auto line = cookie_ + "\n";
@@ -122,8 +121,7 @@ public:
     where.sin_family = AF_INET;
     where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ::socklen_t size = sizeof where;
-    if (::bind(socket_.get(), reinterpret_cast<::sockaddr*>(&where), size) != 0
-        || ::listen(socket_.get(), 5) != 0
+    if (::bind(socket_.get(), reinterpret_cast<::sockaddr*>(&where), size) != 0 || ::listen(socket_.get(), 5) != 0
         || ::getsockname(socket_.get(), reinterpret_cast<::sockaddr*>(&where), &size) != 0)
       throw std::runtime_error{"no socket to listen on"};
     port_ = ntohs(where.sin_port);
@@ -174,9 +172,7 @@ std::set<std::string> listens_on(int os_pid) {
 
 int global_setting = 0;
 
-bool is_ascending(const ids& x) {
-  return std::adjacent_find(x.begin(), x.end(), std::greater_equal<>{}) == x.end();
-}
+bool is_ascending(const ids& x) { return std::adjacent_find(x.begin(), x.end(), std::greater_equal<>{}) == x.end(); }
 
 bool no_cluster_before_run = false;
 
@@ -288,8 +284,7 @@ BOOST_AUTO_TEST_CASE(local_workers_are_on_the_masters_host) {
   const auto all = here().procs();
   BOOST_TEST(here().procs(1) == all);
   BOOST_TEST(here().procs(w[2]) == all);
-  const auto seen = here().remotecall_fetch(
-    w[0], [](proc_id p) { return here().procs(p); }, w[1]);
+  const auto seen = here().remotecall_fetch(w[0], [](proc_id p) { return here().procs(p); }, w[1]);
   BOOST_TEST(seen == all);
   BOOST_TEST(error_of<troupe::unknown_process>([] { here().procs(99'999); }).pid() == 99'999);
 }
@@ -310,8 +305,7 @@ BOOST_AUTO_TEST_CASE(an_id_that_was_never_given_fails_at_the_call) {
 BOOST_AUTO_TEST_CASE(on_a_worker_an_unknown_id_fails_soon) {
   workers w{1};
   const auto took = time_of([&] {
-    const auto e =
-      error_of<troupe::remote_error>([&] { here().remotecall_fetch<id_of>(w[0], proc_id{99'999}); });
+    const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch<id_of>(w[0], proc_id{99'999}); });
     BOOST_TEST(e.pid() == w[0]);
     BOOST_TEST(contains(e.what(), "99999"));
     BOOST_CHECK_THROW(e.rethrow_nested(), troupe::unknown_process);
@@ -343,22 +337,12 @@ BOOST_AUTO_TEST_CASE(only_process_1_adds_and_removes_workers) {
     BOOST_CHECK_THROW(e.rethrow_nested(), troupe::usage_error);
   };
   refused(error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [] { here().addprocs(1); }); }));
-  refused(error_of<troupe::remote_error>([&] {
-    here().remotecall_fetch(
-      w[0], [](proc_id other) { here().rmprocs(other); }, w[1]);
-  }));
+  refused(error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](proc_id other) { here().rmprocs(other); }, w[1]); }));
   BOOST_TEST(here().workers() == w.ids());
 
-  here().remotecall_fetch(
-    w[0],
-    [](proc_id other) {
-      here().remotecall_fetch(
-        1, [](proc_id p) { here().rmprocs(p); }, other);
-    },
-    w[1]);
+  here().remotecall_fetch(w[0], [](proc_id other) { here().remotecall_fetch(1, [](proc_id p) { here().rmprocs(p); }, other); }, w[1]);
   BOOST_TEST(here().workers() == ids{w[0]});
-  const auto added = here().remotecall_fetch(
-    w[0], [] { return here().remotecall_fetch(1, [] { return here().addprocs(1); }); });
+  const auto added = here().remotecall_fetch(w[0], [] { return here().remotecall_fetch(1, [] { return here().addprocs(1); }); });
   BOOST_TEST(here().workers() == (ids{w[0], added.at(0)}));
   here().rmprocs(added);
 }
@@ -540,8 +524,7 @@ BOOST_AUTO_TEST_CASE(what_is_known_of_a_process_is_right) {
   const auto master = here().info(1);
   BOOST_TEST(master.os_pid == ::getpid());
   BOOST_TEST(master.address == "");
-  const auto from_worker = here().remotecall_fetch(
-    w[0], [](proc_id p) { return here().info(p); }, w[1]);
+  const auto from_worker = here().remotecall_fetch(w[0], [](proc_id p) { return here().info(p); }, w[1]);
   BOOST_TEST(from_worker.os_pid == os_pid_of(w[1]));
 
   here().rmprocs(w[0]);
@@ -590,9 +573,8 @@ BOOST_AUTO_TEST_CASE(with_a_limit_of_0_the_workers_no_longer_count_at_once) {
   captured_stream err{STDERR_FILENO};
   workers w{3, quick_to_kill()};
   here().remotecall_fetch<hang_at_exit>(w[0]);
-  const auto took = time_of([&] {
-    BOOST_TEST(error_of<troupe::timeout_error>([&] { here().rmprocs(ids{w[0]}, 0s); }).pids() == ids{w[0]});
-  });
+  const auto took =
+    time_of([&] { BOOST_TEST(error_of<troupe::timeout_error>([&] { here().rmprocs(ids{w[0]}, 0s); }).pids() == ids{w[0]}); });
   BOOST_TEST((took < 1s));
   BOOST_TEST(here().workers() == (ids{w[1], w[2]}));
   BOOST_CHECK_THROW(id_of(w[0]), troupe::process_exited);

@@ -45,9 +45,7 @@ public:
     return true;
   }
 
-  void press_ctrl_c() {
-    BOOST_REQUIRE(::write(terminal_, "\003", 1) == 1);
-  }
+  void press_ctrl_c() { BOOST_REQUIRE(::write(terminal_, "\003", 1) == 1); }
 
   // Reads until all have closed the terminal, and returns the exit status.
   int end() {
@@ -59,12 +57,8 @@ public:
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
-  const test::screen& screen() const {
-    return screen_;
-  }
-  const std::string& raw() const {
-    return raw_;
-  }
+  const test::screen& screen() const { return screen_; }
+  const std::string& raw() const { return raw_; }
 
 private:
   // The watchdog ends the test if nothing comes.
@@ -85,45 +79,42 @@ private:
 
 constexpr int printed = 100;
 
-const scenario printing{
-  "printing", [](troupe::cluster& c) {
-    std::vector<troupe::future<void>> printers;
-    for (auto id : c.addprocs(2))
-      printers.push_back(c.remotecall(id, [] {
-        for (int i = 0; i < printed; ++i) {
-          std::printf("line %d\n", i);
-          std::fflush(stdout);
-          if (i % 10 == 0)
-            troupe::this_task::sleep_for(10ms);
-        }
-      }));
-    troupe::progress bar{"steps", 1000};
-    int steps = 0;
-    for (auto& p : printers)
-      while (!p.wait_for(1ms))
-        if (steps < 500) {
-          bar.advance();
-          ++steps;
-        }
-    bar.advance(1000 - steps);
-    return 0;
-  }};
+const scenario printing{"printing", [](troupe::cluster& c) {
+                          std::vector<troupe::future<void>> printers;
+                          for (auto id : c.addprocs(2))
+                            printers.push_back(c.remotecall(id, [] {
+                              for (int i = 0; i < printed; ++i) {
+                                std::printf("line %d\n", i);
+                                std::fflush(stdout);
+                                if (i % 10 == 0)
+                                  troupe::this_task::sleep_for(10ms);
+                              }
+                            }));
+                          troupe::progress bar{"steps", 1000};
+                          int steps = 0;
+                          for (auto& p : printers)
+                            while (!p.wait_for(1ms))
+                              if (steps < 500) {
+                                bar.advance();
+                                ++steps;
+                              }
+                          bar.advance(1000 - steps);
+                          return 0;
+                        }};
 
-const scenario sleeping{
-  "sleeping", [](troupe::cluster&) {
-    troupe::progress bar{"steps", 1000};
-    bar.advance(250);
-    troupe::this_task::sleep_for(1h);
-    return 0;
-  }};
+const scenario sleeping{"sleeping", [](troupe::cluster&) {
+                          troupe::progress bar{"steps", 1000};
+                          bar.advance(250);
+                          troupe::this_task::sleep_for(1h);
+                          return 0;
+                        }};
 
-const scenario computing{
-  "computing", [](troupe::cluster&) {
-    troupe::progress bar{"steps", 1000};
-    for (std::atomic<int> i{0};; ++i)
-      continue;
-    return 0;
-  }};
+const scenario computing{"computing", [](troupe::cluster&) {
+                           troupe::progress bar{"steps", 1000};
+                           for (std::atomic<int> i{0};; ++i)
+                             continue;
+                           return 0;
+                         }};
 
 const setup a_terminal_of_our_own{[](troupe::app&) {
   ::unsetenv("TROUPE_PROGRESS");

@@ -17,9 +17,7 @@ using troupe::ref_id;
 using ints = std::vector<int>;
 using ids = std::vector<proc_id>;
 
-std::size_t refs_on(proc_id p) {
-  return here().references(p).size();
-}
+std::size_t refs_on(proc_id p) { return here().references(p).size(); }
 
 ids holders(const ref_id& id) {
   for (auto& r : here().references(id.where))
@@ -32,9 +30,7 @@ bool becomes_empty(proc_id p) {
   return eventually([&] { return refs_on(p) == 0; });
 }
 
-void kill(proc_id p) {
-  ::kill(static_cast<::pid_t>(here().info(p).os_pid), SIGKILL);
-}
+void kill(proc_id p) { ::kill(static_cast<::pid_t>(here().info(p).os_pid), SIGKILL); }
 
 // Frames between the master and a worker, without what this costs itself.
 std::uint64_t frames_to(proc_id id) {
@@ -96,14 +92,21 @@ BOOST_AUTO_TEST_CASE(a_reference_is_known_by_who_made_it_and_a_number) {
   workers w{3};
   const auto f = future<int>::on(here(), w[0]);
   BOOST_TEST((f.id().where == w[0] && f.id().whence == 1 && f.id().id > 0));
-  const auto back = here().remotecall_fetch(
-    w[1], [](future<int> x) { return std::vector{x}; }, f).at(0); // alone it would be followed
+  const auto back = here().remotecall_fetch(w[1], [](future<int> x) { return std::vector{x}; }, f).at(0); // alone it would be followed
   BOOST_TEST((back == f));
   BOOST_TEST((std::hash<future<int>>{}(back) == std::hash<future<int>>{}(f)));
   std::unordered_set<future<int>> all{f, back, future<int>::on(here(), w[0])};
   BOOST_TEST(all.size() == 2u);
-  const auto made_there = here().remotecall_fetch(
-    w[1], [](proc_id p) { auto x = future<int>::on(here(), p); x.put(3); return std::vector{x}; }, w[2]).at(0);
+  const auto made_there = here()
+                            .remotecall_fetch(
+                              w[1],
+                              [](proc_id p) {
+                                auto x = future<int>::on(here(), p);
+                                x.put(3);
+                                return std::vector{x};
+                              },
+                              w[2])
+                            .at(0);
   BOOST_TEST((made_there.id().where == w[2] && made_there.id().whence == w[1]));
   BOOST_TEST(made_there.fetch() == 3);
   std::vector<std::set<std::uint64_t>> drawn(8);
@@ -181,14 +184,12 @@ BOOST_AUTO_TEST_CASE(a_future_is_set_once_by_anyone) {
     for (auto by : {proc_id{1}, w[0], w[1]}) {
       const auto f = future<int>::on(here(), where);
       BOOST_TEST(!f.isready());
-      here().remotecall_wait(
-        by, [](const future<int>& x) { x.put(5); }, f);
+      here().remotecall_wait(by, [](const future<int>& x) { x.put(5); }, f);
       BOOST_TEST(f.isready());
       BOOST_TEST(f.fetch() == 5);
       BOOST_TEST(f.fetch() == 5);
       BOOST_CHECK_THROW(f.put(6), troupe::already_set);
-      const auto again = here().remotecall(
-        w[1], [](const future<int>& x) { x.put(7); }, f);
+      const auto again = here().remotecall(w[1], [](const future<int>& x) { x.put(7); }, f);
       const auto e = error_of<troupe::remote_error>([&] { again.wait(); });
       BOOST_CHECK_THROW(e.rethrow_nested(), troupe::already_set);
     }
@@ -218,13 +219,10 @@ BOOST_AUTO_TEST_CASE(the_result_of_a_call_is_not_set_again_and_what_is_set_first
           return 1;
         },
         gate_of_this, fails);
-      here().remotecall_wait(
-        w[1], [](const future<int>& x) { x.put(2); }, f);
+      here().remotecall_wait(w[1], [](const future<int>& x) { x.put(2); }, f);
       gate_of_this.put();
       BOOST_TEST(f.fetch() == 2);
-      BOOST_TEST(here().remotecall_fetch(
-                   w[1], [](const future<int>& x) { return x.fetch(); }, f)
-                 == 2);
+      BOOST_TEST(here().remotecall_fetch(w[1], [](const future<int>& x) { return x.fetch(); }, f) == 2);
     }
   }
 }
@@ -259,8 +257,7 @@ BOOST_AUTO_TEST_CASE(what_is_known_here_costs_no_message) {
   put.put(1);
   BOOST_TEST(becomes_empty(w[0])); // nobody else held it
   const auto fetched = future<int>::on(here(), w[0]);
-  here().remotecall_wait(
-    w[0], [](const future<int>& f) { f.put(2); }, fetched);
+  here().remotecall_wait(w[0], [](const future<int>& f) { f.put(2); }, fetched);
   fetched.fetch();
   BOOST_TEST(becomes_empty(w[0]));
   std::this_thread::sleep_for(20ms); // what is one-way has left
@@ -304,9 +301,8 @@ BOOST_AUTO_TEST_CASE(a_fetched_future_carries_its_value) {
   const auto fetch = [](const future<int>& f) { return f.fetch(); };
   BOOST_TEST(here().remotecall_fetch(w[1], fetch, fetched) == 2);
   BOOST_TEST(contains(error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[1], fetch, failed); }).what(), "as before"));
-  BOOST_CHECK_THROW(here().remotecall_fetch(
-                      w[1], [](const future<std::vector<int>>& f) { return f.fetch().size(); }, unfetched),
-                    troupe::process_exited);
+  BOOST_CHECK_THROW(
+    here().remotecall_fetch(w[1], [](const future<std::vector<int>>& f) { return f.fetch().size(); }, unfetched), troupe::process_exited);
 }
 
 // FU-06
@@ -316,15 +312,13 @@ BOOST_AUTO_TEST_CASE(everyone_who_fetches_gets_it) {
     const auto f = future<ints>::on(here(), where);
     std::vector<future<std::size_t>> there;
     for (auto p : {w[0], w[1], w[1]})
-      there.push_back(here().remotecall(
-        p, [](const future<ints>& x) { return x.fetch().size(); }, f));
+      there.push_back(here().remotecall(p, [](const future<ints>& x) { return x.fetch().size(); }, f));
     std::atomic<int> right{0};
     std::vector<std::thread> threads;
     for (int i = 0; i < 10; ++i)
       threads.emplace_back([&] { right += f.fetch().size() == 300'000; });
     BOOST_TEST(stays_open(there[0]));
-    here().remotecall_wait(
-      w[1], [](const future<ints>& x) { x.put(ints(300'000, 1)); }, f);
+    here().remotecall_wait(w[1], [](const future<ints>& x) { x.put(ints(300'000, 1)); }, f);
     for (auto& t : threads)
       t.join();
     BOOST_TEST(right == 10);
@@ -362,8 +356,7 @@ BOOST_AUTO_TEST_CASE(a_future_of_another_type_is_refused) {
         return false;
       },
       f.id()));
-    here().remotecall_wait(
-      w[0], [](const future<int>& x) { x.put(4); }, f);
+    here().remotecall_wait(w[0], [](const future<int>& x) { x.put(4); }, f);
     BOOST_TEST(same.fetch() == 4);
     BOOST_CHECK_THROW((troupe::remote_channel<int>{here(), here().remotecall<plus_one>(w[0], 1).id()}.take()), troupe::error);
   }
@@ -377,7 +370,13 @@ BOOST_AUTO_TEST_CASE(the_id_of_what_is_gone_is_an_error) {
     f.isready();
     by_master = f.id();
     by_worker = here().remotecall_fetch(
-      w[1], [](proc_id p) { auto x = future<int>::on(here(), p); x.isready(); return x.id(); }, w[0]);
+      w[1],
+      [](proc_id p) {
+        auto x = future<int>::on(here(), p);
+        x.isready();
+        return x.id();
+      },
+      w[0]);
   }
   BOOST_TEST(becomes_empty(w[0]));
   for (auto& id : {by_master, by_worker}) {
@@ -417,8 +416,14 @@ BOOST_AUTO_TEST_CASE(errors_pass_through_continuations) {
   workers w{1};
   const auto f = here().remotecall(w[0], []() -> int { throw std::domain_error{"broken there"}; });
   std::atomic<bool> ran{false};
-  const auto g = f.then([&](int x) { ran = true; return x; });
-  const auto h = g.then([&](int x) { ran = true; return std::to_string(x); });
+  const auto g = f.then([&](int x) {
+    ran = true;
+    return x;
+  });
+  const auto h = g.then([&](int x) {
+    ran = true;
+    return std::to_string(x);
+  });
   BOOST_TEST(error_of<troupe::remote_error>([&] { h.fetch(); }).message() == "broken there");
   BOOST_CHECK_THROW(h.to_std().get(), troupe::remote_error);
   BOOST_TEST(!ran);
@@ -442,15 +447,15 @@ BOOST_AUTO_TEST_CASE(many_futures_can_be_waited_for_at_once) {
     open.push_back(future<int>::on(here(), w[0]));
   const auto any = troupe::when_any(open);
   BOOST_TEST(stays_open(any));
-  here().remotecall_wait(
-    w[1], [](const future<int>& f) { f.put(0); }, open[1]);
+  here().remotecall_wait(w[1], [](const future<int>& f) { f.put(0); }, open[1]);
   BOOST_TEST(any.fetch() == 1u);
   open[0].put(1);
   open[2].put(2);
   BOOST_TEST((troupe::when_all(open).fetch() == ints{1, 0, 2}));
   BOOST_TEST(troupe::when_all(std::vector<future<int>>{}).fetch().empty());
   BOOST_CHECK_THROW(troupe::when_any(std::vector<future<int>>{}), troupe::usage_error);
-  const auto [x, y, z] = troupe::when_all(all[0], here().remotecall(w[0], [] { return std::string{"s"}; }), here().remotecall(w[0], [] {})).fetch();
+  const auto [x, y, z] =
+    troupe::when_all(all[0], here().remotecall(w[0], [] { return std::string{"s"}; }), here().remotecall(w[0], [] {})).fetch();
   BOOST_TEST(x == 1);
   BOOST_TEST(y == "s");
   troupe::when_all(std::vector{here().remotecall(w[0], [] {}), here().remotecall(w[1], [] {})}).fetch();
@@ -460,20 +465,16 @@ BOOST_AUTO_TEST_CASE(what_continuations_return_can_be_sent) {
   workers w{2};
   const auto f = future<int>::on(here(), w[0]);
   const auto text = f.then([](int x) { return std::string(static_cast<std::size_t>(x), 'x'); });
-  const auto size = here().remotecall(
-    w[1], [](const future<std::string>& s) { return s.fetch().size(); }, text);
+  const auto size = here().remotecall(w[1], [](const future<std::string>& s) { return s.fetch().size(); }, text);
   BOOST_TEST(stays_open(size));
   f.put(100'000);
   BOOST_TEST(size.fetch() == 100'000u);
-  BOOST_TEST(here().remotecall_fetch(
-               w[1], [](const future<std::string>& s) { return s.fetch().size(); }, text)
-             == 100'000u);
+  BOOST_TEST(here().remotecall_fetch(w[1], [](const future<std::string>& s) { return s.fetch().size(); }, text) == 100'000u);
 }
 
 BOOST_AUTO_TEST_CASE(functions_may_return_futures) {
   workers w{2};
-  const auto f = here().remotecall(
-    w[0], [](proc_id other) { return here().remotecall<plus_one>(other, 1); }, w[1]);
+  const auto f = here().remotecall(w[0], [](proc_id other) { return here().remotecall<plus_one>(other, 1); }, w[1]);
   BOOST_TEST(f.fetch() == 2); // what it returns is followed
   const auto failed = here().remotecall(
     w[0], [](proc_id other) { return here().remotecall(other, []() -> int { throw std::runtime_error{"deep down"}; }); }, w[1]);
@@ -488,10 +489,8 @@ BOOST_AUTO_TEST_CASE(a_tied_future_fails_with_who_promised_it) {
   f.tie(w[1]);
   const auto kept = future<int>::on(here(), 1);
   kept.tie(w[1]);
-  here().remotecall_wait(
-    w[1], [](const future<int>& x) { x.put(1); }, kept);
-  const auto fetching = here().remotecall(
-    1, [](const future<int>& x) { return x.fetch(); }, f);
+  here().remotecall_wait(w[1], [](const future<int>& x) { x.put(1); }, kept);
+  const auto fetching = here().remotecall(1, [](const future<int>& x) { return x.fetch(); }, f);
   BOOST_TEST(stays_open(fetching));
   kill(w[1]);
   BOOST_CHECK_THROW(fetching.fetch(), troupe::process_exited);
@@ -537,8 +536,7 @@ BOOST_AUTO_TEST_CASE(a_lost_owner_is_told_of) {
   BOOST_TEST(waiting.fetch() == w[0]);
   BOOST_CHECK_THROW(f.fetch(), troupe::process_exited);
   BOOST_CHECK_THROW(f.wait(), troupe::process_exited);
-  const auto g = here().remotecall(
-    w[1], [](const future<int>& x) { return x.fetch(); }, f);
+  const auto g = here().remotecall(w[1], [](const future<int>& x) { return x.fetch(); }, f);
   BOOST_CHECK_THROW(g.fetch(), troupe::process_exited);
   BOOST_CHECK_THROW(future<int>::on(here(), w[0]), troupe::process_exited);
   BOOST_CHECK_THROW(future<int>::on(here(), 99), troupe::unknown_process);
@@ -583,12 +581,15 @@ BOOST_AUTO_TEST_CASE(a_future_lives_until_all_its_holders_have_fetched_it) {
   workers w{2};
   const auto f = here().remotecall(w[0], [] { return std::string(100'000, 'x'); });
   here().remotecall_wait(
-    w[1], [](const future<std::string>& x) { static future<std::string> mine; mine = x; }, f);
+    w[1],
+    [](const future<std::string>& x) {
+      static future<std::string> mine;
+      mine = x;
+    },
+    f);
   f.fetch();
   BOOST_TEST(eventually([&] { return holders(f.id()) == ids{w[1]}; }));
-  const auto fetched = here().remotecall_fetch(
-    w[1],
-    [](ref_id id) { return future<std::string>{here(), id}.fetch().size(); }, f.id());
+  const auto fetched = here().remotecall_fetch(w[1], [](ref_id id) { return future<std::string>{here(), id}.fetch().size(); }, f.id());
   BOOST_TEST(fetched == 100'000u);
   BOOST_TEST(becomes_empty(w[0]));
 }
@@ -612,8 +613,7 @@ BOOST_AUTO_TEST_CASE(sending_a_future_back_leaves_nothing_there) {
   workers w{1};
   const auto f = future<int>::on(here(), w[0]);
   for (int i = 0; i < 5; ++i)
-    here().remotecall_wait(
-      w[0], [](const future<int>& x) { x.isready(); }, f);
+    here().remotecall_wait(w[0], [](const future<int>& x) { x.isready(); }, f);
   BOOST_TEST(eventually([&] { return holders(f.id()) == ids{1}; }));
 }
 
@@ -650,9 +650,7 @@ BOOST_AUTO_TEST_CASE(no_order_of_messages_frees_early_or_never) {
   for (int i = 0; i < 1000; ++i) {
     auto f = future<int>::on(here(), w[0]);
     here().remote_do(
-      w[1], [](future<int> x, proc_id next) { here().remote_do(
-                                                next, [](future<int> y) { y.put(1); }, std::move(x)); },
-      f, w[2]);
+      w[1], [](future<int> x, proc_id next) { here().remote_do(next, [](future<int> y) { y.put(1); }, std::move(x)); }, f, w[2]);
     if (i % 2 == 0)
       f = {};
     else

@@ -44,17 +44,11 @@ struct job {
   }
 };
 
-double sum_of(const shared<numbers>& x) {
-  return std::accumulate(x->begin(), x->end(), 0.0);
-}
+double sum_of(const shared<numbers>& x) { return std::accumulate(x->begin(), x->end(), 0.0); }
 
-bool nothing_lives_on(proc_id id) {
-  return here().references(id).empty();
-}
+bool nothing_lives_on(proc_id id) { return here().references(id).empty(); }
 
-std::uint64_t bytes_sent() {
-  return here().statistics().front().bytes_sent;
-}
+std::uint64_t bytes_sent() { return here().statistics().front().bytes_sent; }
 
 } // namespace
 
@@ -63,7 +57,8 @@ BOOST_AUTO_TEST_CASE(a_shared_value_is_the_same_on_every_process) {
   const auto s = here().share(mesh{counted(1000), {{1, "one"}, {2, "two"}}});
   BOOST_TEST(s->points.size() == 1000u);
   for (int i = 0; i < 3; ++i) {
-    const auto name = here().remotecall_fetch(w[i], [](const job& j) { return j.on->names.at(j.number) + std::to_string(j.on->points.back()); }, job{s, 2});
+    const auto name =
+      here().remotecall_fetch(w[i], [](const job& j) { return j.on->names.at(j.number) + std::to_string(j.on->points.back()); }, job{s, 2});
     BOOST_TEST(name == "two1000.000000");
   }
 }
@@ -137,7 +132,8 @@ BOOST_AUTO_TEST_CASE(a_copy_elsewhere_keeps_it_where_it_was_shared) {
   auto copy = here().remotecall(w[1], [](shared<numbers> x) { return x; }, s);
   copy.wait();
   s = {};
-  BOOST_TEST(eventually([&] { return here().references(w[0]).size() == 1 && here().references(w[0]).front().holders == std::vector{w[1]}; }));
+  BOOST_TEST(
+    eventually([&] { return here().references(w[0]).size() == 1 && here().references(w[0]).front().holders == std::vector{w[1]}; }));
   BOOST_TEST(here().remotecall_fetch(w[1], [](const future<shared<numbers>>& f) { return sum_of(f.fetch()); }, copy) == 55.0);
   copy = {};
   BOOST_TEST(eventually([&] { return nothing_lives_on(w[0]); }));

@@ -11,11 +11,8 @@ class rivals {
 public:
   explicit rivals(int n) {
     for (; n > 0; --n)
-      all_.emplace_back(troupe::child_options{.program = "sh",
-                                              .args = {"-c", "while :; do :; done"},
-                                              .dir = {},
-                                              .env = {},
-                                              .env_removed_prefixes = {}});
+      all_.emplace_back(
+        troupe::child_options{.program = "sh", .args = {"-c", "while :; do :; done"}, .dir = {}, .env = {}, .env_removed_prefixes = {}});
   }
 
 private:

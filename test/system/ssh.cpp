@@ -32,9 +32,7 @@ int port_of(proc_id id) {
   return std::atoi(address.substr(address.rfind(':') + 1).c_str());
 }
 
-int cpus() {
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
+int cpus() { return static_cast<int>(std::thread::hardware_concurrency()); }
 
 troupe::launch_failure only_failure(const troupe::launch_error& e) {
   BOOST_REQUIRE_MESSAGE(e.failures().size() == 1u, e.what());
@@ -66,7 +64,8 @@ BOOST_AUTO_TEST_CASE(each_machine_has_its_workers_over_one_connection) {
   BOOST_TEST(parent(w[3]) != parent(w[2]));
   BOOST_TEST(parent(w[3]) == parent(w.ids().back()));
   // they are one cluster
-  BOOST_TEST(here().remotecall_fetch(w[0], [](proc_id to) { return here().remotecall_fetch(to, [] { return here().myid(); }); }, w[2]) == w[2]);
+  BOOST_TEST(
+    here().remotecall_fetch(w[0], [](proc_id to) { return here().remotecall_fetch(to, [] { return here().myid(); }); }, w[2]) == w[2]);
 }
 
 // SM-04
@@ -85,7 +84,8 @@ BOOST_AUTO_TEST_CASE(the_client_gets_fixed_options_then_the_users_then_the_port)
   o.launch_timeout = 30s;
   const remote_workers w{here().addprocs({"ann@node1:2222 127.0.0.1"}, o)};
   const auto line = ssh.log().at(0);
-  BOOST_TEST(line.starts_with("<-T><-a><-x><-o><ClearAllForwardings=yes><-v><-o><Some Thing=x><-o><BatchMode=yes><-o><ConnectTimeout=10>"), line);
+  BOOST_TEST(line.starts_with("<-T><-a><-x><-o><ClearAllForwardings=yes><-v><-o><Some Thing=x><-o><BatchMode=yes><-o><ConnectTimeout=10>"),
+             line);
   BOOST_TEST(says(line, "<-p><2222><ann@node1><sh -l -c "));
   BOOST_TEST(!contains(line, here().cookie()));
   BOOST_TEST(says(here().info(w[0]).address, "127.0.0.1:"));
@@ -229,12 +229,15 @@ BOOST_AUTO_TEST_CASE(what_they_write_comes_over_the_one_connection_under_their_o
   const remote_workers w{here().addprocs({{"h", 3}}, ssh.options())};
   worker_output output;
   for (auto id : w.ids())
-    here().remotecall_wait(id, [](int n) {
-      for (int i = 0; i < 200; ++i)
-        std::printf("line %d of %d %s\n", i, n, std::string(200, 'x').c_str());
-      std::fprintf(stderr, "  an error of %d\n", n);
-      std::printf("%s\n", std::string(100'000, 'y').c_str());
-    }, id);
+    here().remotecall_wait(
+      id,
+      [](int n) {
+        for (int i = 0; i < 200; ++i)
+          std::printf("line %d of %d %s\n", i, n, std::string(200, 'x').c_str());
+        std::fprintf(stderr, "  an error of %d\n", n);
+        std::printf("%s\n", std::string(100'000, 'y').c_str());
+      },
+      id);
   for (auto id : w.ids()) {
     const auto name = std::to_string(id);
     BOOST_TEST(output.wait_for_line(id, "yyy"));
@@ -252,11 +255,12 @@ BOOST_AUTO_TEST_CASE(what_they_write_comes_over_the_one_connection_under_their_o
   }
 }
 
-
 BOOST_AUTO_TEST_CASE(a_death_there_is_known_exactly) {
   const fake_ssh ssh;
   const remote_workers w{here().addprocs({{"h", 3}}, ssh.options())};
-  const auto die = [&](proc_id id, auto how) { return error_of<troupe::process_exited>([&] { here().remotecall_fetch(id, how); }).cause(); };
+  const auto die = [&](proc_id id, auto how) {
+    return error_of<troupe::process_exited>([&] { here().remotecall_fetch(id, how); }).cause();
+  };
   const auto exited = die(w[0], [] {
     std::fprintf(stderr, "the last words\n");
     std::fflush(stderr);
@@ -347,7 +351,8 @@ BOOST_AUTO_TEST_CASE(failures_of_the_far_end_are_told_apart) {
   f = failure();
   BOOST_CHECK(f.reason == troupe::launch_reason::noise);
   // the keeper is there, the worker isn't
-  o.exeflags = {"-c", "case \"$*\" in *--keeper*) exec \"$0\" \"$@\";; esac; echo I die >&2; exit 4", std::filesystem::read_symlink("/proc/self/exe").string()};
+  o.exeflags = {"-c", "case \"$*\" in *--keeper*) exec \"$0\" \"$@\";; esac; echo I die >&2; exit 4",
+                std::filesystem::read_symlink("/proc/self/exe").string()};
   f = failure();
   BOOST_TEST(f.status == 4);
   BOOST_TEST(says(f.text, "I die"));

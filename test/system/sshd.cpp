@@ -48,7 +48,9 @@ std::string sockets_in(const std::string& folder) {
 
 // Another home while it lives.
 struct other_home {
-  explicit other_home(const std::string& path) : before(std::getenv("HOME") == nullptr ? "/" : std::getenv("HOME")) { ::setenv("HOME", path.c_str(), 1); }
+  explicit other_home(const std::string& path) : before(std::getenv("HOME") == nullptr ? "/" : std::getenv("HOME")) {
+    ::setenv("HOME", path.c_str(), 1);
+  }
   ~other_home() { ::setenv("HOME", before.c_str(), 1); }
   std::string before;
 };
@@ -133,7 +135,8 @@ BOOST_AUTO_TEST_CASE(a_host_that_says_nothing_costs_the_others_nothing, *needs_s
   o.launch_timeout = 6s;
   o.max_parallel = 1;
   const auto took = time_of([&] {
-    const auto e = error_of<troupe::launch_error>([&] { here().addprocs({"127.0.0.1:" + std::to_string(ntohs(at.sin_port)), sshd.spec()}, o); });
+    const auto e =
+      error_of<troupe::launch_error>([&] { here().addprocs({"127.0.0.1:" + std::to_string(ntohs(at.sin_port)), sshd.spec()}, o); });
     const remote_workers w{e.joined()};
     BOOST_TEST(w.size() == 1u);
     BOOST_REQUIRE(e.failures().size() == 1u);
@@ -181,8 +184,9 @@ BOOST_AUTO_TEST_CASE(a_forwarding_that_fails_is_tried_again_with_another_port, *
   const own_sshd sshd;
   const temporary_folder folder;
   // the first one finds its port taken
-  const auto client = folder.with("ssh", "#!/bin/sh\ncase \"$*\" in *ExitOnForwardFailure=yes*) echo \"$*\" >> '" + (folder / "log")
-                                           + "'; mkdir '" + (folder / "first") + "' 2>/dev/null && { echo 'Could not request local forwarding.' >&2; exit 255; };; esac\nexec ssh \"$@\"\n");
+  const auto client = folder.with(
+    "ssh", "#!/bin/sh\ncase \"$*\" in *ExitOnForwardFailure=yes*) echo \"$*\" >> '" + (folder / "log") + "'; mkdir '" + (folder / "first")
+             + "' 2>/dev/null && { echo 'Could not request local forwarding.' >&2; exit 255; };; esac\nexec ssh \"$@\"\n");
   std::filesystem::permissions(client, std::filesystem::perms::owner_all);
   auto o = sshd.options();
   o.ssh = client;

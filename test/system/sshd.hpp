@@ -44,9 +44,7 @@ inline bool can_connect(int port) {
   return ::connect(s.get(), reinterpret_cast<::sockaddr*>(&at), sizeof at) == 0;
 }
 
-inline bool has_sshd() {
-  return ::access("/usr/sbin/sshd", X_OK) == 0;
-}
+inline bool has_sshd() { return ::access("/usr/sbin/sshd", X_OK) == 0; }
 
 inline std::string user_name() {
   const auto me = ::getpwuid(::getuid());
@@ -62,10 +60,10 @@ public:
     std::filesystem::copy(folder_ / "key.pub", folder_ / "authorized_keys");
     const auto public_key = read_file(folder_ / "host_key.pub");
     folder_.with("known_hosts", "* " + public_key);
-    const auto config = folder_.with("sshd_config", "Port " + std::to_string(port_) + "\nListenAddress 127.0.0.1\nHostKey " + (folder_ / "host_key")
-                                                      + "\nAuthorizedKeysFile " + (folder_ / "authorized_keys")
-                                                      + "\nSetEnv SHLVL=2" // lest bash reads the user's .bashrc
-                                                      + "\nUsePAM no\nStrictModes no\nPidFile none\nPasswordAuthentication yes\nPermitRootLogin yes\n");
+    const auto config = folder_.with(
+      "sshd_config", "Port " + std::to_string(port_) + "\nListenAddress 127.0.0.1\nHostKey " + (folder_ / "host_key")
+                       + "\nAuthorizedKeysFile " + (folder_ / "authorized_keys") + "\nSetEnv SHLVL=2" // lest bash reads the user's .bashrc
+                       + "\nUsePAM no\nStrictModes no\nPidFile none\nPasswordAuthentication yes\nPermitRootLogin yes\n");
     start(config);
   }
 
@@ -83,7 +81,11 @@ public:
 
   troupe::ssh_options options() const {
     troupe::ssh_options o;
-    o.sshflags = {"-F", "none", "-i", folder_ / "key", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=" + (folder_ / "known_hosts"), "-o", "GlobalKnownHostsFile=none"};
+    o.sshflags = {"-F", "none",
+                  "-i", folder_ / "key",
+                  "-o", "IdentitiesOnly=yes",
+                  "-o", "UserKnownHostsFile=" + (folder_ / "known_hosts"),
+                  "-o", "GlobalKnownHostsFile=none"};
     o.env = {{run_variable, std::getenv(run_variable)}}; // or what is left of them would not be found
     return o;
   }
@@ -91,7 +93,11 @@ public:
 private:
   void start(const std::string& config) {
     // it goes with this program, whatever ends that
-    sshd_.emplace(troupe::child_options{.program = "setpriv", .args = {"--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f", config}, .dir = "/", .env = {}, .env_removed_prefixes = {}});
+    sshd_.emplace(troupe::child_options{.program = "setpriv",
+                                        .args = {"--pdeathsig", "KILL", "/usr/sbin/sshd", "-D", "-e", "-f", config},
+                                        .dir = "/",
+                                        .env = {},
+                                        .env_removed_prefixes = {}});
     errors_ = sshd_->take_stderr();
     BOOST_REQUIRE(eventually([&] { return can_connect(port_); }));
   }

@@ -56,9 +56,8 @@ public:
   // The first line from there on that has this.
   bool wait_for_line(const std::string& part) {
     std::unique_lock lock{mutex_};
-    return changed_.wait_for(lock, patience, [&] {
-      return std::any_of(lines_.begin(), lines_.end(), [&](auto& line) { return contains(line, part); });
-    });
+    return changed_.wait_for(lock, patience,
+                             [&] { return std::any_of(lines_.begin(), lines_.end(), [&](auto& line) { return contains(line, part); }); });
   }
   int lines_with(const std::string& part) {
     std::lock_guard guard{mutex_};
@@ -89,9 +88,11 @@ private:
 std::vector<std::string> script(const std::string& text) { return {"-c", "echo troupe_worker:9#127.0.0.1; " + text, "sh"}; }
 
 // Says what it gets, and ends by SIGKILL only.
-const std::string stubborn = "trap 'echo got INT' INT; trap 'echo got USR1' USR1; trap 'echo got QUIT' QUIT; echo ready; while :; do sleep 0.05; done";
+const std::string stubborn =
+  "trap 'echo got INT' INT; trap 'echo got USR1' USR1; trap 'echo got QUIT' QUIT; echo ready; while :; do sleep 0.05; done";
 
-std::shared_ptr<troupe::local_manager> local(fake_master& m, const std::string& text, std::array<std::chrono::milliseconds, 3> kill_after = {1s, 500ms, 1s}) {
+std::shared_ptr<troupe::local_manager> local(fake_master& m, const std::string& text,
+                                             std::array<std::chrono::milliseconds, 3> kill_after = {1s, 500ms, 1s}) {
   troupe::local_options o;
   o.exename = "/bin/sh";
   o.exeflags = script(text);
@@ -147,7 +148,9 @@ BOOST_AUTO_TEST_CASE(a_worker_that_stays_gets_stronger_and_stronger_signals) {
   });
   BOOST_TEST((took >= 2500ms && took <= 4s));
   for (const char* name : {"SIGUSR1", "SIGQUIT", "SIGKILL"})
-    BOOST_TEST(m.lines_with(std::string{"warning: worker 7 (OS pid "} + std::to_string(config.os_pid) + ") was asked to leave and is still there: sending " + name) == 1);
+    BOOST_TEST(m.lines_with(std::string{"warning: worker 7 (OS pid "} + std::to_string(config.os_pid)
+                            + ") was asked to leave and is still there: sending " + name)
+               == 1);
   BOOST_TEST(m.lines_with("got USR1") == 1);
   BOOST_TEST(m.lines_with("got QUIT") == 1);
 }
@@ -229,7 +232,8 @@ BOOST_AUTO_TEST_CASE(a_keeper_whose_input_ends_kills_all) {
 }
 
 BOOST_AUTO_TEST_CASE(a_keeper_that_is_told_nonsense_says_so_and_goes) {
-  troupe::child_process keeper{{.program = own_program, .args = {"--worker", "--keeper"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+  troupe::child_process keeper{
+    {.program = own_program, .args = {"--worker", "--keeper"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
   const auto in = keeper.take_stdin();
   const auto err = keeper.take_stderr();
   BOOST_REQUIRE(::write(in.get(), "hello?\n", 7) == 7);
@@ -248,7 +252,8 @@ BOOST_AUTO_TEST_CASE(a_keeper_that_is_told_nothing_goes_in_time) {
 
 // a master that doesn't read slows the workers down, and the keeper still obeys
 BOOST_AUTO_TEST_CASE(a_keeper_that_nobody_reads_obeys_all_the_same) {
-  troupe::child_process keeper{{.program = own_program, .args = {"--worker", "--keeper"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
+  troupe::child_process keeper{
+    {.program = own_program, .args = {"--worker", "--keeper"}, .dir = {}, .env = {}, .env_removed_prefixes = {}}};
   const auto in = keeper.take_stdin();
   const auto start = to_line(troupe::keeper_start{0, "/bin/sh", {"-c", "yes"}, {}}) + "\n";
   BOOST_REQUIRE(::write(in.get(), start.data(), start.size()) == static_cast<::ssize_t>(start.size()));

@@ -76,10 +76,10 @@ BOOST_AUTO_TEST_CASE(a_block_that_throws_does_so_when_its_calls_have_ended) {
   workers w{1};
   const auto before = ended_on(w[0]);
   BOOST_CHECK_THROW(here().sync([&] {
-                      here().remotecall<nap>(w[0]);
-                      here().remotecall<fail>(w[0], "not this");
-                      throw std::out_of_range{"this"};
-                    }),
+    here().remotecall<nap>(w[0]);
+    here().remotecall<fail>(w[0], "not this");
+    throw std::out_of_range{"this"};
+  }),
                     std::out_of_range);
   BOOST_TEST(ended_on(w[0]) == before + 1);
 }
@@ -89,11 +89,11 @@ BOOST_AUTO_TEST_CASE(blocks_nest_and_each_waits_for_its_own_calls) {
   workers w{2};
   const auto before = ended_on(w[0]);
   BOOST_CHECK_THROW(here().sync([&] {
-                      here().sync([&] { here().remotecall<nap>(w[0]); });
-                      BOOST_TEST(ended_on(w[0]) == before + 1);
-                      here().remotecall<fail>(w[1], "outer");
-                      here().sync([&] { here().remotecall([&] { return w[0]; }(), [] {}); });
-                    }),
+    here().sync([&] { here().remotecall<nap>(w[0]); });
+    BOOST_TEST(ended_on(w[0]) == before + 1);
+    here().remotecall<fail>(w[1], "outer");
+    here().sync([&] { here().remotecall([&] { return w[0]; }(), [] {}); });
+  }),
                     composite_error);
   // in a task, too
   BOOST_TEST(here().remotecall_fetch(w[0], [] {
@@ -119,7 +119,9 @@ BOOST_AUTO_TEST_CASE(direct_functions_and_the_library_begin_calls_of_their_own) 
   // runs here while the block waits, and begins a call that isn't the block's
   here().sync([&] {
     here().remotecall_wait(w[0], [] {
-      here().remotecall_wait(1, troupe::direct([](proc_id worker) { here().remotecall(worker, [] { throw std::runtime_error{"not the block's"}; }); }), here().myid());
+      here().remotecall_wait(
+        1, troupe::direct([](proc_id worker) { here().remotecall(worker, [] { throw std::runtime_error{"not the block's"}; }); }),
+        here().myid());
     });
     here().statistics();
   });
@@ -130,10 +132,13 @@ BOOST_AUTO_TEST_CASE(a_block_may_begin_any_number_of_calls) {
   const auto e = error_of<composite_error>([&] {
     here().sync([&] {
       for (int i = 0; i < 10'000; ++i)
-        here().remotecall(w[0], [](int i) {
-          if (i % 5000 == 7)
-            throw std::runtime_error{std::to_string(i)};
-        }, i);
+        here().remotecall(
+          w[0],
+          [](int i) {
+            if (i % 5000 == 7)
+              throw std::runtime_error{std::to_string(i)};
+          },
+          i);
     });
   });
   BOOST_REQUIRE(e.errors().size() == 2u);
@@ -143,7 +148,8 @@ BOOST_AUTO_TEST_CASE(a_block_may_begin_any_number_of_calls) {
 
 BOOST_AUTO_TEST_CASE(a_block_in_a_task_that_is_told_to_stop_ends) {
   workers w{2};
-  const auto f = here().remotecall(w[0], [](proc_id other) { here().sync([&] { here().remotecall(other, [] { troupe::this_task::sleep_for(40s); }); }); }, w[1]);
+  const auto f = here().remotecall(
+    w[0], [](proc_id other) { here().sync([&] { here().remotecall(other, [] { troupe::this_task::sleep_for(40s); }); }); }, w[1]);
   BOOST_TEST(!f.wait_for(50ms));
   here().interrupt(w[0]);
   BOOST_TEST((time_of([&] { BOOST_CHECK_THROW(f.wait(), troupe::interrupted); }) < patience));

@@ -40,8 +40,7 @@ public:
   };
   using record_ptr = std::shared_ptr<record>;
 
-  explicit test_manager(settings s)
-    : settings_(std::move(s)), bell_(::eventfd(0, EFD_CLOEXEC)), reaper_([this] { reap(); }) {}
+  explicit test_manager(settings s) : settings_(std::move(s)), bell_(::eventfd(0, EFD_CLOEXEC)), reaper_([this] { reap(); }) {}
 
   ~test_manager() override {
     stopping_ = true;
@@ -59,8 +58,7 @@ public:
       if (const auto where = read_address(*r, until))
         sink.launched(describe(r, *where));
       else
-        sink.failed(
-          {"here", troupe::launch_reason::silent, -1, "told no address; its last words:\n" + last_words(*r)});
+        sink.failed({"here", troupe::launch_reason::silent, -1, "told no address; its last words:\n" + last_words(*r)});
     }
   }
 
@@ -86,8 +84,7 @@ public:
     ring();
   }
 
-  bool watch(proc_id, const troupe::worker_config& config,
-             std::function<void(troupe::exit_cause)> ended) override {
+  bool watch(proc_id, const troupe::worker_config& config, std::function<void(troupe::exit_cause)> ended) override {
     const auto r = record_of(config);
     std::lock_guard guard{r->mutex};
     if (r->cause)
@@ -131,9 +128,7 @@ public:
 private:
   static constexpr auto grace = 500ms;
 
-  static record_ptr record_of(const troupe::worker_config& config) {
-    return std::any_cast<record_ptr>(config.userdata);
-  }
+  static record_ptr record_of(const troupe::worker_config& config) { return std::any_cast<record_ptr>(config.userdata); }
 
   static void send(record& r, int signal_number) {
     std::lock_guard guard{r.mutex};
@@ -143,12 +138,11 @@ private:
   record_ptr start(int threads) {
     auto args = settings_.prefix;
     args.push_back(std::filesystem::read_symlink("/proc/self/exe"));
-    args.insert(args.end(),
-                {"--worker", "--bind-addr=" + settings_.bind_addr, "--threads=" + std::to_string(threads)});
+    args.insert(args.end(), {"--worker", "--bind-addr=" + settings_.bind_addr, "--threads=" + std::to_string(threads)});
     const auto program = args.front();
     args.erase(args.begin());
-    auto r = std::make_shared<record>(troupe::child_options{
-      .program = program, .args = args, .dir = {}, .env = {}, .env_removed_prefixes = {}});
+    auto r =
+      std::make_shared<record>(troupe::child_options{.program = program, .args = args, .dir = {}, .env = {}, .env_removed_prefixes = {}});
     const auto line = here().cookie() + "\n";
     static_cast<void>(!::write(r->in.get(), line.data(), line.size()));
     {
@@ -160,13 +154,11 @@ private:
   }
 
   // Of "troupe_worker:PORT#ADDRESS".
-  static std::optional<troupe::endpoint> read_address(const record& r,
-                                                      std::chrono::steady_clock::time_point until) {
+  static std::optional<troupe::endpoint> read_address(const record& r, std::chrono::steady_clock::time_point until) {
     constexpr std::string_view word = "troupe_worker:";
     std::string line;
     for (char c = 0; c != '\n'; line += c) {
-      const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
       ::pollfd p{r.out.get(), POLLIN, 0};
       if (left <= 0ms || ::poll(&p, 1, static_cast<int>(left.count())) <= 0 || ::read(p.fd, &c, 1) != 1)
         return std::nullopt;
@@ -258,8 +250,7 @@ private:
 };
 
 /// Workers of such a manager.
-inline std::vector<proc_id> add_workers(const std::shared_ptr<test_manager>& manager, int n,
-                                        int threads = 0) {
+inline std::vector<proc_id> add_workers(const std::shared_ptr<test_manager>& manager, int n, int threads = 0) {
   troupe::launch_options options;
   options.extra["count"] = std::to_string(n);
   options.threads = threads;

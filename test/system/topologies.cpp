@@ -14,9 +14,7 @@ namespace {
 using troupe::topology;
 using ids = std::vector<proc_id>;
 
-proc_id where_am_i() {
-  return here().myid();
-}
+proc_id where_am_i() { return here().myid(); }
 
 // Calls one process from another, from the master.
 proc_id by_way_of(proc_id first, proc_id second) {
@@ -42,20 +40,16 @@ class numbering_manager final : public troupe::cluster_manager {
 public:
   using names = std::function<std::vector<int>(int ident)>;
 
-  numbering_manager(int count, names f) : count_(count), names_(std::move(f)) {
-  }
+  numbering_manager(int count, names f) : count_(count), names_(std::move(f)) {}
   void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
     struct numbering final : troupe::launch_sink {
-      numbering(troupe::launch_sink& to, const names& f) : sink(to), names_of(f) {
-      }
+      numbering(troupe::launch_sink& to, const names& f) : sink(to), names_of(f) {}
       void launched(troupe::worker_config config) override {
         config.ident = ++last;
         config.connect_idents = names_of(config.ident);
         sink.launched(std::move(config));
       }
-      void failed(troupe::launch_failure why) override {
-        sink.failed(std::move(why));
-      }
+      void failed(troupe::launch_failure why) override { sink.failed(std::move(why)); }
       troupe::launch_sink& sink;
       const names& names_of;
       int last = 0;
@@ -65,12 +59,8 @@ public:
     with_count.threads = 1;
     inner_.launch(with_count, to);
   }
-  void manage(proc_id id, const troupe::worker_config& config, troupe::manage_op op) override {
-    inner_.manage(id, config, op);
-  }
-  void kill(proc_id id, const troupe::worker_config& config) override {
-    inner_.kill(id, config);
-  }
+  void manage(proc_id id, const troupe::worker_config& config, troupe::manage_op op) override { inner_.manage(id, config, op); }
+  void kill(proc_id id, const troupe::worker_config& config) override { inner_.kill(id, config); }
   bool watch(proc_id id, const troupe::worker_config& config, std::function<void(troupe::exit_cause)> ended) override {
     return inner_.watch(id, config, std::move(ended));
   }
@@ -123,7 +113,8 @@ BOOST_AUTO_TEST_CASE(under_master_worker_references_of_other_workers_cant_be_ask
   auto f = here().remotecall(w[1], [] { return 7; });
   const auto id = f.id();
   f.wait();
-  const auto failed = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](troupe::future<int> g) { return g.fetch(); }, f); });
+  const auto failed =
+    error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[0], [](troupe::future<int> g) { return g.fetch(); }, f); });
   BOOST_TEST(contains(failed.what(), "not connected"));
   BOOST_TEST(f.fetch() == 7);
   f = {};
@@ -136,11 +127,17 @@ BOOST_AUTO_TEST_CASE(under_master_worker_references_of_other_workers_cant_be_ask
 BOOST_AUTO_TEST_CASE(under_master_worker_values_maps_and_collectives_of_the_master_work) {
   const workers w{4, {.topology = topology::master_worker}};
   here().define("table", std::vector<double>(100000, 0.5)); // would go down a tree
-  auto sums = here().pmap([](int x) { return x + troupe::named<std::vector<double>>("table").at(static_cast<std::size_t>(x)); }, std::vector<int>{1, 2, 3, 4});
+  auto sums = here().pmap([](int x) { return x + troupe::named<std::vector<double>>("table").at(static_cast<std::size_t>(x)); },
+                          std::vector<int>{1, 2, 3, 4});
   BOOST_TEST(std::accumulate(sums.begin(), sums.end(), 0.0) == 12.0);
-  BOOST_TEST(here().reduce(w.ids(), [] { return static_cast<int>(here().myid()); }, std::plus<>{}) == std::accumulate(w.ids().begin(), w.ids().end(), 0));
+  BOOST_TEST(here().reduce(
+               w.ids(), [] { return static_cast<int>(here().myid()); }, std::plus<>{})
+             == std::accumulate(w.ids().begin(), w.ids().end(), 0));
   const auto seen = here().share(std::vector<int>(100000, 3));
-  here().broadcast(w.ids(), 5, [](int five) { if (five != 5) throw std::runtime_error{"not 5"}; });
+  here().broadcast(w.ids(), 5, [](int five) {
+    if (five != 5)
+      throw std::runtime_error{"not 5"};
+  });
   here().barrier(w.ids());
   for (auto id : w.ids())
     BOOST_TEST(here().remotecall_fetch(id, [](const troupe::shared<std::vector<int>>& s) { return s->at(99999); }, seen) == 3);

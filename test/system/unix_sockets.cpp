@@ -28,9 +28,7 @@ sockaddr_un to_socket_address(const endpoint& where) {
   return out;
 }
 
-troupe::unique_fd make_socket() {
-  return troupe::unique_fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-}
+troupe::unique_fd make_socket() { return troupe::unique_fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)}; }
 
 class unix_transport final : public troupe::transport {
 public:
@@ -76,16 +74,17 @@ public:
     char name[] = "/tmp/troupe_unix.XXXXXX";
     folder_ = ::mkdtemp(name);
   }
-  ~unix_manager() override {
-    std::filesystem::remove_all(folder_);
-  }
+  ~unix_manager() override { std::filesystem::remove_all(folder_); }
 
   void launch(const troupe::launch_options& options, troupe::launch_sink& sink) override {
     for (int i = 0; i < count_; ++i) {
       troupe::worker_config config;
       config.host = "unix://" + (folder_ / std::to_string(i)).string();
-      auto child = std::make_shared<troupe::child_process>(troupe::child_options{
-        .program = std::filesystem::read_symlink("/proc/self/exe"), .args = {"--worker", "--bind-addr=" + config.host}, .dir = {}, .env = {}, .env_removed_prefixes = {}});
+      auto child = std::make_shared<troupe::child_process>(troupe::child_options{.program = std::filesystem::read_symlink("/proc/self/exe"),
+                                                                                 .args = {"--worker", "--bind-addr=" + config.host},
+                                                                                 .dir = {},
+                                                                                 .env = {},
+                                                                                 .env_removed_prefixes = {}});
       const auto line = cookie_ + "\n";
       const auto in = child->take_stdin();
       if (::write(in.get(), line.data(), line.size()) < 0)
@@ -105,9 +104,7 @@ public:
     }
   }
 
-  void manage(troupe::proc_id, const troupe::worker_config&, troupe::manage_op op) override {
-    ++calls[op];
-  }
+  void manage(troupe::proc_id, const troupe::worker_config&, troupe::manage_op op) override { ++calls[op]; }
 
   std::map<troupe::manage_op, int> calls;
 
@@ -122,8 +119,7 @@ private:
 // Moves a byte at a time, now and then three.
 class crumbling_stream final : public troupe::byte_stream {
 public:
-  explicit crumbling_stream(std::unique_ptr<byte_stream> whole) : whole_(std::move(whole)) {
-  }
+  explicit crumbling_stream(std::unique_ptr<byte_stream> whole) : whole_(std::move(whole)) {}
   void start(troupe::loop& l, std::function<void()> readable, std::function<void()> writable) override {
     whole_->start(l, std::move(readable), std::move(writable));
   }
@@ -139,18 +135,10 @@ public:
     }
     return {};
   }
-  void want_write(bool on) override {
-    whole_->want_write(on);
-  }
-  void close() override {
-    whole_->close();
-  }
-  std::string kind() const override {
-    return "crumbs";
-  }
-  std::string peer() const override {
-    return whole_->peer();
-  }
+  void want_write(bool on) override { whole_->want_write(on); }
+  void close() override { whole_->close(); }
+  std::string kind() const override { return "crumbs"; }
+  std::string peer() const override { return whole_->peer(); }
 
 private:
   const std::unique_ptr<byte_stream> whole_;
@@ -161,7 +149,9 @@ private:
 class crumbling_transport final : public troupe::transport {
 public:
   endpoint listen(troupe::loop& l, const endpoint& at, acceptor on_accept) override {
-    const auto where = tcp_.listen(l, {"127.0.0.1", 0}, [on_accept](std::unique_ptr<troupe::byte_stream> s) { on_accept(std::make_unique<crumbling_stream>(std::move(s))); });
+    const auto where = tcp_.listen(l, {"127.0.0.1", 0}, [on_accept](std::unique_ptr<troupe::byte_stream> s) {
+      on_accept(std::make_unique<crumbling_stream>(std::move(s)));
+    });
     return {at.scheme() + "://" + where.address, where.port};
   }
   void dial(troupe::loop& l, const endpoint& to, std::chrono::milliseconds limit, troupe::dial_handler done) override {
@@ -184,9 +174,7 @@ const setup with_transports{[](troupe::app& app) {
   the_app = &app;
 }};
 
-proc_id where_am_i() {
-  return here().myid();
-}
+proc_id where_am_i() { return here().myid(); }
 
 } // namespace
 
@@ -230,14 +218,18 @@ BOOST_AUTO_TEST_CASE(a_transport_may_deliver_in_pieces_of_any_size) {
   std::iota(values.begin(), values.end(), 0.5);
   for (auto from : w.ids())
     for (auto to : w.ids())
-      BOOST_TEST((here().remotecall_fetch(from, [](proc_id id, const std::vector<double>& x) {
-        return here().remotecall_fetch(id, [](std::vector<double> y) { return y; }, x);
-      }, to, values) == values));
+      BOOST_TEST(
+        (here().remotecall_fetch(
+           from,
+           [](proc_id id, const std::vector<double>& x) { return here().remotecall_fetch(id, [](std::vector<double> y) { return y; }, x); },
+           to, values)
+         == values));
   const auto ch = troupe::remote_channel<std::string>::on(here(), w[0], 100);
   for (int i = 0; i < 50; ++i)
     ch.put("value " + std::to_string(i));
   BOOST_TEST(here().remotecall_fetch(w[1], [](troupe::remote_channel<std::string> c) { return c.take_many(50).back(); }, ch) == "value 49");
-  const auto failed = error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[1], [] { throw std::runtime_error{"on purpose"}; }); });
+  const auto failed =
+    error_of<troupe::remote_error>([&] { here().remotecall_fetch(w[1], [] { throw std::runtime_error{"on purpose"}; }); });
   BOOST_TEST(failed.message() == "on purpose");
 }
 // CM-13

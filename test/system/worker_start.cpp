@@ -18,7 +18,7 @@ int port_of(proc_id id) {
 }
 
 std::uint64_t inode_of(int fd) {
-  struct ::stat s {};
+  struct ::stat s{};
   return ::fstat(fd, &s) == 0 ? s.st_ino : 0;
 }
 
@@ -111,7 +111,8 @@ BOOST_AUTO_TEST_CASE(a_worker_listens_at_an_ipv6_address, *boost::unit_test::pre
     o.bind_addr = where;
     const workers w{2, o};
     BOOST_TEST(address_of(w[0]).starts_with("[::1]:"));
-    BOOST_TEST(here().remotecall_fetch(w[0], [](proc_id to) { return here().remotecall_fetch(to, [] { return here().myid(); }); }, w[1]) == w[1]);
+    BOOST_TEST(
+      here().remotecall_fetch(w[0], [](proc_id to) { return here().remotecall_fetch(to, [] { return here().myid(); }); }, w[1]) == w[1]);
   }
 }
 

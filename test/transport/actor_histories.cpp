@@ -48,13 +48,9 @@ struct actor_process {
     system.reset();
   }
 
-  bool work() {
-    return dynamic_cast<caf::scheduler::test_coordinator&>(system->scheduler()).run() > 0;
-  }
+  bool work() { return dynamic_cast<caf::scheduler::test_coordinator&>(system->scheduler()).run() > 0; }
 
-  troupe::actor_hub& hub() {
-    return system->network_manager().hub();
-  }
+  troupe::actor_hub& hub() { return system->network_manager().hub(); }
 
   caf::actor_system_config config;
   std::unique_ptr<caf::actor_system> system;
@@ -80,8 +76,7 @@ struct wait {
 
 class history {
 public:
-  history(std::uint64_t seed, bool show) : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()) {
-  }
+  history(std::uint64_t seed, bool show) : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()) {}
 
   std::vector<std::string> run() {
     begin();
@@ -129,9 +124,7 @@ private:
     return h;
   }
 
-  actor_process& of(process& p) {
-    return *systems_.at(p.id);
-  }
+  actor_process& of(process& p) { return *systems_.at(p.id); }
 
   void begin() {
     for (proc_id id = 2; id <= 3; ++id) {
@@ -307,9 +300,7 @@ private:
   }
 
   // One that was declared lost may not know it yet.
-  bool belongs(proc_id id) {
-    return !cluster_.at(id).ended && cluster_.at(1).gone.count(id) == 0;
-  }
+  bool belongs(proc_id id) { return !cluster_.at(id).ended && cluster_.at(1).gone.count(id) == 0; }
 
   void check(const std::string& when, bool all_ended) {
     waits = waits_.size();
@@ -321,9 +312,11 @@ private:
       const int expected = w->what == wait::kind::answer || over ? 1 : 0;
       if (w->times != expected)
         problem(when + ", process " + std::to_string(w->who) + "'s "
-                + (w->what == wait::kind::answer ? "request to" : w->what == wait::kind::down ? "monitor of" : "link to")
-                + " target " + std::to_string(w->of) + " on process " + std::to_string(t.where) + " happened "
-                + std::to_string(w->times) + " times");
+                + (w->what == wait::kind::answer ? "request to"
+                   : w->what == wait::kind::down ? "monitor of"
+                                                 : "link to")
+                + " target " + std::to_string(w->of) + " on process " + std::to_string(t.where) + " happened " + std::to_string(w->times)
+                + " times");
     }
   }
 

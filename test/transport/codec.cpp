@@ -136,8 +136,8 @@ BOOST_AUTO_TEST_CASE(floats_are_exact_to_the_bit) { // RC-09
 
 BOOST_AUTO_TEST_CASE(long_doubles_are_exact_and_their_padding_is_zero) {
   using limits = std::numeric_limits<long double>;
-  for (long double x : {0.0L, -0.0L, 1.0L / 3, limits::min(), limits::max(), limits::lowest(), limits::denorm_min(),
-                        limits::epsilon(), limits::infinity(), -limits::infinity(), limits::quiet_NaN()}) {
+  for (long double x : {0.0L, -0.0L, 1.0L / 3, limits::min(), limits::max(), limits::lowest(), limits::denorm_min(), limits::epsilon(),
+                        limits::infinity(), -limits::infinity(), limits::quiet_NaN()}) {
     // an object whose padding isn't zero, as on any stack
     alignas(long double) std::array<std::byte, sizeof(long double)> memory;
     memory.fill(std::byte{0xa5});
@@ -200,8 +200,7 @@ BOOST_AUTO_TEST_CASE(a_vector_is_its_length_and_its_elements) {
   check_layout(std::vector<int>{}, "0000000000000000");
   check_layout(std::vector<bool>{true, false}, "0200000000000000 01 00");
   check_layout(std::vector{"a"s, ""s}, "0200000000000000 0100000000000000 61 0000000000000000");
-  check_layout(std::vector<std::vector<std::uint8_t>>{{}, {5}},
-               "0200000000000000 0000000000000000 0100000000000000 05");
+  check_layout(std::vector<std::vector<std::uint8_t>>{{}, {5}}, "0200000000000000 0000000000000000 0100000000000000 05");
 }
 
 BOOST_AUTO_TEST_CASE(vectors_of_everything_come_back_equal) {
@@ -268,8 +267,7 @@ BOOST_AUTO_TEST_CASE(a_variant_that_lost_its_value_is_refused) {
   std::variant<int, std::deque<int>> x = 1;
   BOOST_CHECK_THROW(x.emplace<1>(std::numeric_limits<std::size_t>::max()), std::length_error);
   BOOST_REQUIRE(x.valueless_by_exception());
-  BOOST_CHECK_EXCEPTION(encoded(x), troupe::codec_error,
-                        [](auto& e) { return contains(e.what(), "variant without a value"); });
+  BOOST_CHECK_EXCEPTION(encoded(x), troupe::codec_error, [](auto& e) { return contains(e.what(), "variant without a value"); });
 }
 
 BOOST_AUTO_TEST_CASE(containers_of_all_kinds_come_back_equal) {
@@ -330,8 +328,7 @@ BOOST_AUTO_TEST_CASE(values_follow_each_other_without_gaps) {
   troupe::reader r{out};
   BOOST_TEST(troupe::read<std::uint8_t>(r) == 1);
   BOOST_TEST(r.left() == 18u);
-  BOOST_CHECK_EXCEPTION(r.expect_end(), troupe::codec_error,
-                        [](auto& e) { return e.what() == "18 bytes are left over"s; });
+  BOOST_CHECK_EXCEPTION(r.expect_end(), troupe::codec_error, [](auto& e) { return e.what() == "18 bytes are left over"s; });
   BOOST_TEST(troupe::read<std::string>(r) == "ab");
   BOOST_TEST(troupe::read<double>(r) == 2.0);
   BOOST_CHECK_NO_THROW(r.expect_end());

@@ -161,9 +161,7 @@ std::string why_not_encoded(auto&& x) {
 
 template <>
 struct troupe::codec<with_codec> {
-  static void write(writer& w, const with_codec& x) {
-    troupe::write(w, "<" + x.text + ">");
-  }
+  static void write(writer& w, const with_codec& x) { troupe::write(w, "<" + x.text + ">"); }
   static void read(reader& r, with_codec& x) {
     auto text = troupe::read<std::string>(r);
     x.text = text.substr(1, text.size() - 2);
@@ -199,15 +197,16 @@ static_assert(!troupe::sendable<std::pair<int, std::string_view>> && !troupe::se
 static_assert(!troupe::sendable<std::tuple<int, int*>> && !troupe::sendable<std::tuple<std::tuple<std::string_view>>>);
 static_assert(!troupe::sendable<std::array<int*, 2>> && !troupe::sendable<std::array<not_inspectable, 2>>);
 static_assert(!troupe::sendable<std::array<std::optional<std::string_view>, 2>>);
-static_assert(!troupe::sendable<int*[2]> && !troupe::sendable<std::string_view[2]>);
+static_assert(!troupe::sendable<int* [2]> && !troupe::sendable<std::string_view[2]>);
 
 // -- classes with inspect ---------------------------------------------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(inspect_writes_its_fields_one_after_the_other) {
   point p{258, "ab", {{1, 2}, {3, 4}}, {true, false}, {"x", ""}};
   auto in = encoded(p);
-  BOOST_TEST(to_hex(in) == to_hex(from_hex("0201 0200000000000000 6162 0100 0200 0300 0400 01 00"
-                                           "0100000000000000 78 0000000000000000")));
+  BOOST_TEST(to_hex(in)
+             == to_hex(from_hex("0201 0200000000000000 6162 0100 0200 0300 0400 01 00"
+                                "0100000000000000 78 0000000000000000")));
   BOOST_TEST((decoded<point>(in) == p));
   BOOST_TEST((decoded<std::vector<point>>(encoded(std::vector{p, point{}, p})) == std::vector{p, point{}, p}));
 }

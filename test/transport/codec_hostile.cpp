@@ -39,12 +39,8 @@ std::size_t largest_allocation = 0;
     return p;
   throw std::bad_alloc{};
 }
-[[gnu::noinline]] void operator delete(void* p) noexcept {
-  std::free(p);
-}
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
-}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -116,9 +112,8 @@ void check_length_is_not_believed(std::uint64_t claimed, std::size_t behind = 40
   std::memcpy(in.data(), &claimed, sizeof claimed);
   largest_allocation = 0;
   troupe::reader r{in};
-  BOOST_CHECK_EXCEPTION(troupe::read<T>(r), troupe::codec_error, [&](auto& e) {
-    return contains(e.what(), "left") || contains(e.what(), "claims");
-  });
+  BOOST_CHECK_EXCEPTION(troupe::read<T>(r), troupe::codec_error,
+                        [&](auto& e) { return contains(e.what(), "left") || contains(e.what(), "claims"); });
   BOOST_TEST(largest_allocation < 8192u, typeid(T).name() << " allocates " << largest_allocation << " for " << claimed);
 }
 

@@ -110,9 +110,7 @@ public:
     return *result_.get();
   }
 
-  std::chrono::steady_clock::duration age() const {
-    return std::chrono::steady_clock::now() - started_;
-  }
+  std::chrono::steady_clock::duration age() const { return std::chrono::steady_clock::now() - started_; }
 
 private:
   test::watched<std::shared_ptr<outcome>> result_{std::make_shared<outcome>()};
@@ -123,9 +121,7 @@ struct meeting {
   side d, a;
   test::loop_thread loop;
 
-  meeting() {
-    a.own = example_hello(2, 1);
-  }
+  meeting() { a.own = example_hello(2, 1); }
 
   void start(pair_stream::limits limits = {}) {
     auto sockets = test::socket_pair();
@@ -146,8 +142,7 @@ struct visit {
   test::loop_thread loop;
   test::raw_end raw;
 
-  explicit visit(std::chrono::milliseconds limit = patient) : visit(limit, test::socket_pair()) {
-  }
+  explicit visit(std::chrono::milliseconds limit = patient) : visit(limit, test::socket_pair()) {}
 
   // Does all that a dialler who knows the cookie does before its hello.
   void shake_hands() {

@@ -131,9 +131,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_a_regular_file_is_refused_without_waiting) {
   check_refused(dir.path / "missing", "No such file");
 }
 
-BOOST_AUTO_TEST_CASE(another_users_file_is_refused, *boost::unit_test::precondition([](auto) {
-                       return boost::test_tools::assertion_result(::geteuid() == 0);
-                     })) {
+BOOST_AUTO_TEST_CASE(another_users_file_is_refused,
+                     *boost::unit_test::precondition([](auto) { return boost::test_tools::assertion_result(::geteuid() == 0); })) {
   const temporary_dir dir;
   const auto file = dir.file("foobar\n");
   BOOST_REQUIRE(::chown(file.c_str(), 12345, 12345) == 0);

@@ -54,9 +54,7 @@ void operator delete(void* p) noexcept {
   std::free(p);
 }
 
-void operator delete(void* p, std::size_t) noexcept {
-  operator delete(p);
-}
+void operator delete(void* p, std::size_t) noexcept { operator delete(p); }
 
 namespace {
 
@@ -82,9 +80,7 @@ bytes hello_frame(const hello& h) {
   return out;
 }
 
-bytes preamble() {
-  return handshake{handshake::role::dialler, cookie}.take_output();
-}
+bytes preamble() { return handshake{handshake::role::dialler, cookie}.take_output(); }
 
 struct happened {
   std::vector<std::pair<refusal_reason, std::string>> refused;

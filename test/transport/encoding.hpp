@@ -64,8 +64,6 @@ std::string why_not_decoded(std::span<const std::byte> in) {
   }
 }
 
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
+inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
 } // namespace test

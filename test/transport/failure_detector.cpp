@@ -100,10 +100,7 @@ BOOST_AUTO_TEST_CASE(no_history_makes_it_patient_beyond_a_bound) {
     history h;
     const auto share_of_long = round % 100;
     for (int i = 0; i < 100; ++i)
-      h.gap(static_cast<int>(random() % 100) < share_of_long ? (round % 3 == 0   ? 3s
-                                                                : round % 3 == 1 ? 1h
-                                                                                 : 1000h)
-                                                             : 500ms);
+      h.gap(static_cast<int>(random() % 100) < share_of_long ? (round % 3 == 0 ? 3s : round % 3 == 1 ? 1h : 1000h) : 500ms);
     most = std::max(most, h.patience());
     BOOST_REQUIRE(h.patience() <= bound + 0.002);
   }
@@ -167,8 +164,7 @@ BOOST_AUTO_TEST_CASE(suspicion_grows_with_silence) {
 }
 
 BOOST_AUTO_TEST_CASE(the_settings_are_kept_to) {
-  const failure_detector::settings quick{
-    .beat = 100ms, .pause = 50ms, .least_deviation = 10ms, .threshold = 3};
+  const failure_detector::settings quick{.beat = 100ms, .pause = 50ms, .least_deviation = 10ms, .threshold = 3};
   history h{quick};
   h.gaps(100, 100ms);
   BOOST_TEST(std::abs(h.patience() - (0.1 + 0.05 + 0.01 * 3.0902)) <= 0.002); // 1e-3 in the upper tail

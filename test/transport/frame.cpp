@@ -16,10 +16,10 @@ using test::contains;
 using test::from_hex;
 using test::to_hex;
 using troupe::borrowed_builder;
+using troupe::flow;
 using troupe::frame_builder;
 using troupe::frame_header;
 using troupe::frame_kind;
-using troupe::flow;
 using troupe::lane;
 using namespace troupe::frame_flags;
 
@@ -31,13 +31,13 @@ constexpr std::string_view call_header = "0b00000000000000 0300000000000000 0200
 constexpr std::string_view chunk_header = "0800100000000000 0500000000000000 0400000000000000 21 02 0c00 7e81d7d5";
 constexpr std::string_view odd_header = "0102030405060708 1112131415161718 2122232425262728 30 02 3132 41424344";
 
-constexpr frame_kind control_kinds[] = {frame_kind::hello,     frame_kind::refusal, frame_kind::status, frame_kind::goodbye,
-                                        frame_kind::dismissal, frame_kind::join,    frame_kind::joined, frame_kind::members,
-                                        frame_kind::members_seen, frame_kind::leave, frame_kind::dial,  frame_kind::doubt,
-                                        frame_kind::stalled, frame_kind::unnamed, frame_kind::named_seen};
-constexpr frame_kind ordinary_kinds[] = {frame_kind::call,  frame_kind::reply, frame_kind::cancel, frame_kind::message, frame_kind::watch,
-                                         frame_kind::down,  frame_kind::link,  frame_kind::unlink, frame_kind::moved,
-                                         frame_kind::relay, frame_kind::named, frame_kind::array};
+constexpr frame_kind control_kinds[] = {frame_kind::hello,        frame_kind::refusal, frame_kind::status,    frame_kind::goodbye,
+                                        frame_kind::dismissal,    frame_kind::join,    frame_kind::joined,    frame_kind::members,
+                                        frame_kind::members_seen, frame_kind::leave,   frame_kind::dial,      frame_kind::doubt,
+                                        frame_kind::stalled,      frame_kind::unnamed, frame_kind::named_seen};
+constexpr frame_kind ordinary_kinds[] = {frame_kind::call,  frame_kind::reply, frame_kind::cancel, frame_kind::message,
+                                         frame_kind::watch, frame_kind::down,  frame_kind::link,   frame_kind::unlink,
+                                         frame_kind::moved, frame_kind::relay, frame_kind::named,  frame_kind::array};
 
 frame_header header_of(std::string_view hex) {
   auto raw = from_hex(hex);
@@ -47,9 +47,7 @@ frame_header header_of(std::string_view hex) {
   return h;
 }
 
-std::string finished(frame_builder& f) {
-  return to_hex(f.finish_sealed());
-}
+std::string finished(frame_builder& f) { return to_hex(f.finish_sealed()); }
 
 // What a builder makes: no number yet, but a checksum.
 std::string unsent(frame_kind kind, std::size_t size) {
@@ -150,14 +148,16 @@ BOOST_AUTO_TEST_CASE(a_header_that_is_right_passes) {
   BOOST_TEST(verdict_on([](auto& h) {
                h.in_lane = lane::control;
                h.number = 0;
-             }) == "");
+             })
+             == "");
   for (auto flags : {first_chunk, later_chunk})
     for (auto more : {std::uint16_t{0}, more_chunks})
       for (std::uint16_t flow : {0, 1, 2})
         BOOST_TEST(verdict_on([&](auto& h) {
                      h.in_lane = lane::bulk;
                      h.flags = flags | more | flow;
-                   }) == "");
+                   })
+                   == "");
 }
 
 BOOST_AUTO_TEST_CASE(flows_and_chunks_are_flags) {

@@ -23,11 +23,9 @@ constexpr std::string_view preamble_start = "54524f5550450d0a"
                                             "01000000"
                                             "04030201";
 constexpr std::string_view dialler_nonce = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-constexpr std::string_view acceptor_nonce =
-  "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f";
+constexpr std::string_view acceptor_nonce = "404142434445464748494a4b4c4d4e4f505152535455565758595a5b5c5d5e5f";
 constexpr std::string_view dialler_proof = "ea63a055d716a9ff8c1804d7facf29b7c43c543f71045a8beac6641bb5500f89";
-constexpr std::string_view acceptor_proof =
-  "45f27dc963ff627973446fcd18eb72663ad7625bfbec6c99c51674fd7038c050";
+constexpr std::string_view acceptor_proof = "45f27dc963ff627973446fcd18eb72663ad7625bfbec6c99c51674fd7038c050";
 
 bytes from_hex(std::string_view hex) {
   bytes out;
@@ -205,8 +203,7 @@ BOOST_AUTO_TEST_CASE(each_handshake_has_a_nonce_of_its_own) {
 BOOST_AUTO_TEST_CASE(junk_is_refused_and_its_first_bytes_are_shown) {
   handshake a{acceptor, cookie};
   a.feed(from_text("GET / HTTP/1.1\r\n\r\n"));
-  check_failed(a, handshake::failure_kind::not_troupe,
-               "first bytes 47 45 54 20 2f 20 48 54, expected a troupe preamble");
+  check_failed(a, handshake::failure_kind::not_troupe, "first bytes 47 45 54 20 2f 20 48 54, expected a troupe preamble");
   BOOST_TEST(a.take_output().empty());
 }
 
@@ -287,6 +284,4 @@ BOOST_AUTO_TEST_CASE(a_byte_order_mark_of_no_known_order_is_junk) {
   check_failed(a, handshake::failure_kind::not_troupe, "byte order mark 04 77 02 01");
 }
 
-BOOST_AUTO_TEST_CASE(an_empty_cookie_is_refused) {
-  BOOST_CHECK_THROW((handshake{dialler, ""}), std::invalid_argument);
-}
+BOOST_AUTO_TEST_CASE(an_empty_cookie_is_refused) { BOOST_CHECK_THROW((handshake{dialler, ""}), std::invalid_argument); }

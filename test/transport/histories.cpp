@@ -36,13 +36,9 @@ struct frame_plan {
 // What keeps its order among itself.
 using group = std::pair<frame_kind, std::uint64_t>;
 
-group group_of(const frame_plan& f) {
-  return {f.kind, f.kind == frame_kind::message ? f.key : 0};
-}
+group group_of(const frame_plan& f) { return {f.kind, f.kind == frame_kind::message ? f.key : 0}; }
 
-flow flow_of(frame_kind kind) {
-  return kind == frame_kind::call ? flow::calls : kind == frame_kind::message ? flow::messages : flow::none;
-}
+flow flow_of(frame_kind kind) { return kind == frame_kind::call ? flow::calls : kind == frame_kind::message ? flow::messages : flow::none; }
 
 void fill(std::vector<std::uint64_t>& words, std::uint64_t number) {
   for (std::size_t i = 0; i < words.size(); ++i)
@@ -74,22 +70,18 @@ public:
       return "frame " + std::to_string(f.number)
              + (mine.empty() ? ", none was expected" : ", expected " + std::to_string(mine.front().number));
     if (i->size != f.size)
-      return "frame " + std::to_string(f.number) + " of " + std::to_string(f.size) + " bytes, sent were "
-             + std::to_string(i->size);
+      return "frame " + std::to_string(f.number) + " of " + std::to_string(f.size) + " bytes, sent were " + std::to_string(i->size);
     mine.erase(i);
     --count_;
     // what is about actors stays behind messages and calls
     if (f.kind == frame_kind::watch)
       for (auto& [g, others] : waiting_)
-        if ((g.first == frame_kind::message || g.first == frame_kind::call) && !others.empty()
-            && others.front().number < f.number)
+        if ((g.first == frame_kind::message || g.first == frame_kind::call) && !others.empty() && others.front().number < f.number)
           return "frame " + std::to_string(f.number) + " passed frame " + std::to_string(others.front().number);
     return {};
   }
 
-  std::size_t count() const {
-    return count_;
-  }
+  std::size_t count() const { return count_; }
   void clear() {
     waiting_.clear();
     count_ = 0;
@@ -112,8 +104,7 @@ public:
   };
 
   explicit history(std::uint64_t seed, bool show)
-    : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()), fates_(cluster_.all().size() + 1) {
-  }
+    : dice_(seed * 2 + 1), cluster_(options(seed, show), hooks()), fates_(cluster_.all().size() + 1) {}
 
   result run() {
     try {
@@ -188,15 +179,9 @@ private:
       result_.problems.push_back(std::to_string(std::chrono::duration<double>(cluster_.time()).count()) + " s: " + text);
   }
 
-  fate& fate_of(proc_id id) {
-    return fates_.at(static_cast<std::size_t>(id));
-  }
-  proc_id last() const {
-    return static_cast<proc_id>(cluster_.all().size());
-  }
-  proc_id any_worker() {
-    return static_cast<proc_id>(dice_.between(2, cluster_.all().size()));
-  }
+  fate& fate_of(proc_id id) { return fates_.at(static_cast<std::size_t>(id)); }
+  proc_id last() const { return static_cast<proc_id>(cluster_.all().size()); }
+  proc_id any_worker() { return static_cast<proc_id>(dice_.between(2, cluster_.all().size())); }
 
   void begin() {
     for (proc_id id = 2; id <= last(); ++id)
@@ -323,9 +308,7 @@ private:
 
   // -- what goes wrong ----------------------------------------------------------------------------------------------------
 
-  std::string host(proc_id id) {
-    return cluster_.at(id).host;
-  }
+  std::string host(proc_id id) { return cluster_.at(id).host; }
 
   void make_faults() {
     const auto end = std::chrono::duration_cast<std::chrono::microseconds>(fault_time);
@@ -480,9 +463,7 @@ private:
 
   // -- what must have come of it ----------------------------------------------------------------------------------------------
 
-  bool lives(proc_id id) {
-    return !cluster_.at(id).ended && !cluster_.at(id).stopped;
-  }
+  bool lives(proc_id id) { return !cluster_.at(id).ended && !cluster_.at(id).stopped; }
 
   std::string what_is_left() {
     for (auto& p : cluster_.all()) {
@@ -495,14 +476,13 @@ private:
         continue;
       for (auto& [id, c] : p->net->counts())
         if (c.in_transit != 0 || c.waiting != 0)
-          return "process " + std::to_string(p->id) + " has " + std::to_string(c.in_transit) + " bytes for process "
-                 + std::to_string(id) + " that are not acknowledged, and " + std::to_string(c.waiting) + " who wait for room";
+          return "process " + std::to_string(p->id) + " has " + std::to_string(c.in_transit) + " bytes for process " + std::to_string(id)
+                 + " that are not acknowledged, and " + std::to_string(c.waiting) + " who wait for room";
       for (proc_id to = 1; to <= last(); ++to) {
         if (!lives(to) || to == p->id)
           continue;
         if (auto n = expected_[{p->id, to}].count(); n > 0)
-          return std::to_string(n) + " frames from process " + std::to_string(p->id) + " to " + std::to_string(to)
-                 + " haven't arrived";
+          return std::to_string(n) + " frames from process " + std::to_string(p->id) + " to " + std::to_string(to) + " haven't arrived";
         if (!parked_[{p->id, to}].empty())
           return "process " + std::to_string(p->id) + " still waits to send to " + std::to_string(to);
         auto links = p->net->links();
@@ -516,9 +496,7 @@ private:
     return {};
   }
 
-  bool settled() {
-    return what_is_left().empty();
-  }
+  bool settled() { return what_is_left().empty(); }
 
   void check() {
     if (auto left = what_is_left(); !left.empty())

@@ -27,12 +27,8 @@ struct sure_lease {
       held.emplace(l);
     while (!*held);
   }
-  loop::lease& operator*() {
-    return *held;
-  }
-  loop::lease* operator->() {
-    return &*held;
-  }
+  loop::lease& operator*() { return *held; }
+  loop::lease* operator->() { return &*held; }
   std::optional<loop::lease> held;
 };
 

@@ -28,9 +28,7 @@ class sleeper {
 public:
   enum class insistence { once, always };
 
-  sleeper(loop& l, loop::sitter who, insistence how = insistence::always)
-    : loop_(l), thread_([this, who, how] { run(who, how); }) {
-  }
+  sleeper(loop& l, loop::sitter who, insistence how = insistence::always) : loop_(l), thread_([this, who, how] { run(who, how); }) {}
   ~sleeper() {
     tell();
     thread_.join();
@@ -40,15 +38,9 @@ public:
     if (asleep_)
       loop_.ring();
   }
-  bool asleep() const {
-    return asleep_;
-  }
-  bool ended() const {
-    return ended_;
-  }
-  std::thread::id id() const {
-    return thread_.get_id();
-  }
+  bool asleep() const { return asleep_; }
+  bool ended() const { return ended_; }
+  std::thread::id id() const { return thread_.get_id(); }
 
 private:
   void run(loop::sitter who, insistence how) {

@@ -29,17 +29,12 @@ inline bool comes(const std::function<bool()>& what) {
 /// An event loop that a thread of its own drives, until the end of its life.
 class loop_thread {
 public:
-  loop_thread() : thread_([this] { loop_.run(); }) {
-  }
-  ~loop_thread() {
-    stop();
-  }
+  loop_thread() : thread_([this] { loop_.run(); }) {}
+  ~loop_thread() { stop(); }
   loop_thread(const loop_thread&) = delete;
   loop_thread& operator=(const loop_thread&) = delete;
 
-  troupe::loop& get() {
-    return loop_;
-  }
+  troupe::loop& get() { return loop_; }
 
   /// Runs f on the loop's thread and returns what it returns.
   template <class F>
@@ -71,8 +66,7 @@ private:
 template <class T>
 class watched {
 public:
-  explicit watched(T initial = {}) : value_(std::move(initial)) {
-  }
+  explicit watched(T initial = {}) : value_(std::move(initial)) {}
 
   template <class F>
   void change(F f) {

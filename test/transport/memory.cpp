@@ -28,8 +28,7 @@ struct end {
   bool reads_on = true;
 
   void start(troupe::loop& l) {
-    stream->start(
-      l, [this] { read(); }, [this] { ++writable; });
+    stream->start(l, [this] { read(); }, [this] { ++writable; });
   }
 
   void read() {

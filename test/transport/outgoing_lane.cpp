@@ -104,8 +104,7 @@ BOOST_AUTO_TEST_CASE(small_frames_share_a_segment_large_ones_have_their_own) {
   BOOST_TEST(batch.first == 1u);
   BOOST_TEST(batch.last == 2u);
   BOOST_TEST(batch.size() == 2 * header_size + 10);
-  BOOST_TEST(append(l, outgoing_lane::large_frame - header_size - 1, 'c')
-             == 3u); // the largest that is copied
+  BOOST_TEST(append(l, outgoing_lane::large_frame - header_size - 1, 'c') == 3u); // the largest that is copied
   BOOST_TEST(batch.last == 3u);
   auto large = frame(outgoing_lane::large_frame - header_size, 'd');
   auto memory = large.data();
@@ -141,8 +140,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_added_to_what_a_link_has_had_any_of) {
   append(l, 10, 'a');
   auto& first = l.next();
   const auto memory = first.data.data();
-  first.taken =
-    first.size(); // a thread writes it, and goes on while the link ends and another takes its place
+  first.taken = first.size(); // a thread writes it, and goes on while the link ends and another takes its place
   l.pass();
   segments retired;
   BOOST_TEST(l.rewind(0, retired) == 0u);
@@ -192,11 +190,10 @@ BOOST_AUTO_TEST_CASE(what_is_above_the_size_of_a_chunk_is_cut) {
     std::size_t payload;
     std::vector<seen> chunks;
   };
-  for (auto& [payload, chunks] :
-       std::vector<expected>{{chunk_size, {{1, "1048576x"}}},
-                             {chunk_size + 1, {{1, "1048584x"}, {2, "1x"}}},
-                             {2 * chunk_size, {{1, "1048584x"}, {2, "1048576x"}}},
-                             {2 * chunk_size + 77, {{1, "1048584x"}, {2, "1048576x"}, {3, "77x"}}}}) {
+  for (auto& [payload, chunks] : std::vector<expected>{{chunk_size, {{1, "1048576x"}}},
+                                                       {chunk_size + 1, {{1, "1048584x"}, {2, "1x"}}},
+                                                       {2 * chunk_size, {{1, "1048584x"}, {2, "1048576x"}}},
+                                                       {2 * chunk_size + 77, {{1, "1048584x"}, {2, "1048576x"}, {3, "77x"}}}}) {
     outgoing_lane l;
     BOOST_TEST(append(l, payload, 'x') == chunks.size());
     BOOST_TEST(l.next().first == 1u);
@@ -241,8 +238,7 @@ BOOST_AUTO_TEST_CASE(chunks_are_headers_and_parts_on_the_wire) {
   add(4, later_chunk, 2 * chunk_size, 100);
   BOOST_TEST((wire(s, 0, s.size()) == expected));
   auto part = [&](std::size_t from, std::size_t to) {
-    return bytes(expected.begin() + static_cast<std::ptrdiff_t>(from),
-                 expected.begin() + static_cast<std::ptrdiff_t>(to));
+    return bytes(expected.begin() + static_cast<std::ptrdiff_t>(from), expected.begin() + static_cast<std::ptrdiff_t>(to));
   };
   // from everywhere near a boundary to everywhere near another
   std::vector<std::size_t> places{0, 1, 31, 32, 33, 39, 40, 41, s.size() - 100, s.size() - 1, s.size()};
@@ -335,8 +331,7 @@ std::vector<seen> fill(outgoing_lane& l) {
   append(l, 2 * chunk_size + 9, 'x');
   append(l, 40, 'e');
   append(l, 50, 'f');
-  return {{1, "10a"},      {2, "20b"}, {3, "30000c"}, {4, "30d"}, {5, "1048584x"},
-          {6, "1048576x"}, {7, "9x"},  {8, "40e"},    {9, "50f"}};
+  return {{1, "10a"}, {2, "20b"}, {3, "30000c"}, {4, "30d"}, {5, "1048584x"}, {6, "1048576x"}, {7, "9x"}, {8, "40e"}, {9, "50f"}};
 }
 
 } // namespace

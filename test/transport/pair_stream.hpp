@@ -33,12 +33,8 @@ public:
     std::size_t delivered = SIZE_MAX;
   };
 
-  pair_stream(troupe::unique_fd socket, limits l) : socket_(std::move(socket)), limits_(l) {
-    ::fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
-  }
-  ~pair_stream() override {
-    close();
-  }
+  pair_stream(troupe::unique_fd socket, limits l) : socket_(std::move(socket)), limits_(l) { ::fcntl(socket_.get(), F_SETFL, O_NONBLOCK); }
+  ~pair_stream() override { close(); }
 
   void start(troupe::loop& l, std::function<void()> readable, std::function<void()> writable) override {
     if (loop_ != nullptr)
@@ -95,13 +91,9 @@ public:
     ::shutdown(socket_.get(), SHUT_RDWR);
   }
 
-  std::string kind() const override {
-    return "pair";
-  }
+  std::string kind() const override { return "pair"; }
 
-  std::string peer() const override {
-    return "other end";
-  }
+  std::string peer() const override { return "other end"; }
 
   std::atomic<int> fail_reads_with{0};
   static inline std::atomic<bool> overlapping_writes{false};
@@ -182,13 +174,9 @@ public:
   }
 
   /// Sends no more, but still receives.
-  void finish() {
-    ::shutdown(socket_.get(), SHUT_WR);
-  }
+  void finish() { ::shutdown(socket_.get(), SHUT_WR); }
 
-  void close() {
-    socket_.reset();
-  }
+  void close() { socket_.reset(); }
 
 private:
   troupe::unique_fd socket_;

@@ -128,9 +128,8 @@ struct padded {
 
 BOOST_AUTO_TEST_CASE(integers_are_no_pointers) {
   BOOST_TEST(!find_pointer({}));
-  BOOST_TEST(!find_in(std::vector<std::int64_t>{
-    0, 1, -1, 42, 65535, 65536, 1'000'000, -1'000'000, 1'700'000'000, 1'700'000'000'000'000'000,
-    std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}));
+  BOOST_TEST(!find_in(std::vector<std::int64_t>{0, 1, -1, 42, 65535, 65536, 1'000'000, -1'000'000, 1'700'000'000, 1'700'000'000'000'000'000,
+                                                std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}));
   std::vector<std::int32_t> pairs;
   for (int i = 0; i < 2000; ++i)
     pairs.push_back(i % 2 ? i / 2 : 12345 * i);
@@ -139,8 +138,8 @@ BOOST_AUTO_TEST_CASE(integers_are_no_pointers) {
 
 BOOST_AUTO_TEST_CASE(doubles_are_no_pointers) {
   using limits = std::numeric_limits<double>;
-  BOOST_TEST(!find_in(std::vector<double>{0, -0.0, 1, -1, .1, 1e300, -1e-300, limits::max(), limits::min(),
-                                          limits::denorm_min(), limits::infinity(), limits::quiet_NaN()}));
+  BOOST_TEST(!find_in(std::vector<double>{0, -0.0, 1, -1, .1, 1e300, -1e-300, limits::max(), limits::min(), limits::denorm_min(),
+                                          limits::infinity(), limits::quiet_NaN()}));
   std::mt19937_64 random(1);
   std::uniform_real_distribution<double> uniform(-1e6, 1e6);
   std::vector<double> values(100'000);
@@ -155,8 +154,7 @@ BOOST_AUTO_TEST_CASE(random_bits_that_are_no_addresses_are_no_pointers) {
     words.push_back(random() >> (i % 2 ? 17 : 0)); // half of them in the range of addresses
   const auto ranges = mapped_ranges();
   std::erase_if(words, [&](std::uint64_t w) {
-    return std::any_of(ranges.begin(), ranges.end(),
-                       [w](const range& r) { return w >= r.begin && w < r.end; });
+    return std::any_of(ranges.begin(), ranges.end(), [w](const range& r) { return w >= r.begin && w < r.end; });
   });
   BOOST_TEST(words.size() > 30'000u);
   BOOST_TEST(!find_in(words));
@@ -176,9 +174,7 @@ BOOST_AUTO_TEST_CASE(stale_padding_is_not_looked_at) {
 // Frames' addresses, not those of variables: AddressSanitizer moves variables to stacks of its own.
 BOOST_AUTO_TEST_CASE(pointers_into_the_stack_are_found) {
   BOOST_TEST(found(bits(__builtin_frame_address(0))).region == "stack");
-  std::async(std::launch::async, [] {
-    BOOST_TEST(found(bits(__builtin_frame_address(0))).region == "stack");
-  }).get();
+  std::async(std::launch::async, [] { BOOST_TEST(found(bits(__builtin_frame_address(0))).region == "stack"); }).get();
 }
 
 BOOST_AUTO_TEST_CASE(pointers_into_another_threads_stack_are_found) {
@@ -223,8 +219,7 @@ BOOST_AUTO_TEST_CASE(captured_references_and_pointers_are_found_at_their_offset)
   const long n = std::lround(x) + 4;
   const auto by_reference = [&x] { return x; };
   const auto by_pointer = [n, p] { return n + *p; };
-  static_assert(
-    pointer_check_possible<decltype(by_reference)> && pointer_check_possible<decltype(by_pointer)>);
+  static_assert(pointer_check_possible<decltype(by_reference)> && pointer_check_possible<decltype(by_pointer)>);
   BOOST_TEST(find_pointer(cleared_bytes(by_reference)).value().offset == 0u);
   BOOST_TEST(find_pointer(cleared_bytes(by_pointer)).value().offset == 8u);
   BOOST_TEST(find_pointer(cleared_bytes(by_pointer)).value().value == bits(p));

@@ -23,16 +23,16 @@
 #include <vector>
 
 using namespace std::chrono_literals;
-using troupe::byte_stream;
-using troupe::dial_result;
-using troupe::endpoint;
-using troupe::loop;
-using troupe::mpi_transport;
 using test::comes;
 using test::cpu_seconds;
 using test::meet;
 using test::meeting;
 using test::mpi_program;
+using troupe::byte_stream;
+using troupe::dial_result;
+using troupe::endpoint;
+using troupe::loop;
+using troupe::mpi_transport;
 using status = troupe::stream_result::status;
 
 namespace suite { // with a name, since cases that are made for each kind have captures of its types
@@ -75,14 +75,10 @@ struct rank_here {
   }
   dial_result dial(const endpoint& to, std::chrono::milliseconds limit = 10s) {
     std::promise<dial_result> result;
-    on_loop([&] {
-      transport->dial(thread.get(), to, limit, [&](dial_result r) { result.set_value(std::move(r)); });
-    });
+    on_loop([&] { transport->dial(thread.get(), to, limit, [&](dial_result r) { result.set_value(std::move(r)); }); });
     return result.get_future().get();
   }
-  bool master() const {
-    return rank == 0;
-  }
+  bool master() const { return rank == 0; }
 
   int rank = 0, size = 0;
   std::shared_ptr<mpi_transport> mpi; // the same as the transport, if it is of MPI
@@ -109,8 +105,7 @@ struct echo : std::enable_shared_from_this<echo> {
   std::size_t done = 0;
   std::atomic<int>& ended;
 
-  echo(std::unique_ptr<byte_stream> s, std::atomic<int>& e) : stream(std::move(s)), ended(e) {
-  }
+  echo(std::unique_ptr<byte_stream> s, std::atomic<int>& e) : stream(std::move(s)), ended(e) {}
   void start(loop& l) {
     stream->start(l, [self = shared_from_this()] { self->read(); }, [self = shared_from_this()] { self->write(); });
   }
@@ -145,8 +140,7 @@ struct echoes {
   std::vector<std::shared_ptr<echo>> streams{};
   std::atomic<int> ended{0};
 
-  explicit echoes(rank_here& h) : here(h) {
-  }
+  explicit echoes(rank_here& h) : here(h) {}
   endpoint listen() {
     return here.listen([this](std::unique_ptr<byte_stream> s) {
       streams.push_back(std::make_shared<echo>(std::move(s), ended));
@@ -311,14 +305,17 @@ BOOST_DATA_TEST_CASE(who_is_not_read_can_write_a_few_megabytes_and_no_more, kind
   if (here.master())
     here.on_loop([&] {
       for (auto& s : accepted)
-        s->start(here.thread.get(), [&, p = s.get()] {
-          std::array<std::byte, 5000> some;
-          const auto r = p->read(some);
-          got += r.what == status::moved ? r.bytes : 0;
-          if (r.what == status::ended)
-            p->close();
-          ended = ended || r.what == status::ended;
-        }, [] {});
+        s->start(
+          here.thread.get(),
+          [&, p = s.get()] {
+            std::array<std::byte, 5000> some;
+            const auto r = p->read(some);
+            got += r.what == status::moved ? r.bytes : 0;
+            if (r.what == status::ended)
+              p->close();
+            ended = ended || r.what == status::ended;
+          },
+          [] {});
     });
   meet();
   if (here.master()) {

@@ -53,8 +53,7 @@ frame_view view_of(const bytes& payload) {
 }
 
 // A relay frame by hand.
-bytes relay_frame(proc_id to, proc_id from, proc_id opener, std::uint64_t number, std::uint8_t operation,
-                  const bytes& rest = {}) {
+bytes relay_frame(proc_id to, proc_id from, proc_id opener, std::uint64_t number, std::uint8_t operation, const bytes& rest = {}) {
   bytes out;
   auto put = [&](auto x) {
     auto raw = std::as_bytes(std::span{&x, 1});
@@ -172,9 +171,7 @@ struct cluster {
     only_relay_frames = only_relay_frames && f.kind() == frame_kind::relay;
     ++frames;
     auto buffer = std::make_shared<byte_buffer>(std::move(frame));
-    loop.post([this, to, buffer] {
-      processes[to]->handle(view_of(buffer, std::span{*buffer}.subspan(sizeof(frame_header))));
-    });
+    loop.post([this, to, buffer] { processes[to]->handle(view_of(buffer, std::span{*buffer}.subspan(sizeof(frame_header)))); });
     return true;
   }
 
@@ -203,8 +200,7 @@ struct cluster {
 } // namespace
 
 BOOST_AUTO_TEST_CASE(bytes_go_both_ways_and_more_than_the_window) {
-  for (auto [from, to] : {std::pair{2, 3}, std::pair{3, 2}, std::pair{1, 2},
-                          std::pair{2, 1}}) { // the master may be an end, too
+  for (auto [from, to] : {std::pair{2, 3}, std::pair{3, 2}, std::pair{1, 2}, std::pair{2, 1}}) { // the master may be an end, too
     cluster c;
     user a;
     c.open(a, from, to);
@@ -233,8 +229,7 @@ BOOST_AUTO_TEST_CASE(streams_do_not_mix) {
   c.open(a[0], 2, 3);
   auto first = std::move(c.accepted[3]);
   c.accepted.erase(3);
-  first.stream->start(
-    c.loop, [&] { first.read(); }, [] {});
+  first.stream->start(c.loop, [&] { first.read(); }, [] {});
   c.open(a[1], 2, 3);
   c.open(a[2], 2, 4);
   c.open(b, 3, 2); // numbers are their opener's
@@ -417,9 +412,7 @@ BOOST_AUTO_TEST_CASE(a_frame_that_is_cut_off_cannot_be_read) {
       auto whole = relay_frame(3, 2, 2, 1, operation);
       BOOST_REQUIRE(whole.size() == frame_size);
       for (std::size_t n = 0; n < whole.size(); ++n)
-        BOOST_TEST(c.why_not_handled(by, bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n)))
-                     != "",
-                   n);
+        BOOST_TEST(c.why_not_handled(by, bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n))) != "", n);
     }
   for (std::size_t n : {0u, 1u, 7u})
     BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 2, 1, taken_op, bytes(n))) != "");
@@ -442,12 +435,10 @@ BOOST_AUTO_TEST_CASE(operations_that_do_not_exist_are_refused_by_who_gets_them_f
 
 BOOST_AUTO_TEST_CASE(streams_are_opened_once_and_by_their_opener) {
   cluster c;
-  BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 4, 1, open_op))
-             == "a relayed stream that process 2 can't open");
+  BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 4, 1, open_op)) == "a relayed stream that process 2 can't open");
   BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 2, 1, open_op)) == "");
   BOOST_TEST(c.accepts[3] == 1);
-  BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 2, 1, open_op))
-             == "a relayed stream that process 2 can't open");
+  BOOST_TEST(c.why_not_handled(3, relay_frame(3, 2, 2, 1, open_op)) == "a relayed stream that process 2 can't open");
   BOOST_TEST(c.accepts[3] == 1);
 }
 

@@ -95,10 +95,7 @@ BOOST_AUTO_TEST_CASE(another_thread_may_read_a_payload_while_more_is_received) {
         return;
       handed_over.change([&](auto& v) { batch.swap(v); });
       for (auto& f : batch)
-        all_right =
-          all_right
-          && std::memcmp(f.payload.data(), pattern(500, static_cast<unsigned>(f.header.number)).data(), 500)
-               == 0;
+        all_right = all_right && std::memcmp(f.payload.data(), pattern(500, static_cast<unsigned>(f.header.number)).data(), 500) == 0;
       done += static_cast<unsigned>(batch.size());
     }
   }};
@@ -115,8 +112,7 @@ BOOST_AUTO_TEST_CASE(on_the_wire_each_lane_counts_from_one_and_tells_what_it_has
   push(*x.end.talk, frame_kind::call, "a");
   push(*x.end.talk, frame_kind::members, "");
   push(*x.end.talk, frame_kind::reply, "bc");
-  auto first = raw_frame(frame_kind::call, 1, "a") + raw_frame(frame_kind::members, 1, "")
-               + raw_frame(frame_kind::reply, 2, "bc");
+  auto first = raw_frame(frame_kind::call, 1, "a") + raw_frame(frame_kind::members, 1, "") + raw_frame(frame_kind::reply, 2, "bc");
   BOOST_TEST(to_hex(x.raw.receive(first.size())) == to_hex(first));
   x.raw.send(raw_frame(frame_kind::call, 1, "x") + raw_frame(frame_kind::call, 2, "y"));
   BOOST_REQUIRE(x.end.watcher.wait_for_frames(2));
@@ -188,8 +184,7 @@ BOOST_AUTO_TEST_CASE(frames_of_eight_threads_stay_whole_and_each_threads_in_orde
         auto payload = pattern(8 + (i % 40) * (i % 40 == 39 ? 600 : 3), t);
         std::memcpy(payload.data(), &t, 4);
         std::memcpy(payload.data() + 4, &i, 4);
-        push(*x.a.talk, i % 50 == 0 ? frame_kind::members : frame_kind::call, payload,
-             i % 3 == 0 ? urgency::now : urgency::batched);
+        push(*x.a.talk, i % 50 == 0 ? frame_kind::members : frame_kind::call, payload, i % 3 == 0 ? urgency::now : urgency::batched);
       }
     });
   for (auto& s : senders)

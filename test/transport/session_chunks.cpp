@@ -19,8 +19,7 @@ using troupe::lane;
 namespace {
 
 // A chunk by hand; the first has the total in front of its part.
-bytes chunk(std::uint64_t number, std::uint16_t flags, std::string_view part, std::uint64_t total = 0,
-            frame_kind kind = frame_kind::call) {
+bytes chunk(std::uint64_t number, std::uint16_t flags, std::string_view part, std::uint64_t total = 0, frame_kind kind = frame_kind::call) {
   frame_header h;
   h.number = number;
   h.kind = kind;
@@ -59,9 +58,8 @@ std::string end_after(const bytes& wrong) {
 BOOST_AUTO_TEST_CASE(a_value_may_come_in_chunks_of_any_sizes) {
   for (std::size_t at_once : {1u, 33u, 100000u}) {
     session_and_raw x{{.read = at_once}};
-    x.raw.send(chunk(1, first_chunk | more_chunks | 2, "a", 6) + chunk(2, later_chunk | more_chunks, "bcd")
-               + chunk(3, later_chunk, "ef") + chunk(4, first_chunk, "all in one", 10)
-               + whole_frame_in_bulk(5, "none") + raw_frame(frame_kind::call, 1, "ordinary"));
+    x.raw.send(chunk(1, first_chunk | more_chunks | 2, "a", 6) + chunk(2, later_chunk | more_chunks, "bcd") + chunk(3, later_chunk, "ef")
+               + chunk(4, first_chunk, "all in one", 10) + whole_frame_in_bulk(5, "none") + raw_frame(frame_kind::call, 1, "ordinary"));
     BOOST_REQUIRE(x.end.watcher.wait_for_frames(4));
     auto got = x.end.watcher.seen.get().frames;
     BOOST_TEST(got[0].payload == "abcdef");
@@ -78,8 +76,7 @@ BOOST_AUTO_TEST_CASE(a_value_may_come_in_chunks_of_any_sizes) {
 BOOST_AUTO_TEST_CASE(other_lanes_go_on_between_chunks) {
   session_and_raw x;
   x.raw.send(chunk(1, first_chunk | more_chunks, "ab", 5) + raw_frame(frame_kind::call, 1, "between")
-             + chunk(2, later_chunk | more_chunks, "cd") + raw_frame(frame_kind::members, 1, "control")
-             + chunk(3, later_chunk, "e"));
+             + chunk(2, later_chunk | more_chunks, "cd") + raw_frame(frame_kind::members, 1, "control") + chunk(3, later_chunk, "e"));
   BOOST_REQUIRE(x.end.watcher.wait_for_frames(3));
   auto got = x.end.watcher.seen.get().frames;
   BOOST_TEST(got[0].payload == "between");
@@ -89,10 +86,9 @@ BOOST_AUTO_TEST_CASE(other_lanes_go_on_between_chunks) {
 
 BOOST_AUTO_TEST_CASE(chunks_that_have_come_before_are_dropped) {
   session_and_raw x;
-  auto first = chunk(1, first_chunk | more_chunks, "ab", 5),
-       second = chunk(2, later_chunk | more_chunks, "cd"), third = chunk(3, later_chunk, "e");
-  x.raw.send(first + first + second + first + second + third + first + second + third
-             + whole_frame_in_bulk(4, "next"));
+  auto first = chunk(1, first_chunk | more_chunks, "ab", 5), second = chunk(2, later_chunk | more_chunks, "cd"),
+       third = chunk(3, later_chunk, "e");
+  x.raw.send(first + first + second + first + second + third + first + second + third + whole_frame_in_bulk(4, "next"));
   BOOST_REQUIRE(x.end.watcher.wait_for_frames(2));
   auto got = x.end.watcher.seen.get().frames;
   BOOST_TEST(got[0].payload == "abcde");
@@ -102,37 +98,27 @@ BOOST_AUTO_TEST_CASE(chunks_that_have_come_before_are_dropped) {
 
 BOOST_AUTO_TEST_CASE(chunks_out_of_place_end_the_link) {
   auto first = chunk(1, first_chunk | more_chunks, "ab", 5);
-  BOOST_TEST(end_after(first + chunk(2, first_chunk | more_chunks, "ab", 5))
-             == "the first chunk of a value within another");
+  BOOST_TEST(end_after(first + chunk(2, first_chunk | more_chunks, "ab", 5)) == "the first chunk of a value within another");
   BOOST_TEST(end_after(chunk(1, later_chunk | more_chunks, "ab")) == "a chunk of a value that has not begun");
   BOOST_TEST(end_after(chunk(1, later_chunk, "ab")) == "a chunk of a value that has not begun");
-  BOOST_TEST(end_after(first + whole_frame_in_bulk(2, "whole"))
-             == "a whole frame between the chunks of a value");
-  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cde", 0, frame_kind::reply))
-             == "a chunk of a value that has not begun");
+  BOOST_TEST(end_after(first + whole_frame_in_bulk(2, "whole")) == "a whole frame between the chunks of a value");
+  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cde", 0, frame_kind::reply)) == "a chunk of a value that has not begun");
   BOOST_TEST(end_after(first + chunk(3, later_chunk, "cde")) == "frame 3 of lane 2 came after frame 1");
 }
 
 BOOST_AUTO_TEST_CASE(chunks_of_wrong_sizes_end_the_link) {
   auto first = chunk(1, first_chunk | more_chunks, "ab", 5);
-  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cdef"))
-             == "a chunk of 4 bytes where 3 are missing"); // too long
-  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, "cdef"))
-             == "a chunk of 4 bytes where 3 are missing");
-  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cd"))
-             == "a chunk of 2 bytes where 3 are missing"); // the last, too short
-  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, "cde"))
-             == "a chunk of 3 bytes where 3 are missing"); // not the last
-  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, ""))
-             == "a chunk of 0 bytes where 3 are missing");
+  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cdef")) == "a chunk of 4 bytes where 3 are missing"); // too long
+  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, "cdef")) == "a chunk of 4 bytes where 3 are missing");
+  BOOST_TEST(end_after(first + chunk(2, later_chunk, "cd")) == "a chunk of 2 bytes where 3 are missing"); // the last, too short
+  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, "cde")) == "a chunk of 3 bytes where 3 are missing"); // not the last
+  BOOST_TEST(end_after(first + chunk(2, later_chunk | more_chunks, "")) == "a chunk of 0 bytes where 3 are missing");
   BOOST_TEST(end_after(first + chunk(2, later_chunk, "")) == "a chunk of 0 bytes where 3 are missing");
-  BOOST_TEST(end_after(chunk(1, first_chunk | more_chunks, "", 5))
-             == "a chunk of 0 bytes where 5 are missing");
+  BOOST_TEST(end_after(chunk(1, first_chunk | more_chunks, "", 5)) == "a chunk of 0 bytes where 5 are missing");
   BOOST_TEST(end_after(chunk(1, first_chunk, "", 0)) == "a chunk of 0 bytes where 0 are missing");
   BOOST_TEST(end_after(chunk(1, first_chunk, "ab", 1)) == "a chunk of 2 bytes where 1 are missing");
   BOOST_TEST(end_after(chunk(1, first_chunk, "ab", 3)) == "a chunk of 2 bytes where 3 are missing");
-  BOOST_TEST(end_after(chunk(1, first_chunk | more_chunks, "ab", 2))
-             == "a chunk of 2 bytes where 2 are missing");
+  BOOST_TEST(end_after(chunk(1, first_chunk | more_chunks, "ab", 2)) == "a chunk of 2 bytes where 2 are missing");
   frame_header h;
   h.number = 1;
   h.kind = frame_kind::call;
@@ -140,8 +126,7 @@ BOOST_AUTO_TEST_CASE(chunks_of_wrong_sizes_end_the_link) {
   h.flags = first_chunk | more_chunks;
   for (std::uint64_t size : {0u, 1u, 7u}) {
     h.size = size;
-    BOOST_TEST(end_after(raw_frame(h, std::string(size, 'x')))
-               == "a first chunk of " + std::to_string(size) + " bytes");
+    BOOST_TEST(end_after(raw_frame(h, std::string(size, 'x'))) == "a first chunk of " + std::to_string(size) + " bytes");
   }
   h.size = troupe::max_frame_size; // the part, without the total
   auto total = std::uint64_t{100};
@@ -150,11 +135,9 @@ BOOST_AUTO_TEST_CASE(chunks_of_wrong_sizes_end_the_link) {
 }
 
 BOOST_AUTO_TEST_CASE(a_value_that_claims_to_be_huge_ends_the_link) {
-  for (std::uint64_t total :
-       {troupe::max_frame_size + 1, std::uint64_t{1} << 63, std::numeric_limits<std::uint64_t>::max()})
+  for (std::uint64_t total : {troupe::max_frame_size + 1, std::uint64_t{1} << 63, std::numeric_limits<std::uint64_t>::max()})
     BOOST_TEST(end_after(chunk(1, first_chunk | more_chunks, "ab", total))
-               == "a value that claims " + std::to_string(total)
-                    + " bytes, more than the limit of 1099511627776");
+               == "a value that claims " + std::to_string(total) + " bytes, more than the limit of 1099511627776");
 }
 
 // Sanitizers end the process when memory can't be had.
@@ -180,9 +163,7 @@ BOOST_AUTO_TEST_CASE(a_peer_that_claimed_wrongly_may_go_on_over_another_link) {
   talk t;
   auto attach = [&] {
     auto sockets = socket_pair();
-    BOOST_REQUIRE(
-      t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {})
-      == "");
+    BOOST_REQUIRE(t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {}) == "");
     return std::make_unique<raw_end>(std::move(sockets.second));
   };
   auto send = [&](const bytes& what) {
@@ -209,9 +190,7 @@ BOOST_AUTO_TEST_CASE(a_first_chunk_that_was_cut_within_may_come_with_another_tot
   talk t;
   auto send = [&](const bytes& what) {
     auto sockets = socket_pair();
-    BOOST_REQUIRE(
-      t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {})
-      == "");
+    BOOST_REQUIRE(t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {}) == "");
     raw_end raw{std::move(sockets.second)};
     raw.send(what);
     t.run();

@@ -27,8 +27,7 @@ constexpr auto taken = session::outcome::taken;
 
 // Of one who may wait.
 session::outcome offer(session& s, flow f, std::size_t size = 744) {
-  return push(s, f == flow::calls ? frame_kind::call : frame_kind::message, pattern(size, 1), urgency::now, f,
-              true);
+  return push(s, f == flow::calls ? frame_kind::call : frame_kind::message, pattern(size, 1), urgency::now, f, true);
 }
 
 int offer_all(session& s, flow f, std::size_t size = 744) {
@@ -67,8 +66,7 @@ BOOST_AUTO_TEST_CASE(those_who_may_wait_send_no_more_than_the_window) {
   BOOST_TEST(t.a->count().waits == 2u);
   BOOST_TEST(offer_all(*t.a, flow::messages) == 10); // the other flow has its own
   BOOST_TEST((offer(*t.a, flow::none) == taken));
-  BOOST_TEST((push(*t.a, frame_kind::call, pattern(744, 1), urgency::now, flow::calls, false)
-              == taken)); // who may not wait is not stopped
+  BOOST_TEST((push(*t.a, frame_kind::call, pattern(744, 1), urgency::now, flow::calls, false) == taken)); // who may not wait is not stopped
   BOOST_TEST(t.a->count().unconsumed == 21000u);
 }
 
@@ -350,9 +348,7 @@ BOOST_AUTO_TEST_CASE(small_frames_pass_a_large_value_unless_their_order_matters)
   t.run();
   std::string order;
   for (auto& f : t.arrived_at_b())
-    order += f.payload.size() > mb
-               ? "LARGE "
-               : (f.header.kind == frame_kind::message ? f.payload.substr(8) : f.payload) + ' ';
+    order += f.payload.size() > mb ? "LARGE " : (f.header.kind == frame_kind::message ? f.payload.substr(8) : f.payload) + ' ';
   BOOST_TEST(order == "members before another actor reply call relay LARGE after last ");
 }
 
@@ -378,7 +374,8 @@ BOOST_AUTO_TEST_CASE(calls_keep_their_order_behind_a_large_one) {
 
 BOOST_AUTO_TEST_CASE(what_is_for_one_array_keeps_its_order_behind_a_large_one) {
   const auto about = [](std::uint64_t question, std::uint64_t array, const std::string& text) {
-    return std::string{reinterpret_cast<const char*>(&question), sizeof question} + std::string{reinterpret_cast<const char*>(&array), sizeof array} + text;
+    return std::string{reinterpret_cast<const char*>(&question), sizeof question}
+           + std::string{reinterpret_cast<const char*>(&array), sizeof array} + text;
   };
   talk t;
   t.connect();
@@ -409,8 +406,8 @@ BOOST_AUTO_TEST_CASE(what_stops_a_call_stays_behind_it) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_about_actors_or_references_stays_behind_every_large_value_but_replies) {
-  for (auto kind : {frame_kind::watch, frame_kind::down, frame_kind::link, frame_kind::unlink,
-                    frame_kind::moved, frame_kind::ask, frame_kind::counts}) {
+  for (auto kind : {frame_kind::watch, frame_kind::down, frame_kind::link, frame_kind::unlink, frame_kind::moved, frame_kind::ask,
+                    frame_kind::counts}) {
     talk t;
     t.connect();
     push(*t.a, frame_kind::message, message_to(1, pattern(2 * mb, 1)), urgency::batched);
@@ -456,8 +453,7 @@ BOOST_AUTO_TEST_CASE(control_frames_pass_a_value_of_64_mb) {
   x.end.thread.run([&] { x.end.talk->send_status(); });
   // What the socket holds, and the chunk that had been begun, come first.
   auto in = split_all(x.raw.receive(4 * mb));
-  auto found =
-    std::find_if(in.begin(), in.end(), [](auto& f) { return f.header.kind == frame_kind::members; });
+  auto found = std::find_if(in.begin(), in.end(), [](auto& f) { return f.header.kind == frame_kind::members; });
   BOOST_REQUIRE((found != in.end()));
   BOOST_TEST((found - in.begin() <= 3));
   BOOST_TEST(found->payload == "members");

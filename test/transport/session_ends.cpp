@@ -27,8 +27,7 @@ std::string end_after(bytes wrong) {
              + raw_frame(frame_kind::call, 3, "never"));
   auto why = x.end.watcher.wait_for_end();
   push(*x.end.talk, frame_kind::call, "dropped");
-  BOOST_TEST(
-    split(x.raw.receive_all()).empty()); // we are told by the end of the stream, and get nothing more
+  BOOST_TEST(split(x.raw.receive_all()).empty()); // we are told by the end of the stream, and get nothing more
   x.end.thread.settle();
   auto seen = x.end.watcher.seen.get();
   BOOST_TEST(seen.frames.size() == 2u);
@@ -51,19 +50,17 @@ bytes changed_frame(auto change) {
 
 BOOST_AUTO_TEST_CASE(a_gap_ends_the_link) {
   for (std::uint64_t number : {std::uint64_t{4}, std::uint64_t{77}, ~std::uint64_t{0}})
-    BOOST_TEST(end_after(raw_frame(frame_kind::call, number, "c"))
-               == "frame " + std::to_string(number) + " of lane 1 came after frame 2");
+    BOOST_TEST(end_after(raw_frame(frame_kind::call, number, "c")) == "frame " + std::to_string(number) + " of lane 1 came after frame 2");
   BOOST_TEST(end_after(raw_frame(frame_kind::members, 3, "")) == "frame 3 of lane 0 came after frame 0");
-  BOOST_TEST(end_after(changed_frame([](auto& h) { h.in_lane = troupe::lane::bulk; }))
-             == "frame 3 of lane 2 came after frame 0");
+  BOOST_TEST(end_after(changed_frame([](auto& h) { h.in_lane = troupe::lane::bulk; })) == "frame 3 of lane 2 came after frame 0");
 }
 
 BOOST_AUTO_TEST_CASE(a_frame_that_has_come_before_is_dropped) {
   session_and_raw x{{.read = 11}};
   auto first = raw_frame(frame_kind::call, 1, "a"), second = raw_frame(frame_kind::call, 2, pattern(5000, 2));
   auto other = raw_frame(frame_kind::members, 1, "m");
-  x.raw.send(first + first + second + first + other + second + other
-             + raw_frame(frame_kind::call, 2, "as long as it likes") + raw_frame(frame_kind::call, 3, "c"));
+  x.raw.send(first + first + second + first + other + second + other + raw_frame(frame_kind::call, 2, "as long as it likes")
+             + raw_frame(frame_kind::call, 3, "c"));
   BOOST_REQUIRE(x.end.watcher.wait_for_frames(4));
   x.end.thread.settle();
   auto seen = x.end.watcher.seen.get();
@@ -77,17 +74,13 @@ BOOST_AUTO_TEST_CASE(a_frame_that_has_come_before_is_dropped) {
 }
 
 BOOST_AUTO_TEST_CASE(a_header_that_is_none_ends_the_link) {
-  BOOST_TEST(
-    contains(end_after(changed_frame([](auto& h) { h.in_lane = static_cast<troupe::lane>(9); })), "lane 9"));
+  BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.in_lane = static_cast<troupe::lane>(9); })), "lane 9"));
   BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.flags = 0x80; })), "flags 128"));
-  BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.size = std::uint64_t{1} << 63; })),
-                      "claims 9223372036854775808 bytes"));
-  BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.size = ~std::uint64_t{0}; })),
-                      "claims 18446744073709551615 bytes"));
+  BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.size = std::uint64_t{1} << 63; })), "claims 9223372036854775808 bytes"));
+  BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.size = ~std::uint64_t{0}; })), "claims 18446744073709551615 bytes"));
   BOOST_TEST(contains(end_after(changed_frame([](auto& h) { h.number = 0; })), "without a number in lane 1"));
   std::string junk = "GET / HTTP/1.1\r\nHost: nobody.example\r\n\r\n";
-  BOOST_TEST(end_after(bytes(reinterpret_cast<std::byte*>(junk.data()),
-                             reinterpret_cast<std::byte*>(junk.data()) + junk.size()))
+  BOOST_TEST(end_after(bytes(reinterpret_cast<std::byte*>(junk.data()), reinterpret_cast<std::byte*>(junk.data()) + junk.size()))
              == "bytes that are no frame's header");
   auto unsealed = raw_frame(frame_kind::call, 3, "c");
   unsealed[8] ^= std::byte{1};
@@ -208,9 +201,7 @@ BOOST_AUTO_TEST_CASE(a_session_that_nobody_holds_any_more_goes_without_a_word) {
   loop_thread thread;
   raw_end raw{std::move(sockets.second)};
   auto talk = std::make_shared<session>(thread.get(), 2, watcher, session::limits{});
-  thread.run([&] {
-    talk->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {});
-  });
+  thread.run([&] { talk->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {}); });
   thread.run([&] { talk.reset(); });
   raw.send(many_frames(3));
   thread.settle();

@@ -62,20 +62,17 @@ std::uint32_t place_of(const std::string& payload) {
 // What one side sends, and what the other is to get.
 class traffic {
 public:
-  traffic(session& from, unsigned seed, std::size_t largest)
-    : from_(from), random_(seed), largest_(largest) {}
+  traffic(session& from, unsigned seed, std::size_t largest) : from_(from), random_(seed), largest_(largest) {}
 
   void send_some(int n) {
     for (int i = 0; i < n; ++i) {
-      constexpr std::array kinds{frame_kind::call, frame_kind::message, frame_kind::message,
-                                 frame_kind::reply, frame_kind::watch};
+      constexpr std::array kinds{frame_kind::call, frame_kind::message, frame_kind::message, frame_kind::reply, frame_kind::watch};
       auto kind = random_() % 20 == 0 ? frame_kind::members : kinds[random_() % kinds.size()];
       auto receiver = random_() % 4;
       auto size = kind == frame_kind::members ? random_() % 1000 : any_size(random_, largest_);
       auto place = static_cast<std::uint32_t>(sent_.size());
       sent_.push_back({kind, numbered_payload(receiver, place, size)});
-      push(from_, kind, sent_.back().payload, random_() % 2 == 0 ? urgency::now : urgency::batched,
-           flow::none);
+      push(from_, kind, sent_.back().payload, random_() % 2 == 0 ? urgency::now : urgency::batched, flow::none);
     }
   }
 
@@ -98,8 +95,7 @@ public:
         continue;                             // may pass one another
       if (f.header.kind == frame_kind::watch) // stays behind whatever was for an actor
         for (std::uint32_t i = 0; i < place; ++i)
-          BOOST_REQUIRE(
-            (came[i] || sent_[i].kind == frame_kind::reply || sent_[i].kind == frame_kind::members));
+          BOOST_REQUIRE((came[i] || sent_[i].kind == frame_kind::reply || sent_[i].kind == frame_kind::members));
       std::uint64_t receiver = 0;
       if (f.header.kind == frame_kind::message)
         std::memcpy(&receiver, f.payload.data(), 8);
@@ -189,10 +185,9 @@ BOOST_AUTO_TEST_CASE(values_in_chunks_survive_links_that_are_cut_anywhere) {
 BOOST_AUTO_TEST_CASE(a_value_in_chunks_goes_on_where_its_link_was_cut) {
   auto large = numbered_payload(1, 0, 3 * mb + 12345);
   // Within the first chunk's header, its total, its part, on its boundary, and so on into the last.
-  for (std::size_t delivered :
-       {std::size_t{1}, std::size_t{31}, std::size_t{32}, std::size_t{36}, std::size_t{40},
-        std::size_t{50000}, chunk_step + 7, chunk_step + 8, chunk_step + 9, chunk_step + 8 + 31,
-        chunk_step + 8 + 32, chunk_step + 8 + 500000, 2 * chunk_step + 8, 3 * chunk_step + 8 + 32 + 12344}) {
+  for (std::size_t delivered : {std::size_t{1}, std::size_t{31}, std::size_t{32}, std::size_t{36}, std::size_t{40}, std::size_t{50000},
+                                chunk_step + 7, chunk_step + 8, chunk_step + 9, chunk_step + 8 + 31, chunk_step + 8 + 32,
+                                chunk_step + 8 + 500000, 2 * chunk_step + 8, 3 * chunk_step + 8 + 32 + 12344}) {
     talk t;
     t.connect({.delivered = status_size + delivered});
     t.run();
@@ -283,14 +278,12 @@ BOOST_AUTO_TEST_CASE(who_has_received_more_than_was_sent_is_another) {
   t.cut();
   auto attach = [&](session::numbers received) {
     auto sockets = socket_pair();
-    return t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {},
-                       received);
+    return t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, received);
   };
   BOOST_TEST(attach({0, 3, 0}) == "it has received frame 3 of lane 1, the last that was sent is 2");
   BOOST_TEST(attach({1, 0, 0}) == "it has received frame 1 of lane 0, the last that was sent is 0");
   BOOST_TEST(attach({0, 2, 4}) == "it has received frame 4 of lane 2, the last that was sent is 3");
-  BOOST_TEST(attach({0, 0, ~std::uint64_t{0}})
-             == "it has received frame 18446744073709551615 of lane 2, the last that was sent is 3");
+  BOOST_TEST(attach({0, 0, ~std::uint64_t{0}}) == "it has received frame 18446744073709551615 of lane 2, the last that was sent is 3");
   BOOST_TEST(!t.a->attached());
   BOOST_TEST(attach({0, 2, 3}) == "");
   BOOST_TEST(t.a->count().in_transit == 0u);
@@ -302,9 +295,8 @@ BOOST_AUTO_TEST_CASE(a_session_that_has_ended_takes_no_link) {
   t.a->close();
   auto sockets = socket_pair();
   raw_end raw{std::move(sockets.second)};
-  BOOST_TEST(
-    t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {})
-    == "the session has ended");
+  BOOST_TEST(t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, {})
+             == "the session has ended");
   BOOST_TEST(raw.receive_all().empty());
 }
 

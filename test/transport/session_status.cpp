@@ -26,9 +26,7 @@ constexpr auto absurd = ~std::uint64_t{0};
 // What has been received in the three lanes, and dealt with of calls and messages.
 using figures = std::array<std::uint64_t, 5>;
 
-bytes status(const figures& all) {
-  return raw_frame(frame_kind::status, 0, text_of(std::as_bytes(std::span{all})));
-}
+bytes status(const figures& all) { return raw_frame(frame_kind::status, 0, text_of(std::as_bytes(std::span{all}))); }
 
 bytes unnumbered(frame_kind kind, std::string_view payload, lane l = lane::control, std::uint16_t flags = 0) {
   frame_header h;
@@ -76,16 +74,12 @@ BOOST_AUTO_TEST_CASE(a_status_acknowledges_what_it_names) {
 }
 
 BOOST_AUTO_TEST_CASE(what_was_never_sent_cannot_be_acknowledged) {
-  BOOST_TEST(end_after(status({0, 3, 0, 0, 0}))
-             == "an acknowledgement of frame 3 of lane 1, the last that was sent is 2");
-  BOOST_TEST(end_after(status({1, 2, 0, 0, 0}))
-             == "an acknowledgement of frame 1 of lane 0, the last that was sent is 0");
+  BOOST_TEST(end_after(status({0, 3, 0, 0, 0})) == "an acknowledgement of frame 3 of lane 1, the last that was sent is 2");
+  BOOST_TEST(end_after(status({1, 2, 0, 0, 0})) == "an acknowledgement of frame 1 of lane 0, the last that was sent is 0");
   BOOST_TEST(end_after(status({0, 2, absurd, 0, 0}))
              == "an acknowledgement of frame 18446744073709551615 of lane 2, the last that was sent is 0");
-  BOOST_TEST(end_after(raw_frame(frame_kind::reply, 1, "", 3))
-             == "an acknowledgement of frame 3 of lane 1, the last that was sent is 2");
-  BOOST_TEST(end_after(raw_frame(frame_kind::members, 1, "", 2))
-             == "an acknowledgement of frame 2 of lane 0, the last that was sent is 0");
+  BOOST_TEST(end_after(raw_frame(frame_kind::reply, 1, "", 3)) == "an acknowledgement of frame 3 of lane 1, the last that was sent is 2");
+  BOOST_TEST(end_after(raw_frame(frame_kind::members, 1, "", 2)) == "an acknowledgement of frame 2 of lane 0, the last that was sent is 0");
   BOOST_TEST(end_after(raw_frame(frame_kind::reply, 1, "", absurd))
              == "an acknowledgement of frame 18446744073709551615 of lane 1, the last that was sent is 2");
 }
@@ -94,9 +88,7 @@ BOOST_AUTO_TEST_CASE(after_a_wrong_acknowledgement_the_session_may_go_on) {
   talk t;
   auto attach = [&](const session::numbers& received) {
     auto sockets = socket_pair();
-    BOOST_REQUIRE(t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}),
-                              {}, received)
-                  == "");
+    BOOST_REQUIRE(t.a->attach(std::make_unique<pair_stream>(std::move(sockets.first), pair_stream::limits{}), {}, received) == "");
     return std::make_unique<raw_end>(std::move(sockets.second));
   };
   auto first = attach({});
@@ -120,19 +112,14 @@ BOOST_AUTO_TEST_CASE(a_status_that_is_none_ends_the_link) {
   figures none{};
   auto payload = text_of(std::as_bytes(std::span{none}));
   for (std::size_t size : {0u, 1u, 8u, 24u, 32u, 39u})
-    BOOST_TEST(contains(end_after(unnumbered(frame_kind::status, payload.substr(0, size))),
-                        "a status frame that can't be read: "),
-               size);
-  BOOST_TEST(end_after(unnumbered(frame_kind::status, payload + "x"))
-             == "a status frame that can't be read: 1 bytes are left over");
+    BOOST_TEST(contains(end_after(unnumbered(frame_kind::status, payload.substr(0, size))), "a status frame that can't be read: "), size);
+  BOOST_TEST(end_after(unnumbered(frame_kind::status, payload + "x")) == "a status frame that can't be read: 1 bytes are left over");
 }
 
 BOOST_AUTO_TEST_CASE(absurd_figures_of_what_was_dealt_with_give_credit_and_do_no_harm) {
   session_and_raw x{{}, {}, {.window = 1000}};
   auto& s = *x.end.talk;
-  auto full = [&](flow f) {
-    return push(s, frame_kind::call, pattern(900, 1), urgency::now, f, true) == session::outcome::full;
-  };
+  auto full = [&](flow f) { return push(s, frame_kind::call, pattern(900, 1), urgency::now, f, true) == session::outcome::full; };
   BOOST_TEST(!full(flow::calls));
   BOOST_TEST(full(flow::calls));
   x.raw.send(status({0, 0, 0, absurd, 0}) + raw_frame(frame_kind::call, 1, ""));
@@ -150,10 +137,8 @@ BOOST_AUTO_TEST_CASE(absurd_figures_of_what_was_dealt_with_give_credit_and_do_no
 
 BOOST_AUTO_TEST_CASE(frames_without_a_number_are_handed_on_and_not_counted_in_a_lane) {
   session_and_raw x;
-  x.raw.send(raw_frame(frame_kind::members, 1, "m") + unnumbered(frame_kind::goodbye, "")
-             + unnumbered(frame_kind::dismissal, "why")
-             + unnumbered(static_cast<frame_kind>(7), std::string(64 << 10, 'x'))
-             + raw_frame(frame_kind::members, 2, "n"));
+  x.raw.send(raw_frame(frame_kind::members, 1, "m") + unnumbered(frame_kind::goodbye, "") + unnumbered(frame_kind::dismissal, "why")
+             + unnumbered(static_cast<frame_kind>(7), std::string(64 << 10, 'x')) + raw_frame(frame_kind::members, 2, "n"));
   BOOST_REQUIRE(x.end.watcher.wait_for_frames(5));
   auto got = x.end.watcher.seen.get().frames;
   BOOST_TEST((got[1].header.kind == frame_kind::goodbye));
@@ -164,19 +149,14 @@ BOOST_AUTO_TEST_CASE(frames_without_a_number_are_handed_on_and_not_counted_in_a_
 }
 
 BOOST_AUTO_TEST_CASE(frames_without_a_number_are_small_and_in_the_control_lane) {
-  BOOST_TEST(end_after(unnumbered(frame_kind::goodbye, std::string((64 << 10) + 1, 'x')))
-             == "a goodbye frame of 65537 bytes");
-  BOOST_TEST(end_after(unnumbered(frame_kind::status, std::string(100000, 'x')))
-             == "a status frame of 100000 bytes");
-  BOOST_TEST(end_after(unnumbered(frame_kind::call, "", lane::ordinary))
-             == "a frame without a number in lane 1");
+  BOOST_TEST(end_after(unnumbered(frame_kind::goodbye, std::string((64 << 10) + 1, 'x'))) == "a goodbye frame of 65537 bytes");
+  BOOST_TEST(end_after(unnumbered(frame_kind::status, std::string(100000, 'x'))) == "a status frame of 100000 bytes");
+  BOOST_TEST(end_after(unnumbered(frame_kind::call, "", lane::ordinary)) == "a frame without a number in lane 1");
   BOOST_TEST(end_after(unnumbered(frame_kind::call, "", lane::bulk)) == "a frame without a number in lane 2");
   BOOST_TEST(
-    contains(end_after(unnumbered(frame_kind::call, "", lane::bulk, troupe::frame_flags::first_chunk)),
-             "without a number in lane 2"));
+    contains(end_after(unnumbered(frame_kind::call, "", lane::bulk, troupe::frame_flags::first_chunk)), "without a number in lane 2"));
   BOOST_TEST(
-    contains(end_after(unnumbered(frame_kind::status, "", lane::control, troupe::frame_flags::first_chunk)),
-             "a chunk with flags 4"));
+    contains(end_after(unnumbered(frame_kind::status, "", lane::control, troupe::frame_flags::first_chunk)), "a chunk with flags 4"));
 }
 
 BOOST_AUTO_TEST_CASE(an_observer_refuses_frames_that_it_does_not_know) {
@@ -207,8 +187,7 @@ BOOST_AUTO_TEST_CASE(what_is_acknowledged_is_released) {
   talk t;
   t.connect();
   for (unsigned i = 0; i < 30; ++i)
-    push(*t.a, i % 2 == 0 ? frame_kind::call : frame_kind::members, pattern(i * 40000, i),
-         i % 3 == 0 ? urgency::now : urgency::batched);
+    push(*t.a, i % 2 == 0 ? frame_kind::call : frame_kind::members, pattern(i * 40000, i), i % 3 == 0 ? urgency::now : urgency::batched);
   t.run();
   push(*t.a, frame_kind::call, "rest");
   t.run();

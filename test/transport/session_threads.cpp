@@ -128,8 +128,7 @@ BOOST_AUTO_TEST_CASE(eight_threads_push_both_ways_while_links_are_cut) {
     for (unsigned t = 0; t < threads; ++t)
       senders.emplace_back([&, from, t] {
         for (unsigned i = 0; i < each; ++i) {
-          push(*from->talk, frame_kind::message, tagged(t, i, size_of(t, i)),
-               i % 3 == 0 ? urgency::now : urgency::batched, flow::messages);
+          push(*from->talk, frame_kind::message, tagged(t, i, size_of(t, i)), i % 3 == 0 ? urgency::now : urgency::batched, flow::messages);
           static_cast<void>(from->talk->count());
           static_cast<void>(from->talk->kind());
           static_cast<void>(from->talk->attached());
@@ -139,8 +138,7 @@ BOOST_AUTO_TEST_CASE(eight_threads_push_both_ways_while_links_are_cut) {
   std::mt19937 random{7};
   auto up_to = [&](std::size_t n) { return std::uniform_int_distribution<std::size_t>{0, n}(random); };
   do {
-    x.connect({1 + up_to(100000), 1 + up_to(100000), up_to(500000)},
-              {1 + up_to(100000), 1 + up_to(100000), up_to(500000)});
+    x.connect({1 + up_to(100000), 1 + up_to(100000), up_to(500000)}, {1 + up_to(100000), 1 + up_to(100000), up_to(500000)});
     for (auto n = up_to(20); n > 0; --n)
       x.a.thread.settle();
   } while (left > 0);
@@ -175,8 +173,7 @@ BOOST_AUTO_TEST_CASE(threads_that_wait_for_room_all_get_it_while_links_are_cut) 
     senders.emplace_back([&, t] {
       for (unsigned i = 0; i < each; ++i) {
         auto payload = tagged(t, i, size_of(7, i) % largest);
-        while (push(*x.a.talk, frame_kind::message, payload, urgency::batched, flow::messages, true)
-               == session::outcome::full) {
+        while (push(*x.a.talk, frame_kind::message, payload, urgency::batched, flow::messages, true) == session::outcome::full) {
           auto ready = std::make_shared<std::promise<void>>();
           x.a.talk->when_room(flow::messages, [ready] { ready->set_value(); });
           if (ready->get_future().wait_for(deadline) != std::future_status::ready)
@@ -184,14 +181,12 @@ BOOST_AUTO_TEST_CASE(threads_that_wait_for_room_all_get_it_while_links_are_cut) 
         }
         auto c = x.a.talk->count();
         // one frame is taken as long as there is any room; and what tells about links
-        too_much = too_much || c.unconsumed > most.window + threads * (largest + 256)
-                   || c.in_transit > most.transit + 2 * largest;
+        too_much = too_much || c.unconsumed > most.window + threads * (largest + 256) || c.in_transit > most.transit + 2 * largest;
       }
       --left;
     });
   for (int i = 0; left > 0 && i < 20; ++i) {
-    x.connect({.delivered = 20000u * static_cast<unsigned>(i)},
-              {.delivered = 500u * static_cast<unsigned>(i)});
+    x.connect({.delivered = 20000u * static_cast<unsigned>(i)}, {.delivered = 500u * static_cast<unsigned>(i)});
     x.a.thread.settle();
     x.b.thread.settle();
   }

@@ -31,9 +31,7 @@ struct record {
   bool violated = false; // by the peer, as the last end says
 };
 
-inline std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string text_of(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// Writes down what a session tells, after having done what a test wants done with it.
 class recorder : public troupe::session::observer {
@@ -78,18 +76,14 @@ struct end_point {
   loop_thread thread;
   std::shared_ptr<troupe::session> talk;
 
-  explicit end_point(troupe::session::limits most = {})
-    : talk(std::make_shared<troupe::session>(thread.get(), 2, watcher, most)) {}
+  explicit end_point(troupe::session::limits most = {}) : talk(std::make_shared<troupe::session>(thread.get(), 2, watcher, most)) {}
   ~end_point() {
     thread.run([&] { talk->close(); });
   }
 
   std::string attach(troupe::unique_fd socket, pair_stream::limits limits = {}, const bytes& leftover = {},
                      const troupe::session::numbers& received_by_peer = {}) {
-    return thread.run([&] {
-      return talk->attach(std::make_unique<pair_stream>(std::move(socket), limits), leftover,
-                          received_by_peer);
-    });
+    return thread.run([&] { return talk->attach(std::make_unique<pair_stream>(std::move(socket), limits), leftover, received_by_peer); });
   }
 };
 
@@ -101,13 +95,12 @@ struct session_and_raw {
   raw_end raw;
   end_point end;
 
-  explicit session_and_raw(pair_stream::limits limits = {}, const bytes& leftover = {},
-                           troupe::session::limits most = {})
+  explicit session_and_raw(pair_stream::limits limits = {}, const bytes& leftover = {}, troupe::session::limits most = {})
     : session_and_raw(socket_pair(), limits, leftover, most) {}
 
 private:
-  session_and_raw(std::pair<troupe::unique_fd, troupe::unique_fd> sockets, pair_stream::limits limits,
-                  const bytes& leftover, troupe::session::limits most)
+  session_and_raw(std::pair<troupe::unique_fd, troupe::unique_fd> sockets, pair_stream::limits limits, const bytes& leftover,
+                  troupe::session::limits most)
     : raw(std::move(sockets.first)), end(most) {
     BOOST_REQUIRE(end.attach(std::move(sockets.second), limits, leftover) == "");
     raw.receive(status_size);
@@ -131,8 +124,7 @@ struct talk {
   std::shared_ptr<troupe::session> a, b;
 
   explicit talk(troupe::session::limits most = {})
-    : a(std::make_shared<troupe::session>(loop, 2, watch_a, most)),
-      b(std::make_shared<troupe::session>(loop, 1, watch_b, most)) {}
+    : a(std::make_shared<troupe::session>(loop, 2, watch_a, most)), b(std::make_shared<troupe::session>(loop, 1, watch_b, most)) {}
   ~talk() {
     a->close();
     b->close();
@@ -145,13 +137,11 @@ struct talk {
   }
 
   /// `received`: what each says that it has.
-  void connect_as(const troupe::session::numbers& received_a, const troupe::session::numbers& received_b,
-                  pair_stream::limits limits_a = {}, pair_stream::limits limits_b = {}) {
+  void connect_as(const troupe::session::numbers& received_a, const troupe::session::numbers& received_b, pair_stream::limits limits_a = {},
+                  pair_stream::limits limits_b = {}) {
     auto sockets = socket_pair();
-    BOOST_REQUIRE(a->attach(std::make_unique<pair_stream>(std::move(sockets.first), limits_a), {}, received_b)
-                  == "");
-    BOOST_REQUIRE(
-      b->attach(std::make_unique<pair_stream>(std::move(sockets.second), limits_b), {}, received_a) == "");
+    BOOST_REQUIRE(a->attach(std::make_unique<pair_stream>(std::move(sockets.first), limits_a), {}, received_b) == "");
+    BOOST_REQUIRE(b->attach(std::make_unique<pair_stream>(std::move(sockets.second), limits_b), {}, received_a) == "");
   }
 
   void cut() {
@@ -187,8 +177,7 @@ inline bytes raw_frame(troupe::frame_header h, std::string_view payload) {
   return out;
 }
 
-inline bytes raw_frame(troupe::frame_kind kind, std::uint64_t number, std::string_view payload,
-                       std::uint64_t acknowledged = 0) {
+inline bytes raw_frame(troupe::frame_kind kind, std::uint64_t number, std::string_view payload, std::uint64_t acknowledged = 0) {
   troupe::frame_header h;
   h.size = payload.size();
   h.number = number;
@@ -210,8 +199,7 @@ inline troupe::byte_buffer frame(troupe::frame_kind kind, std::string_view paylo
 }
 
 inline troupe::session::outcome push(troupe::session& s, troupe::frame_kind kind, std::string_view payload,
-                                     troupe::urgency u = troupe::urgency::now,
-                                     troupe::flow f = troupe::flow::none, bool may_wait = false) {
+                                     troupe::urgency u = troupe::urgency::now, troupe::flow f = troupe::flow::none, bool may_wait = false) {
   auto out = frame(kind, payload);
   return s.push(out, u, f, may_wait);
 }

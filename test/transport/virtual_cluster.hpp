@@ -21,15 +21,10 @@ namespace test {
 /// Random numbers that are the same everywhere for one seed.
 class dice {
 public:
-  explicit dice(std::uint64_t seed) : random_(seed) {
-  }
+  explicit dice(std::uint64_t seed) : random_(seed) {}
   /// Both may come.
-  std::uint64_t between(std::uint64_t least, std::uint64_t most) {
-    return least + random_() % (most - least + 1);
-  }
-  bool percent(std::uint64_t p) {
-    return random_() % 100 < p;
-  }
+  std::uint64_t between(std::uint64_t least, std::uint64_t most) { return least + random_() % (most - least + 1); }
+  bool percent(std::uint64_t p) { return random_() % 100 < p; }
   std::chrono::microseconds time(std::chrono::microseconds least, std::chrono::microseconds most) {
     return least + std::chrono::microseconds{between(0, static_cast<std::uint64_t>((most - least).count()))};
   }
@@ -88,22 +83,12 @@ public:
     reap();
   }
 
-  troupe::memory_network& net() {
-    return net_;
-  }
-  process& at(troupe::proc_id id) {
-    return *all_.at(static_cast<std::size_t>(id - 1));
-  }
-  const std::vector<std::unique_ptr<process>>& all() const {
-    return all_;
-  }
-  clock::duration time() const {
-    return now_ - clock::time_point{};
-  }
+  troupe::memory_network& net() { return net_; }
+  process& at(troupe::proc_id id) { return *all_.at(static_cast<std::size_t>(id - 1)); }
+  const std::vector<std::unique_ptr<process>>& all() const { return all_; }
+  clock::duration time() const { return now_ - clock::time_point{}; }
   /// Of all that was noted so far.
-  std::uint64_t log_hash() const {
-    return log_hash_;
-  }
+  std::uint64_t log_hash() const { return log_hash_; }
 
   /// The master makes a process part of the cluster.
   void adopt(troupe::proc_id id) {
@@ -122,9 +107,7 @@ public:
   }
 
   /// Does something at a time, between events.
-  void plan(clock::duration when, std::function<void()> what) {
-    plans_.emplace(clock::time_point{} + when, std::move(what));
-  }
+  void plan(clock::duration when, std::function<void()> what) { plans_.emplace(clock::time_point{} + when, std::move(what)); }
 
   /// Lets the time go on. Throws if it doesn't.
   void run_until(clock::duration when) {
@@ -268,9 +251,7 @@ private:
 
   // -- what masters and workers do ------------------------------------------------------------------------------------
 
-  bool is_gone(troupe::proc_id id) {
-    return at(1).gone.count(id) > 0;
-  }
+  bool is_gone(troupe::proc_id id) { return at(1).gone.count(id) > 0; }
 
   void tell_of(troupe::proc_id whom, const process& of) {
     troupe::frame_builder f;

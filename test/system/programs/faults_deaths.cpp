@@ -62,9 +62,8 @@ struct answers {
     try {
       wait();
     } catch (const troupe::process_exited& e) {
-      what = "process_exited, worker " + std::to_string(e.pid()) + ", status "
-             + std::to_string(e.cause().status) + ", signal " + std::to_string(e.cause().signal)
-             + (e.cause().stderr_tail.find("my last words") != std::string::npos ? ", last words" : "")
+      what = "process_exited, worker " + std::to_string(e.pid()) + ", status " + std::to_string(e.cause().status) + ", signal "
+             + std::to_string(e.cause().signal) + (e.cause().stderr_tail.find("my last words") != std::string::npos ? ", last words" : "")
              + (e.cause().host.empty() ? "" : ", host");
       said = e.what();
     } catch (const std::exception& e) {
@@ -91,8 +90,7 @@ std::string list(const std::vector<proc_id>& ids) {
 
 void print_views(troupe::cluster& c) {
   for (auto id : c.procs())
-    std::cout << "procs on " << id << ": " << list(c.remotecall_fetch(id, [] { return here().procs(); }))
-              << '\n';
+    std::cout << "procs on " << id << ": " << list(c.remotecall_fetch(id, [] { return here().procs(); })) << '\n';
 }
 
 auto now() { return std::chrono::steady_clock::now(); }
@@ -150,8 +148,7 @@ int calls(troupe::cluster& c, const std::string& how) {
   later.print("later");
   std::cout << "later ms: " << ms_since(begin_later) << '\n';
   const auto info = c.info(2);
-  std::cout << "info: "
-            << (info.state == troupe::process_state::terminated ? "terminated, " : "not terminated, ")
+  std::cout << "info: " << (info.state == troupe::process_state::terminated ? "terminated, " : "not terminated, ")
             << (info.cause ? info.cause->to_text() : "no cause") << '\n';
   std::cout << "calls between survivors: " << between.fetch() << '\n';
   return 0;
@@ -198,8 +195,7 @@ caf::behavior mute(caf::stateful_actor<int>* self) {
 
 // Waits for an actor that doesn't answer, monitors it, and tells what it has heard.
 caf::behavior watcher(caf::stateful_actor<watcher_state>* self, caf::actor other) {
-  self->set_down_handler(
-    [=](caf::down_msg& m) { self->state.seen += "down: " + self->system().render(m.reason) + '\n'; });
+  self->set_down_handler([=](caf::down_msg& m) { self->state.seen += "down: " + self->system().render(m.reason) + '\n'; });
   self->monitor(other);
   self->request(other, caf::infinite, std::string{"hello"})
     .then([=](int) { self->state.seen += "an answer\n"; },
@@ -224,8 +220,7 @@ int actors(troupe::cluster& c, const std::string& how) {
     c.request<std::string>(w, true); // it waits now
   answers got;
   std::thread asker{[&] { got.take([&] { c.request<int>(victim, std::string{"hello"}); }); }};
-  auto from_worker = c.remotecall(
-    3, [](caf::actor a) { here().request<int>(a, std::string{"hello"}); }, victim);
+  auto from_worker = c.remotecall(3, [](caf::actor a) { here().request<int>(a, std::string{"hello"}); }, victim);
   c.request<std::string>(watchers[1], true);
   const auto begin = now();
   c.remote_do<die>(2, how);

@@ -180,8 +180,8 @@ int adds_mute_ones(troupe::cluster& c) {
     return 1;
   troupe::local_options o;
   o.exename = "/bin/sh";
-  o.exeflags = {"-c", "mkdir \"$0\" 2>/dev/null && echo troupe_worker:$1#127.0.0.1; sleep 100",
-                std::getenv("FIRST"), std::to_string(ntohs(where.sin_port))};
+  o.exeflags = {"-c", "mkdir \"$0\" 2>/dev/null && echo troupe_worker:$1#127.0.0.1; sleep 100", std::getenv("FIRST"),
+                std::to_string(ntohs(where.sin_port))};
   ready();
   c.addprocs(2, o);
   return 0;

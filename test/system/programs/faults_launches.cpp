@@ -72,8 +72,8 @@ void add(troupe::cluster& c, const settings& s) {
   } catch (const troupe::launch_error& e) {
     std::cout << "launch_error: " << flat(e.what()) << '\n' << "failures: " << e.failures().size() << '\n';
     for (auto& f : e.failures())
-      std::cout << "failure: " << to_string(f.reason) << ", status " << f.status << ", "
-                << (f.host.empty() ? "no host" : "host") << ", " << flat(f.text) << '\n';
+      std::cout << "failure: " << to_string(f.reason) << ", status " << f.status << ", " << (f.host.empty() ? "no host" : "host") << ", "
+                << flat(f.text) << '\n';
     std::cout << "joined:";
     for (auto id : e.joined())
       std::cout << ' ' << id << " answers " << c.remotecall_fetch(id, [] { return troupe::here().myid(); });
@@ -89,8 +89,7 @@ void add(troupe::cluster& c, const settings& s) {
 
 int main(int argc, char** argv) {
   die_at("main");
-  const bool is_worker =
-    std::any_of(argv, argv + argc, [](const char* a) { return std::strcmp(a, "--worker") == 0; });
+  const bool is_worker = std::any_of(argv, argv + argc, [](const char* a) { return std::strcmp(a, "--worker") == 0; });
   troupe::app app{"faults_launches", "Workers that don't come"};
   settings s;
   bool wait = false;

@@ -18,8 +18,8 @@ std::vector<int> list;
 std::optional<int> maybe;
 
 std::string values() {
-  std::string out = "number=" + std::to_string(number) + " ratio=" + std::to_string(ratio)
-                    + " flag=" + (flag ? "yes" : "no") + " name=" + name + " list=";
+  std::string out =
+    "number=" + std::to_string(number) + " ratio=" + std::to_string(ratio) + " flag=" + (flag ? "yes" : "no") + " name=" + name + " list=";
   for (auto n : list)
     out += std::to_string(n) + ",";
   return out + " maybe=" + (maybe ? std::to_string(*maybe) : "none");

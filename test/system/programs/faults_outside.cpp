@@ -31,8 +31,7 @@ int main(int argc, char** argv) {
   const auto status = app.run(argc, argv, [&](troupe::cluster& c) {
     kept = c.remotecall(1, [] { return 42; });
     kept.wait();
-    attempt("direct that blocks",
-            [&] { c.remotecall_wait(1, troupe::direct([] { troupe::here().remotecall_wait(1, [] {}); })); });
+    attempt("direct that blocks", [&] { c.remotecall_wait(1, troupe::direct([] { troupe::here().remotecall_wait(1, [] {}); })); });
     auto moved = std::move(kept);
     attempt("moved", [&] { kept.fetch(); });
     kept = std::move(moved);

@@ -13,16 +13,14 @@ int main(int argc, char** argv) {
   return app.run(argc, argv, [&](troupe::cluster& c) {
     std::cout << "cookie: " << c.cookie() << '\n';
     for (auto id : c.workers())
-      std::cout << "address of " << id << ": " << c.info(id).address << '\n'
-                << "pid of " << id << ": " << c.info(id).os_pid << '\n';
+      std::cout << "address of " << id << ": " << c.info(id).address << '\n' << "pid of " << id << ": " << c.info(id).os_pid << '\n';
     std::cout << "ready: yes" << std::endl;
     std::string round;
     while (std::getline(std::cin, round)) {
       int n = 0;
       for (auto a : c.workers())
         for (auto b : c.workers())
-          n += c.remotecall_fetch(
-            a, [](proc_id b) { return here().remotecall_fetch(b, [] { return 1; }); }, b);
+          n += c.remotecall_fetch(a, [](proc_id b) { return here().remotecall_fetch(b, [] { return 1; }); }, b);
       std::cout << "answers to " << round << ": " << n << std::endl;
     }
     return 0;

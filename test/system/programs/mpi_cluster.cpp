@@ -53,9 +53,9 @@ void talk(troupe::cluster& c) {
   for (auto a : c.procs())
     for (auto b : c.procs()) {
       ++pairs;
-      right += c.remotecall_fetch(a, [](proc_id to) {
-        return here().remotecall_fetch(to, [](int x) { return x + here().myid(); }, 1000);
-      }, b) == 1000 + b;
+      right += c.remotecall_fetch(
+                 a, [](proc_id to) { return here().remotecall_fetch(to, [](int x) { return x + here().myid(); }, 1000); }, b)
+               == 1000 + b;
     }
   std::cout << "\nright: " << right << " of " << pairs;
   std::vector<double> large(8 << 20);

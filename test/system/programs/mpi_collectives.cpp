@@ -28,13 +28,9 @@ using doubles = std::vector<double>;
 
 constexpr std::size_t million = 1'000'000;
 
-double seconds_since(steady::time_point t) {
-  return std::chrono::duration<double>(steady::now() - t).count();
-}
+double seconds_since(steady::time_point t) { return std::chrono::duration<double>(steady::now() - t).count(); }
 
-doubles many() {
-  return doubles(million, here().myid());
-}
+doubles many() { return doubles(million, here().myid()); }
 
 doubles sum_of(doubles a, const doubles& b) {
   std::transform(a.begin(), a.end(), b.begin(), a.begin(), std::plus<>{});
@@ -43,13 +39,9 @@ doubles sum_of(doubles a, const doubles& b) {
 
 doubles kept;
 
-void keep(const doubles& x) {
-  kept = x;
-}
+void keep(const doubles& x) { kept = x; }
 
-std::string own_name() {
-  return "(" + std::to_string(here().myid()) + ")";
-}
+std::string own_name() { return "(" + std::to_string(here().myid()) + ")"; }
 
 std::string kept_name;
 
@@ -61,9 +53,7 @@ std::string names_of(const std::vector<proc_id>& ids) {
 }
 
 // The small one is less than what goes with its header, the large one asks for room.
-doubles own_number(std::size_t n) {
-  return doubles(n, here().myid());
-}
+doubles own_number(std::size_t n) { return doubles(n, here().myid()); }
 
 int right = 0, all = 0;
 
@@ -102,14 +92,20 @@ double middle_of(int n, F f) {
 
 void show_times(troupe::cluster& c, const troupe::mpi_manager& m, int n) {
   const auto procs = m.procs();
-  std::cout << "MPI_Allreduce alone: " << c.mpi_do(m, [](MPI_Comm world, int times) {
-    const auto mine = many();
-    doubles sum(million);
-    return middle_of(times, [&] {
-      MPI_Barrier(world);
-      MPI_Allreduce(mine.data(), sum.data(), static_cast<int>(million), MPI_DOUBLE, MPI_SUM, world);
-    });
-  }, n).front() << std::endl;
+  std::cout << "MPI_Allreduce alone: "
+            << c.mpi_do(
+                  m,
+                  [](MPI_Comm world, int times) {
+                    const auto mine = many();
+                    doubles sum(million);
+                    return middle_of(times, [&] {
+                      MPI_Barrier(world);
+                      MPI_Allreduce(mine.data(), sum.data(), static_cast<int>(million), MPI_DOUBLE, MPI_SUM, world);
+                    });
+                  },
+                  n)
+                 .front()
+            << std::endl;
   std::cout << "mpi_do with MPI_Allreduce: " << middle_of(n, [&] {
     c.mpi_do(m, [](MPI_Comm world) {
       const auto mine = many();
@@ -119,11 +115,13 @@ void show_times(troupe::cluster& c, const troupe::mpi_manager& m, int n) {
     });
   }) << std::endl;
   std::cout << "allreduce: " << middle_of(n, [&] { c.allreduce(procs, troupe::fn<many>, troupe::fn<sum_of>); }) << std::endl;
-  std::cout << "allreduce and use: " << middle_of(n, [&] { c.allreduce(procs, troupe::fn<many>, troupe::fn<sum_of>, troupe::fn<keep>); }) << std::endl;
+  std::cout << "allreduce and use: " << middle_of(n, [&] { c.allreduce(procs, troupe::fn<many>, troupe::fn<sum_of>, troupe::fn<keep>); })
+            << std::endl;
   const doubles large(million, 0.5);
   std::cout << "broadcast: " << middle_of(n, [&] { c.broadcast(procs, large, troupe::fn<keep>); }) << std::endl;
   std::cout << "scalar allreduce: " << middle_of(20 * n, [&] { c.allreduce(procs, [] { return 1.0; }, std::plus<>{}); }) << std::endl;
-  std::cout << "scalar allreduce and use: " << middle_of(20 * n, [&] { c.allreduce(procs, [] { return 1.0; }, std::plus<>{}, [](double) {}); }) << std::endl;
+  std::cout << "scalar allreduce and use: "
+            << middle_of(20 * n, [&] { c.allreduce(procs, [] { return 1.0; }, std::plus<>{}, [](double) {}); }) << std::endl;
   for (const std::size_t size : {10, 1000, 4000, 16000, 64000, 250000})
     std::cout << "allreduce and use of " << size << ": " << middle_of(10 * n, [&] {
       c.allreduce(procs, troupe::with(size, [](std::size_t k) { return doubles(k, 1); }), troupe::fn<sum_of>, troupe::fn<keep>);
@@ -143,12 +141,18 @@ void show_values(troupe::cluster& c, const troupe::mpi_manager& m) {
     return expected;
   };
   auto ranks = m.procs();
-  std::vector<std::vector<proc_id>> lists{ranks, {ranks.rbegin(), ranks.rend()}, {ranks.begin() + 1, ranks.end()}, {ranks.back(), ranks.front()},
-                                          {ranks.front()}, {ranks.front(), ranks.back(), ranks.front()}, c.procs()};
+  std::vector<std::vector<proc_id>> lists{ranks,
+                                          {ranks.rbegin(), ranks.rend()},
+                                          {ranks.begin() + 1, ranks.end()},
+                                          {ranks.back(), ranks.front()},
+                                          {ranks.front()},
+                                          {ranks.front(), ranks.back(), ranks.front()},
+                                          c.procs()};
   for (auto& ids : lists) {
     const auto names = names_of(ids);
     expect(c.reduce(ids, troupe::fn<own_name>, std::plus<>{}) == names, "reduce " + names); // values of sizes that differ
-    expect(c.allreduce(ids, troupe::fn<own_name>, std::plus<>{}, [](const std::string& x) { kept_name = x; }) == names, "allreduce " + names);
+    expect(c.allreduce(ids, troupe::fn<own_name>, std::plus<>{}, [](const std::string& x) { kept_name = x; }) == names,
+           "allreduce " + names);
     for (auto id : ids)
       expect(c.remotecall_fetch(id, [] { return kept_name; }) == names, "used " + names);
     for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{2000}, std::size_t{8192}, std::size_t{8193}, million}) {
@@ -172,7 +176,10 @@ void show_values(troupe::cluster& c, const troupe::mpi_manager& m) {
       auto ids = ranks;
       std::rotate(ids.begin(), ids.begin() + t % static_cast<int>(ids.size()), ids.end());
       for (int i = 0; i < 20; ++i)
-        well += c.allreduce(ids, troupe::with(std::size_t{i % 2 == 0 ? 100u : 20000u}, troupe::fn<own_number>), troupe::fn<sum_of>, [](const doubles&) {}).back() == sum_over(ids);
+        well += c.allreduce(ids, troupe::with(std::size_t{i % 2 == 0 ? 100u : 20000u}, troupe::fn<own_number>), troupe::fn<sum_of>,
+                            [](const doubles&) {})
+                  .back()
+                == sum_over(ids);
     });
   for (auto& t : threads)
     t.join();
@@ -211,14 +218,19 @@ void show_errors(troupe::cluster& c, const troupe::mpi_manager& m) {
       });
       const auto in_f = error_of([&] { c.allreduce(ids, f, troupe::fn<sum_of>, troupe::fn<keep>); });
       expect(in_f == expected, "F at " + std::to_string(id) + ": " + in_f);
-      const auto in_use = error_of([&] { c.allreduce(ids, troupe::with(n, troupe::fn<own_number>), troupe::fn<sum_of>, troupe::with(id, [](proc_id least, const doubles&) { throw_at(least); })); });
+      const auto in_use = error_of([&] {
+        c.allreduce(ids, troupe::with(n, troupe::fn<own_number>), troupe::fn<sum_of>,
+                    troupe::with(id, [](proc_id least, const doubles&) { throw_at(least); }));
+      });
       expect(in_use == expected, "use at " + std::to_string(id) + ": " + in_use);
-      const auto in_broadcast = error_of([&] { c.broadcast(ids, doubles(n, 1), troupe::with(id, [](proc_id least, const doubles&) { throw_at(least); })); });
+      const auto in_broadcast =
+        error_of([&] { c.broadcast(ids, doubles(n, 1), troupe::with(id, [](proc_id least, const doubles&) { throw_at(least); })); });
       expect(in_broadcast == expected, "broadcast at " + std::to_string(id) + ": " + in_broadcast);
     }
     // an operator throws on the ranks that fold, of which the first is always one
     const auto in_op = error_of([&] {
-      c.reduce(ids, troupe::with(n, troupe::fn<own_number>), [](const doubles&, const doubles&) -> doubles { throw std::domain_error{"in the operator"}; });
+      c.reduce(ids, troupe::with(n, troupe::fn<own_number>),
+               [](const doubles&, const doubles&) -> doubles { throw std::domain_error{"in the operator"}; });
     });
     expect(in_op == "remote_error " + std::to_string(ids.front()) + " in the operator", "operator: " + in_op);
   }
@@ -235,7 +247,9 @@ void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
         troupe::this_task::sleep_for(60s);
       return own_number(k);
     });
-    const auto run = [&](const troupe::call_options& options) { return error_of([&] { c.allreduce(options, ids, f, troupe::fn<sum_of>, troupe::fn<keep>); }); };
+    const auto run = [&](const troupe::call_options& options) {
+      return error_of([&] { c.allreduce(options, ids, f, troupe::fn<sum_of>, troupe::fn<keep>); });
+    };
     const auto deadline = run({.deadline = 100ms});
     expect(deadline.starts_with("deadline_exceeded") && !deadline.ends_with("late"), deadline);
     const troupe::cancel_token token;
@@ -262,7 +276,8 @@ void show_limits(troupe::cluster& c, const troupe::mpi_manager& m) {
     // and while values move
     for (int i = 0; i < 40; ++i)
       error_of([&] {
-        c.allreduce(troupe::call_options{.deadline = std::chrono::microseconds{i * 500}}, ids, troupe::with(n, troupe::fn<own_number>), troupe::fn<sum_of>, troupe::fn<keep>);
+        c.allreduce(troupe::call_options{.deadline = std::chrono::microseconds{i * 500}}, ids, troupe::with(n, troupe::fn<own_number>),
+                    troupe::fn<sum_of>, troupe::fn<keep>);
       });
     const auto begin = steady::now();
     expect(c.allreduce(ids, troupe::with(n, troupe::fn<own_number>), troupe::fn<sum_of>, troupe::fn<keep>).size() == n, "the next one");
@@ -299,7 +314,9 @@ void show_death(troupe::cluster& c, const troupe::mpi_manager& m, const std::str
   if (killer.joinable())
     killer.join();
   std::cout << "died: " << end.substr(0, end.find(' ', end.find(' ') + 1)) << std::endl;
-  std::cout << "known: " << (error_of([&] { c.allreduce(ids, troupe::fn<many>, troupe::fn<sum_of>); }).starts_with("process_exited") ? "yes" : "no") << std::endl;
+  std::cout << "known: "
+            << (error_of([&] { c.allreduce(ids, troupe::fn<many>, troupe::fn<sum_of>); }).starts_with("process_exited") ? "yes" : "no")
+            << std::endl;
   const auto begin = steady::now();
   try {
     const auto left = c.allreduce(m.procs(), troupe::fn<many>, troupe::fn<sum_of>, troupe::fn<keep>);
@@ -345,11 +362,14 @@ int main(int argc, char** argv) {
       show_death(c, m, where);
     } else if (what == "open") { // when the program ends
       c.async([&c, ids = m.procs()] {
-        c.allreduce(ids, [] {
-          if (here().myid() != here().procs().front())
-            troupe::this_task::sleep_for(1h);
-          return many();
-        }, troupe::fn<sum_of>, troupe::fn<keep>);
+        c.allreduce(
+          ids,
+          [] {
+            if (here().myid() != here().procs().front())
+              troupe::this_task::sleep_for(1h);
+            return many();
+          },
+          troupe::fn<sum_of>, troupe::fn<keep>);
       });
       std::this_thread::sleep_for(200ms);
     }

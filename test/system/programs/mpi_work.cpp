@@ -33,9 +33,7 @@ namespace {
 
 using steady = std::chrono::steady_clock;
 
-double seconds_since(steady::time_point t) {
-  return std::chrono::duration<double>(steady::now() - t).count();
-}
+double seconds_since(steady::time_point t) { return std::chrono::duration<double>(steady::now() - t).count(); }
 
 int rank_of(MPI_Comm world) {
   int rank = -1;
@@ -87,15 +85,18 @@ void show_functions(troupe::cluster& c, const troupe::mpi_manager& m) {
   show_list("ring", c.mpi_do(m, [](MPI_Comm world) {
     const int rank = rank_of(world), size = size_of(world);
     std::vector<double> out(4, rank), in(4, -1);
-    MPI_Sendrecv(out.data(), 4, MPI_DOUBLE, (rank + 1) % size, 0, in.data(), 4, MPI_DOUBLE, (rank + size - 1) % size, 0, world, MPI_STATUS_IGNORE);
+    MPI_Sendrecv(out.data(), 4, MPI_DOUBLE, (rank + 1) % size, 0, in.data(), 4, MPI_DOUBLE, (rank + size - 1) % size, 0, world,
+                 MPI_STATUS_IGNORE);
     return static_cast<int>(std::accumulate(in.begin(), in.end(), 0.0));
   }));
   c.mpi_do(m, [](MPI_Comm world) { MPI_Barrier(world); });
   std::vector<double> xs(1 << 20, 2);
-  show_list("with values", c.mpi_do(m, troupe::with(xs, [](std::vector<double>& v, MPI_Comm world, int y) {
-    return static_cast<long>(v.size()) + y + 0 * rank_of(world);
-  }), 1));
-  show_list("texts", c.mpi_do(m, [](MPI_Comm world) { return "rank " + std::to_string(rank_of(world)) + " of " + std::to_string(size_of(world)); }));
+  show_list("with values", c.mpi_do(m,
+                                    troupe::with(xs, [](std::vector<double>& v, MPI_Comm world,
+                                                        int y) { return static_cast<long>(v.size()) + y + 0 * rank_of(world); }),
+                                    1));
+  show_list("texts",
+            c.mpi_do(m, [](MPI_Comm world) { return "rank " + std::to_string(rank_of(world)) + " of " + std::to_string(size_of(world)); }));
 }
 
 void show_errors(troupe::cluster& c, const troupe::mpi_manager& m) {
@@ -293,7 +294,9 @@ int main(int argc, char** argv) {
     }
     for (int i = 0; i < jobs; ++i) {
       const std::chrono::milliseconds limit{static_cast<int>(timeout * 1000)};
-      troupe::mpi_manager m{troupe::mpi_options{.np = np, .mpi_cmd = mpi_cmd, .launch_timeout = limit,
+      troupe::mpi_manager m{troupe::mpi_options{.np = np,
+                                                .mpi_cmd = mpi_cmd,
+                                                .launch_timeout = limit,
                                                 .thread_level = serialized.empty() ? -1 : MPI_THREAD_SERIALIZED,
                                                 .exeflags = dir.empty() ? std::vector<std::string>{} : std::vector<std::string>{"--here"},
                                                 .dir = dir}};
@@ -301,7 +304,8 @@ int main(int argc, char** argv) {
       try {
         c.addprocs(m);
       } catch (const troupe::launch_error& e) {
-        std::cout << "launch: failed\nafter: " << seconds_since(begin) << "\njoined: " << e.joined().size() << "\nwhy: " << e.what() << std::endl;
+        std::cout << "launch: failed\nafter: " << seconds_since(begin) << "\njoined: " << e.joined().size() << "\nwhy: " << e.what()
+                  << std::endl;
         return 3;
       }
       all.push_back(m);
@@ -325,9 +329,9 @@ int main(int argc, char** argv) {
       for (auto a : c.procs())
         for (auto b : c.procs()) {
           ++pairs;
-          right += c.remotecall_fetch(a, [](proc_id to) {
-            return here().remotecall_fetch(to, [](int x) { return x + here().myid(); }, 1000);
-          }, b) == 1000 + b;
+          right += c.remotecall_fetch(
+                     a, [](proc_id to) { return here().remotecall_fetch(to, [](int x) { return x + here().myid(); }, 1000); }, b)
+                   == 1000 + b;
         }
       std::cout << "right: " << right << " of " << pairs << std::endl;
     } else if (what == "named") {
@@ -362,9 +366,12 @@ int main(int argc, char** argv) {
       const auto begin = steady::now();
       c.remotecall_fetch(c.workers().back(), [] {});
       std::cout << "first call: " << seconds_since(begin) << "\nidle: " << all() - before << "\nthreads: "
-                << c.remotecall_fetch(c.workers().front(), [] {
-                     return std::distance(std::filesystem::directory_iterator{"/proc/self/task"}, std::filesystem::directory_iterator{});
-                   }) << std::endl;
+                << c.remotecall_fetch(c.workers().front(),
+                                      [] {
+                                        return std::distance(std::filesystem::directory_iterator{"/proc/self/task"},
+                                                             std::filesystem::directory_iterator{});
+                                      })
+                << std::endl;
     } else if (what == "twice") {
       try {
         c.addprocs(m);
@@ -393,7 +400,10 @@ int main(int argc, char** argv) {
           std::printf("to stdout by %d\n", here().myid());
           std::fprintf(stderr, "to stderr by %d\n", here().myid());
         });
-      c.remotecall_fetch(c.workers().back(), [] { std::printf("last, without an end"); std::fflush(stdout); });
+      c.remotecall_fetch(c.workers().back(), [] {
+        std::printf("last, without an end");
+        std::fflush(stdout);
+      });
     } else if (what == "kill") {
       if (remove_before)
         c.rmprocs({m.procs()[1]});
@@ -418,18 +428,21 @@ int main(int argc, char** argv) {
       std::this_thread::sleep_for(200ms);
       const auto begin = steady::now();
       try {
-        c.remotecall_fetch(killed, [](const std::string& in) {
-          std::fprintf(stderr, "last words of a rank\n");
-          if (in == "kill")
-            ::kill(::getpid(), SIGKILL);
-          else if (in == "exit")
-            std::exit(3);
-          else if (in == "silent")
-            ::_exit(0);
-          else if (in == "mpi_abort")
-            MPI_Abort(MPI_COMM_WORLD, 5);
-          std::abort();
-        }, how);
+        c.remotecall_fetch(
+          killed,
+          [](const std::string& in) {
+            std::fprintf(stderr, "last words of a rank\n");
+            if (in == "kill")
+              ::kill(::getpid(), SIGKILL);
+            else if (in == "exit")
+              std::exit(3);
+            else if (in == "silent")
+              ::_exit(0);
+            else if (in == "mpi_abort")
+              MPI_Abort(MPI_COMM_WORLD, 5);
+            std::abort();
+          },
+          how);
       } catch (const troupe::process_exited& e) {
         std::cout << "killed: " << e.what() << "\nafter: " << seconds_since(begin) << std::endl;
       }

@@ -47,8 +47,7 @@ int main(int argc, char** argv) {
     troupe::local_options options;
     options.threads = 2;
     const auto all = c.addprocs(4, options);
-    const auto until =
-      clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{60 * minutes});
+    const auto until = clock::now() + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>{60 * minutes});
     std::mutex mutex;
     std::vector<std::string> problems;
     double slowest = 0;
@@ -79,8 +78,7 @@ int main(int argc, char** argv) {
       problems.push_back(text);
     const auto lost = static_cast<int>(all.size()) - (c.nprocs() - 1);
     std::cout << "workers: " << all.size() << "\nminutes: " << minutes << "\ntaken for dead: " << lost
-              << "\ncalls that returned: " << calls.right() << "\nslowest answer of a loop: " << slowest
-              << " ms\n";
+              << "\ncalls that returned: " << calls.right() << "\nslowest answer of a loop: " << slowest << " ms\n";
     for (auto& text : problems)
       std::cout << "problem: " << text << '\n';
     return lost == 0 && problems.empty() ? 0 : 1;

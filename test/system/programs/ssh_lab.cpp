@@ -13,9 +13,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-int lab(const std::string& command) {
-  return std::system((std::string{std::getenv("LAB")} + " " + command).c_str());
-}
+int lab(const std::string& command) { return std::system((std::string{std::getenv("LAB")} + " " + command).c_str()); }
 
 // Until the worker is known to be lost, in ms; -1 if that isn't so within 20 s.
 long time_to_lose(troupe::cluster& c, troupe::proc_id id) {
@@ -47,7 +45,8 @@ int main(int argc, char** argv) {
         machines.emplace_back("host" + std::to_string(i), 8);
       const auto begin = std::chrono::steady_clock::now();
       std::cout << "workers: " << c.addprocs(machines, o).size() << '\n';
-      std::cout << "ms: " << std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count() << std::endl;
+      std::cout << "ms: " << std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count()
+                << std::endl;
       return 0;
     }
     if (what == "killed") {
