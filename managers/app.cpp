@@ -438,7 +438,7 @@ worker_settings app::state::parse_worker(int argc, char** argv) const {
   for (int i = argc - 1; i > 0; --i)
     if (const auto word = worker_argument(argv[i]); word.empty())
       args.push_back(argv[i]);
-    else if (word.find('=') != word.npos)
+    else if (word.find('=') != std::string_view::npos)
       s.cookie = word.substr(word.find('=') + 1);
   worker.add_flag("--keeper", s.keeper);
   worker.add_flag("--close-stdin", s.close_stdin);
