@@ -203,7 +203,7 @@ BOOST_AUTO_TEST_CASE(ranks_that_have_nothing_to_do_use_nothing_and_answer_at_onc
     BOOST_TEST(std::stod(r.value("idle")) < 1); // those that ask all the time use 10
   }
   const auto threads = [](int ranks) {
-    auto r = mpirun(ranks, "mpi_work", {"--mpi-transport", "--what", "idle"});
+    auto r = mpirun(ranks, "mpi_work", {"--mpi-transport", "--what", "threads"});
     check_ends_well(r);
     return r.number("threads");
   };
