@@ -5,11 +5,14 @@
 
 namespace troupe {
 
-/// What a channel keeps its values in, if it isn't a queue: derive from it, and pass what makes one to remote_channel<T>::on. With Keys, put, take and fetch of the channel
-/// get keys in front: ch.put(key, value), ch.take(key).
+/// @addtogroup references
+/// @{
+
+/// What a channel keeps its values in, if it isn't a queue: derive from it, and pass what makes one to remote_channel<T>::on. With Keys,
+/// put, take and fetch of the channel get keys in front: ch.put(key, value), ch.take(key).
 ///
-/// Its functions run on the process where the channel lives, one at a time, in turns like tasks. They don't wait: what can't be done now is tried again, in the order in
-/// which it was asked for, after every put and take that succeeded. What they throw, the asker gets.
+/// Its functions run on the process where the channel lives, one at a time, in turns like tasks. They don't wait: what can't be done now is
+/// tried again, in the order in which it was asked for, after every put and take that succeeded. What they throw, the asker gets.
 template <class T, class... Keys>
 class abstract_channel {
 public:
@@ -27,5 +30,7 @@ public:
   /// How many values there are.
   virtual std::size_t size() const = 0;
 };
+
+/// @}
 
 } // namespace troupe

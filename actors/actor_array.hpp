@@ -24,6 +24,9 @@
 
 namespace troupe {
 
+/// @addtogroup actors
+/// @{
+
 template <class A>
 class actor_array;
 
@@ -107,18 +110,20 @@ inline constexpr bool begins_with_options<T, Ts...> = std::same_as<std::remove_c
 template <class A = void>
 class element {
 public:
+  /// Of no array: all functions throw usage_error.
   element() = default;
 
   /// Which one it is; as a number its position in row-major order.
   array_index index() const { return array_index::at(position_, extents()); }
   /// How large the array is.
   const array_extents& extents() const { return known().layout.extents(); }
-  /// All of it.
+  /// The array that it is an element of.
   actor_array<A> array() const {
     known();
     return actor_array<A>{info_};
   }
-  /// The element that is so far away in each dimension; an empty handle if that is beyond the array's border. Throws usage_error if the array has another number of dimensions.
+  /// The element that is so far away in each dimension; an empty handle if that is beyond the array's border. Throws usage_error if the
+  /// array has another number of dimensions.
   template <std::integral... Ds>
   caf::actor neighbour(Ds... offsets) const {
     static_assert(sizeof...(Ds) > 0, "how far away is the neighbour?");
@@ -127,8 +132,9 @@ public:
     return at ? detail::element_handle(*info_, *at) : caf::actor{};
   }
 
-  /// Internal.
+  /// @cond internal
   element(std::shared_ptr<const array_info> info, std::size_t position) : info_(std::move(info)), position_(position) {}
+  /// @endcond
 
 private:
   const array_info& known() const {
@@ -141,32 +147,46 @@ private:
   std::size_t position_ = 0;
 };
 
-/// A collection of actors with indices, spread over the cluster: see cluster::spawn_array. A handle: copies, on any process, mean the same array; they can be arguments, results, members of what travels.
-/// The elements live until they quit, are sent an exit, `end` is called, or their process ends. One that was default-constructed is empty: all but `valid` throw usage_error.
+/// A collection of actors with indices, spread over the cluster: see cluster::spawn_array. A handle: copies, on any process, mean the same
+/// array; they can be arguments, results, members of what travels. The elements live until they quit, are sent an exit, `end` is called, or
+/// their process ends. One that was default-constructed is empty: all but `valid` throw usage_error.
 ///
-/// What is for all elements goes down a tree of processes, one message for each, and answers come up, combined on each process. When a process that has elements is lost, everybody who waits for the array gets process_exited, and
-/// so does who asks later. If an element answers with an error, doesn't handle the message or has ended, what waits for all of them throws remote_error, which names it (`item` is its position).
-/// All take call_options in front of their arguments, but for broadcast.
+/// What is for all elements goes down a tree of processes, one message for each, and answers come up, combined on each process. When a
+/// process that has elements is lost, everybody who waits for the array gets process_exited, and so does who asks later. If an element
+/// answers with an error, doesn't handle the message or has ended, what waits for all of them throws remote_error, which names it (`item`
+/// is its position). All take call_options in front of their arguments, but for broadcast.
 ///
-/// Operations from one process, begun one after the other, reach each element in this order; messages that are sent to single elements have an order of their own. Any thread; those that block say so, give the turn of a task or handler
-/// away, and throw would_block in a handler of the array's own elements.
+/// Operations from one process, begun one after the other, reach each element in this order; messages that are sent to single elements have
+/// an order of their own. Any thread; those that block say so, give the turn of a task or handler away, and throw would_block in a handler
+/// of the array's own elements.
 template <class A = void>
 class actor_array {
 public:
+  /// An empty one.
   actor_array() = default;
 
+  /// Whether it stands for an array: it is neither default-constructed nor moved from.
   bool valid() const noexcept { return info_ != nullptr; }
+
+  /// @name Its elements
+  /// @{
 
   /// An element's handle, a plain CAF actor. Asks nobody. Throws usage_error if there's no such element.
   caf::actor operator[](const array_index& i) const { return detail::element_handle(known(), i.position_in(extents())); }
 
   /// How many elements there are.
   std::size_t size() const { return known().layout.size(); }
+  /// How large it is in each dimension.
   const array_extents& extents() const { return known().layout.extents(); }
-  /// On which process an element lives.
+  /// On which process an element lives. Asks nobody. Throws usage_error if there's no such element.
   proc_id where(const array_index& i) const { return known().layout.where(i.position_in(extents())); }
   /// How the elements were placed, and on which processes.
   troupe::placement placement() const { return known().layout.as_placement(); }
+
+  /// @}
+
+  /// @name Messages to all
+  /// @{
 
   /// Sends all elements a message. Blocks only while their processes have too much unread.
   template <class... Ts>
@@ -174,12 +194,14 @@ public:
     begin(array_ask::tell, nullptr, nullptr, std::forward<Ts>(message)...);
   }
 
-  /// The same as a request; the future is ready when every element has handled it: when its handler has returned, or has kept a promise that it gave.
+  /// The same as a request; the future is ready when every element has handled it: when its handler has returned, or has kept a promise
+  /// that it gave.
   template <class... Ts>
     requires(!detail::begins_with_options<Ts...>)
   future<void> step(Ts&&... message) const {
     return begin_step(nullptr, std::forward<Ts>(message)...);
   }
+  /// The same with a deadline or a token.
   template <class... Ts>
   future<void> step(const call_options& options, Ts&&... message) const {
     return begin_step(&options, std::forward<Ts>(message)...);
@@ -191,46 +213,56 @@ public:
   std::vector<R> collect(Ts&&... message) const {
     return collect_with<R>(nullptr, std::forward<Ts>(message)...);
   }
+  /// The same with a deadline or a token.
   template <class R, class... Ts>
   std::vector<R> collect(const call_options& options, Ts&&... message) const {
     return collect_with<R>(&options, std::forward<Ts>(message)...);
   }
 
-  /// The same, combined: `op` is an F as calls take them, of two Rs, and associative; it mustn't block. It gets the answers in row-major order if the elements are placed in blocks; else they are in order on each process only, and it must be commutative,
-  /// too. Blocks.
+  /// What the elements answer, each an R, combined: `op` is an F as calls take them, of two Rs, and associative; it mustn't block. It gets
+  /// the answers in row-major order if the elements are placed in blocks; else they are in order on each process only, and it must be
+  /// commutative, too. Blocks.
   template <class R, class Op, class... Ts>
     requires(!std::same_as<std::remove_cvref_t<Op>, call_options>)
   R reduce(Op&& op, Ts&&... message) const {
     return reduce_with<R>(nullptr, std::forward<Op>(op), std::forward<Ts>(message)...);
   }
+  /// The same with a deadline or a token.
   template <class R, class Op, class... Ts>
   R reduce(const call_options& options, Op&& op, Ts&&... message) const {
     return reduce_with<R>(&options, std::forward<Op>(op), std::forward<Ts>(message)...);
   }
 
-  /// The same two, without blocking: futures. An element's handler may use them, with `then`.
+  /// What `collect` gives, as a future, without blocking. An element's handler may use it, with `then`.
   template <class R, class... Ts>
     requires(!detail::begins_with_options<Ts...>)
   future<std::vector<R>> collect_async(Ts&&... message) const {
     return begin_collect<R>(nullptr, std::forward<Ts>(message)...);
   }
+  /// The same with a deadline or a token.
   template <class R, class... Ts>
   future<std::vector<R>> collect_async(const call_options& options, Ts&&... message) const {
     return begin_collect<R>(&options, std::forward<Ts>(message)...);
   }
+  /// What `reduce` gives, as a future, without blocking. An element's handler may use it, with `then`.
   template <class R, class Op, class... Ts>
     requires(!std::same_as<std::remove_cvref_t<Op>, call_options>)
   future<R> reduce_async(Op&& op, Ts&&... message) const {
     return future<R>{begin_reduce<R>(nullptr, std::forward<Op>(op), std::forward<Ts>(message)...)};
   }
+  /// The same with a deadline or a token.
   template <class R, class Op, class... Ts>
   future<R> reduce_async(const call_options& options, Op&& op, Ts&&... message) const {
     return future<R>{begin_reduce<R>(&options, std::forward<Op>(op), std::forward<Ts>(message)...)};
   }
 
-  /// Ends all elements, in order behind the operations before: each handles what has come, and then ends with exit_reason::user_shutdown. Blocks until their processes have told them. May be called again, and when processes are gone.
+  /// Ends all elements, in order behind the operations before: each handles what has come, and then ends with exit_reason::user_shutdown.
+  /// Blocks until their processes have told them. May be called again, and when processes are gone.
   void end() const { detail::end_array(known()); }
 
+  /// @}
+
+  /// Whether both stand for the same array, or both for none.
   friend bool operator==(const actor_array& a, const actor_array& b) {
     return a.info_ == b.info_ || (a.info_ && b.info_ && a.info_->number == b.info_->number);
   }
@@ -241,8 +273,9 @@ public:
     return f(caf::meta::type_name("troupe::actor_array"));
   }
 
-  /// Internal.
+  /// @cond internal
   explicit actor_array(std::shared_ptr<const array_info> info) : info_(std::move(info)) {}
+  /// @endcond
 
 private:
   friend struct codec<actor_array<A>>;
@@ -357,5 +390,7 @@ struct codec<actor_array<A>> {
     x.info_ = detail::shared_info(std::move(info));
   }
 };
+
+/// @}
 
 } // namespace troupe

@@ -12,6 +12,9 @@
 
 namespace troupe {
 
+/// @addtogroup calls
+/// @{
+
 namespace detail {
 
 /// What the copies of a cancel_token share: ready once it has been cancelled. Any thread.
@@ -40,6 +43,7 @@ private:
 /// Ends the calls that were given it, from anywhere in this process. Copies mean the same. Any thread.
 class cancel_token {
 public:
+  /// One that hasn't been cancelled.
   cancel_token();
 
   /// For good; the second time nothing happens. Doesn't block.
@@ -48,8 +52,10 @@ public:
   /// Whether it has been cancelled.
   bool cancelled() const { return state_->ready(); }
 
-  /// Internal: is ready once it has been cancelled.
+  /// @cond internal
+  /// Is ready once it has been cancelled.
   const std::shared_ptr<detail::cancel_state>& state() const { return state_; }
+  /// @endcond
 
 private:
   std::shared_ptr<detail::cancel_state> state_;
@@ -63,5 +69,7 @@ struct call_options {
   /// When it is cancelled, the call ends with `cancelled`; at once if that has been done before, and then nothing is sent.
   std::optional<cancel_token> token{};
 };
+
+/// @}
 
 } // namespace troupe

@@ -13,32 +13,41 @@
 #include <type_traits>
 #include <utility>
 
-/// What can be called on another process, and how it travels there.
+// What can be called on another process, and how it travels there.
 namespace troupe {
+
+/// @addtogroup calls
+/// @{
 
 /// A function that is known when the program is compiled: nothing of it travels but its name. `troupe::fn<simulate>`.
 template <auto F>
 struct fn_t {
+  /// Calls it here.
   template <class... Args>
   decltype(auto) operator()(Args&&... args) const {
     return std::invoke(F, std::forward<Args>(args)...);
   }
 };
 
+/// As a function of a remote call: F, a function or a pointer to a member function, whose object is then the first argument.
 template <auto F>
 inline constexpr fn_t<F> fn{};
 
-/// See `with`.
+/// A function with values in front of its arguments; `with` makes it.
 template <class F, class... Vs>
 struct with_t {
+  /// What it gets in front of its arguments.
   std::tuple<Vs...> values;
+  /// The function.
   F f;
 
+  /// Calls it here, with references to the values.
   template <class... Args>
   decltype(auto) operator()(Args&&... args) {
     return std::apply([&](auto&... vs) -> decltype(auto) { return std::invoke(f, vs..., std::forward<Args>(args)...); }, values);
   }
 
+  /// The same if function and values are const.
   template <class... Args>
     requires std::is_invocable_v<const F&, const Vs&..., Args...>
   decltype(auto) operator()(Args&&... args) const {
@@ -62,17 +71,20 @@ auto with(Xs&&... xs) {
   }(std::make_index_sequence<sizeof...(Xs) - 1>{});
 }
 
-/// See `bytes`.
+/// A function object whose captures travel as they lie in memory; `bytes` makes it.
 template <class F>
 struct bytes_t {
   static_assert(std::is_trivially_copyable_v<F>, "troupe::bytes(f): only a trivially copyable function object is its bytes");
+  /// The function object.
   F f;
 
+  /// Calls it here.
   template <class... Args>
   decltype(auto) operator()(Args&&... args) {
     return std::invoke(f, std::forward<Args>(args)...);
   }
 
+  /// The same if it is const.
   template <class... Args>
     requires std::is_invocable_v<const F&, Args...>
   decltype(auto) operator()(Args&&... args) const {
@@ -86,13 +98,14 @@ bytes_t<std::decay_t<F>> bytes(F&& f) {
   return {std::forward<F>(f)};
 }
 
-/// See `direct`.
+/// A function that runs where its call is received; `direct` makes it.
 template <class F>
 struct direct_t {
+  /// The function.
   F f;
 };
 
-/// A short function: it runs where its call is received, without waiting for a turn. It must not block: what would, throws.
+/// A short function: it runs where its call is received, without waiting for a turn. It must not block: what would, throws usage_error.
 template <class F>
 direct_t<std::decay_t<F>> direct(F&& f) {
   return {std::forward<F>(f)};
@@ -350,5 +363,7 @@ struct callable<with_t<F, Vs...>> {
 };
 
 } // namespace detail
+
+/// @}
 
 } // namespace troupe

@@ -24,6 +24,9 @@
 
 namespace troupe {
 
+/// @addtogroup references
+/// @{
+
 class cluster;
 
 template <class T>
@@ -215,9 +218,10 @@ void complete_with(const std::shared_ptr<typed_future_state<R>>& state, F&& f) {
 
 } // namespace detail
 
-/// A value that is there, or will be, somewhere in the cluster: the result of a call, or what somebody `put`s. Copies, on any process, mean the same; they can be arguments,
-/// results, elements of containers, members of structs, and travel in messages of actors. What they stand for is freed when the last copy is gone, or the processes that held them are.
-/// Copies on one process share the value once it was fetched. A future that was default-constructed or moved from is empty: all but `valid` throw usage_error.
+/// A value that is there, or will be, somewhere in the cluster: the result of a call, or what somebody `put`s. Copies, on any process, mean
+/// the same; they can be arguments, results, elements of containers, members of structs, and travel in messages of actors. What they stand
+/// for is freed when the last copy is gone, or the processes that held them are. Copies on one process share the value once it was fetched.
+/// A future that was default-constructed or moved from is empty: all but `valid` throw usage_error.
 ///
 /// All functions may be called from any thread. Those that block give the turn of a task or an actor's handler away, and throw
 /// `interrupted` when the user presses Ctrl-C. What the call failed with is thrown by `fetch`, `get` and `wait`, each time:
@@ -228,17 +232,21 @@ public:
   static_assert(std::is_void_v<T> || std::is_default_constructible_v<T>,
                 "results are decoded into a default-constructed value: give the type a default constructor");
 
+  /// What the value is.
   using value_type = T;
 
+  /// An empty one.
   future() = default;
 
-  /// The future of this id, which somebody has told, wherever it lives. Operations throw type_mismatch if it holds no T, usage_error if nobody holds it any more.
+  /// The future of this id, which somebody has told, wherever it lives. Operations throw type_mismatch if it holds no T, usage_error if
+  /// nobody holds it any more.
   future(cluster&, const ref_id& id) : future(detail::references_of_process(), id) {}
 
-  /// An empty one that lives here.
+  /// One without a value that lives here, to be set by `put`. Throws usage_error outside of app::run.
   static future on(cluster& c) { return on(c, detail::references_of_process()->id()); }
 
-  /// An empty one that lives on a process, and is made there when it is first used. Throws unknown_process, process_exited.
+  /// One without a value that lives on a process, and is made there when it is first used. Doesn't block. Throws unknown_process,
+  /// process_exited.
   static future on(cluster&, proc_id where) {
     detail::check_process(where);
     auto home = detail::references_of_process();
@@ -248,10 +256,15 @@ public:
     return future{std::move(state)};
   }
 
-  /// Internal.
+  /// @cond internal
   explicit future(std::shared_ptr<detail::typed_future_state<T>> state) : state_(std::move(state)) {}
+  /// @endcond
 
+  /// Whether it stands for a value: it is neither default-constructed nor moved from. Doesn't block.
   bool valid() const noexcept { return static_cast<bool>(state_); }
+
+  /// @name Its value
+  /// @{
 
   /// Blocks until there is a result, and it has been brought here; the reference is valid as long as a copy of the future on this process.
   decltype(auto) fetch() const& { return state().value(); }
@@ -293,10 +306,12 @@ public:
     return s.wait(detail::moment_after(limit));
   }
 
-  /// Whether `wait` would return, or throw, at once. Asks the process where the future lives unless that is known here, and blocks for the time of that.
+  /// Whether `wait` would return, or throw, at once. Asks the process where the future lives unless that is known here, and blocks for the
+  /// time of that.
   bool isready() const { return state().ask_ready(); }
 
-  /// Sets the value: for all who wait, anywhere, and here, too. Blocks until the process where the future lives has it. Throws already_set if it was set before, or has failed.
+  /// Sets the value: for all who wait, anywhere, and here, too. Blocks until the process where the future lives has it. Throws already_set
+  /// if it was set before, or has failed.
   template <class U = T>
     requires(!std::is_void_v<T> && std::convertible_to<U &&, T>)
   void put(U&& x) const {
@@ -306,6 +321,7 @@ public:
       ask_op::put, [&](writer& out) { write_elements(out, 1, [&](writer& w, std::size_t) { write(w, value); }); },
       [&] { return s.set(std::move(value)); });
   }
+  /// The same of a future<void>, which has no value: whoever waits goes on.
   void put() const
     requires std::is_void_v<T>
   {
@@ -313,8 +329,13 @@ public:
     s.set_at_owner(ask_op::put, [](writer& out) { write_elements(out, 1, [](writer&, std::size_t) {}); }, [&] { return s.set(); });
   }
 
-  /// Has f called with the value (of a future<void>: without one), on a thread of this process's tasks, in its turn. Returns the future of what it returns; an error of this future is that one's, too. Doesn't
-  /// block.
+  /// @}
+
+  /// @name What follows
+  /// @{
+
+  /// Has f called with the value (of a future<void>: without one), on a thread of this process's tasks, in its turn. Returns the future of
+  /// what it returns; an error of this future is that one's, too. Doesn't block.
   template <class F>
   auto then(F f) const {
     using raw = typename detail::continuation<F, T>::result;
@@ -357,7 +378,8 @@ public:
     return out->get_future();
   }
 
-  /// Ends it with `cancelled`: the call that it is the result of is told to stop, and everybody who waits for it gets the error. Does nothing if it is ready.
+  /// Ends it with `cancelled`: the call that it is the result of is told to stop, and everybody who waits for it gets the error. Does
+  /// nothing if it is ready.
   void cancel() const {
     auto& s = state();
     if (s.open_call().number != 0)
@@ -366,37 +388,49 @@ public:
       s.cancel();
   }
 
-  /// The value is promised by a process: if that is lost before there is one, the future fails with process_exited. Blocks until the process where the future lives knows.
+  /// The value is promised by a process: if that is lost before there is one, the future fails with process_exited. Blocks until the
+  /// process where the future lives knows.
   void tie(proc_id promised_by) const {
     state().ask(ask_op::tie, true, [=](writer& out) { out.put(promised_by); })->confirm();
   }
 
-  /// Where it lives, who made it, and its number there.
+  /// @}
+
+  /// @name The reference
+  /// @{
+
+  /// Where it lives, who made it, and its number there. Doesn't block. Throws usage_error outside of app::run.
   ref_id id() const { return state().id(); }
 
-  /// The CAF actor that stands for it, to monitor or to link to: it ends when nobody holds the future any more, or its process ends. Blocks.
+  /// The CAF actor that stands for it, to monitor or to link to: it ends when nobody holds the future any more, or its process ends.
+  /// Blocks.
   caf::actor actor() const { return detail::actor_of(*state().ask(ask_op::actor, true)); }
 
-  /// An element of the value, as its operator[] gives it.
+  /// @}
+
+  /// An element of the value, as its operator[] gives it. Blocks as `fetch` does.
   template <class I>
     requires detail::indexable<T, I>
   decltype(auto) operator[](I&& i) const {
     return fetch()[std::forward<I>(i)];
   }
 
+  /// Whether both stand for the same value, or both for none; values aren't compared.
   friend bool operator==(const future& a, const future& b) {
     if (!a.valid() || !b.valid() || a.state_.get() == b.state_.get())
       return a.state_.get() == b.state_.get();
     return a.id() == b.id();
   }
 
-  /// Internal: what its copies share.
+  /// @cond internal
+
+  /// What its copies share.
   const std::shared_ptr<detail::typed_future_state<T>>& shared_state() const { return state_.get(); }
 
-  /// Internal: has f called, on any thread, once value or error are here. It must neither block nor throw.
+  /// Has f called, on any thread, once value or error are here. It must neither block nor throw.
   void when_here(std::function<void()> f) const { state().when_here(std::move(f)); }
 
-  /// Internal: gives `to` what this one gets.
+  /// Gives `to` what this one gets.
   void follow(const std::shared_ptr<detail::typed_future_state<T>>& to) const {
     auto& s = state();
     s.when_here([source = state_, to] {
@@ -409,6 +443,8 @@ public:
   friend typename Inspector::result_type inspect(Inspector& f, future&) {
     return f(caf::meta::type_name("troupe::future"));
   }
+
+  /// @endcond
 
 private:
   friend struct codec<future<T>>;
@@ -515,7 +551,8 @@ struct codec<future<T>> {
   }
 };
 
-/// The values of all, once they are there, in their order; of futures of nothing, nothing. The first error, in that order, is the future's. Doesn't block.
+/// A future of the values of all, once they are there, in their order; of futures of nothing, nothing. It waits for all of them even if one
+/// fails; the first error, in that order, is the future's. Brings all values here. Throws usage_error if one is empty. Doesn't block.
 template <class T>
 auto when_all(const std::vector<future<T>>& all) {
   using R = std::conditional_t<std::is_void_v<T>, void, std::vector<std::conditional_t<std::is_void_v<T>, char, T>>>;
@@ -549,7 +586,8 @@ auto when_all(const std::vector<future<T>>& all) {
   return future<R>{std::move(out)};
 }
 
-/// The place of the first of them that is ready, with a value or an error. Throws usage_error if there are none. Doesn't block.
+/// A future of the place, from 0, of the first of them whose value, or error, is here; all values are brought here. Throws usage_error if
+/// there are none, or one is empty. Doesn't block.
 template <class T>
 future<std::size_t> when_any(const std::vector<future<T>>& all) {
   if (all.empty())
@@ -560,7 +598,7 @@ future<std::size_t> when_any(const std::vector<future<T>>& all) {
   return future<std::size_t>{std::move(out)};
 }
 
-/// The same for futures of several types: a tuple of their values, std::monostate for nothing.
+/// The same for futures of several types: a future of a tuple of their values, std::monostate for nothing.
 template <class... Ts>
   requires(sizeof...(Ts) > 0)
 auto when_all(const future<Ts>&... xs) {
@@ -582,6 +620,8 @@ auto when_all(const future<Ts>&... xs) {
   (xs.when_here(one_is_here), ...);
   return future<R>{std::move(out)};
 }
+
+/// @}
 
 } // namespace troupe
 

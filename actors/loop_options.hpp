@@ -10,9 +10,13 @@
 
 namespace troupe {
 
+/// @addtogroup loops
+/// @{
+
 /// How a loop is divided among workers, and when it ends early.
 struct loop_options {
-  /// How often each share that was lost with its worker is given to another one; it then runs again from its beginning. 0: the loop fails with process_exited.
+  /// How often each share that was lost with its worker is given to another one; it then runs again from its beginning. 0: the loop fails
+  /// with process_exited.
   int resubmit = 0;
   /// 0: one share for each worker. Otherwise shares of at most so many iterations, which go to whoever is free, in the order of the range.
   std::int64_t chunk = 0;
@@ -23,5 +27,7 @@ struct loop_options {
   /// When it is cancelled, the loop ends with `cancelled`, and the tasks are told.
   std::optional<cancel_token> token{};
 };
+
+/// @}
 
 } // namespace troupe

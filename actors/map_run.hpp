@@ -19,6 +19,9 @@
 
 namespace troupe {
 
+/// @addtogroup loops
+/// @{
+
 /// How far a map has come.
 struct map_status {
   /// Elements whose results are there.
@@ -49,8 +52,9 @@ struct batch_report {
   std::uint32_t failed = 0;
 };
 
-/// A map while it runs: which elements are where, who gets the next, what becomes of those whose worker has died or whose function has thrown. It knows elements by their positions
-/// alone; what they are is the business of who derives from it. All of it runs in one thread, which waits for answers in between.
+/// A map while it runs: which elements are where, who gets the next, what becomes of those whose worker has died or whose function has
+/// thrown. It knows elements by their positions alone; what they are is the business of who derives from it. All of it runs in one thread,
+/// which waits for answers in between.
 class map_run {
 public:
   struct settings {
@@ -177,5 +181,7 @@ private:
 };
 
 } // namespace detail
+
+/// @}
 
 } // namespace troupe

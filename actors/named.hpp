@@ -16,6 +16,9 @@
 
 namespace troupe {
 
+/// @addtogroup data
+/// @{
+
 namespace detail {
 
 /// Bytes that stay as they are while a copy of this lives.
@@ -24,7 +27,8 @@ struct shared_bytes {
   std::shared_ptr<const void> keeper;
 };
 
-/// One version of a named value, as this process has it: its bytes until the first thread asks for the value, then the value in their place.
+/// One version of a named value, as this process has it: its bytes until the first thread asks for the value, then the value in their
+/// place.
 ///
 /// Any thread. Locking: `mutex_` guards what isn't const; who finds `decoded_` set needs no lock.
 class named_version {
@@ -85,13 +89,13 @@ named_version& find_named(const std::string& name, const std::string& type);
 /// The value that cluster::define has given this name, on any process and thread. It is decoded once on each process, by the first thread
 /// that asks, which others wait for; apart from that it doesn't block.
 ///
-/// A task sees one version of a name, the one that was there when it first asked, until it ends, whatever is defined meanwhile, and the reference
-/// is valid until then. So it is for functions that on_join or mpi_do runs, and `direct` ones. The handler of an actor gets the newest version each time, and
-/// references are valid until it returns. Any other thread, such as the program's body, gets the newest version each time,
-/// and references are valid until the thread ends: all versions that it has asked for stay until then.
+/// A task sees one version of a name, the one that was there when it first asked, until it ends, whatever is defined meanwhile, and the
+/// reference is valid until then. So it is for functions that on_join or mpi_do runs, and `direct` ones. The handler of an actor gets the
+/// newest version each time, and references are valid until it returns. Any other thread, such as the program's body, gets the newest
+/// version each time, and references are valid until the thread ends: all versions that it has asked for stay until then.
 ///
-/// Throws usage_error if there's no such name on this process, type_mismatch if it was defined with another type than T, not_decodable, and usage_error
-/// outside of app::run.
+/// Throws usage_error if there's no such name on this process, type_mismatch if it was defined with another type than T, not_decodable, and
+/// usage_error outside of app::run.
 template <class T>
 const T& named(const std::string& name) {
   static_assert(std::is_same_v<T, std::remove_cvref_t<T>>,
@@ -108,5 +112,7 @@ const T& named(const std::string& name) {
     detail::throw_named_not_decodable(version, e);
   }
 }
+
+/// @}
 
 } // namespace troupe

@@ -29,25 +29,33 @@
 
 namespace troupe {
 
-/// How a map goes about its elements; R is what its function returns. All hooks run in the thread that called the map; what they throw ends it.
+/// @addtogroup loops
+/// @{
+
+/// How a map goes about its elements; R is what its function returns. All hooks run in the thread that called the map; what they throw ends
+/// it.
 template <class R = void>
 struct pmap_options {
   /// Who does it; null: the default pool, whose workers may come and go meanwhile. It must live as long as the call.
   const worker_pool* pool = nullptr;
   /// Elements that a worker gets at a time; 0: found, so that a batch takes about a millisecond. One that is negative throws usage_error.
   std::int64_t batch_size = 0;
-  /// Batches that a worker is given beyond the one that runs; nothing: found, so that it never waits for one. One that is negative throws usage_error.
+  /// Batches that a worker is given beyond the one that runs; nothing: found, so that it never waits for one. One that is negative throws
+  /// usage_error.
   std::optional<int> ahead{};
   /// False: by tasks of this process, `tasks` of them at a time, one element each; neither function nor elements travel.
   bool distributed = true;
-  /// Called with the error of an element, whose item() is the position: what it returns is the result in its place. If it throws, that is the error: tried again, if there are retries, or thrown.
+  /// Called with the error of an element, whose item() is the position: what it returns is the result in its place. If it throws, that is
+  /// the error: tried again, if there are retries, or thrown.
   std::function<R(const error&)> on_error{};
-  /// How long to wait before an element that has failed is tried again, elsewhere if possible: as often as there are delays. None: not at all.
+  /// How long to wait before an element that has failed is tried again, elsewhere if possible: as often as there are delays. None: not at
+  /// all.
   std::optional<delay_sequence> retry_delays{};
   /// Called with the error and the number of tries so far: whether to try again. None: always.
   troupe::retry_check retry_check{};
-  /// How often an element goes to another worker when the one that was at it has ended; a death counts for all that the worker had. Beyond that, the death, with the processes that the element has ended, is an
-  /// error for on_error, or thrown. With 0 it is so at once, and tried again like others; elements are sent one by one then, unless batch_size or ahead say otherwise. Negative: usage_error.
+  /// How often an element goes to another worker when the one that was at it has ended; a death counts for all that the worker had. Beyond
+  /// that, the death, with the processes that the element has ended, is an error for on_error, or thrown. With 0 it is so at once, and
+  /// tried again like others; elements are sent one by one then, unless batch_size or ahead say otherwise. Negative: usage_error.
   int resubmit = 3;
   /// Shows a progress bar of this name; empty: none.
   std::string progress{};
@@ -435,7 +443,8 @@ std::shared_ptr<sent_function> functions_for(const worker_pool& pool, const F& f
   }
 }
 
-/// Runs a map whose results go to what `make_sink` makes of the number of its elements, if that is known; returns it. `fallback` gives the pool if the options have none.
+/// Runs a map whose results go to what `make_sink` makes of the number of its elements, if that is known; returns it. `fallback` gives the
+/// pool if the options have none.
 template <class F, class O, class Pool, class MakeSink, class... Xs>
 auto run_map(const call_options* limits, const pmap_options<O>& o, Pool fallback, MakeSink make_sink, const F& f, Xs&... xs) {
   using types = map_of<F, Xs...>;
@@ -513,12 +522,14 @@ decltype(auto) with_options(G g, Xs&... xs) {
 
 } // namespace detail
 
-/// The results of a map that has ended with this error, by the positions of their elements: what was done by then. Empty if it isn't from a map, or has been to another process since.
-/// Throws type_mismatch if they aren't of type R.
+/// The results of a map that has ended with this error, by the positions of their elements: what was done by then. Empty if it isn't from a
+/// map, or has been to another process since. Throws type_mismatch if they aren't of type R.
 template <class R>
 std::map<std::size_t, R> pmap_results(const error& e) {
   const auto found = detail::remains_of(e, detail::type_tag<R>());
   return found == nullptr ? std::map<std::size_t, R>{} : static_cast<const detail::typed_map_remains<R>*>(found)->results;
 }
+
+/// @}
 
 } // namespace troupe

@@ -7,8 +7,12 @@
 
 namespace troupe {
 
+/// @addtogroup references
+/// @{
+
 /// A reference that lives on a process, as c.references tells.
 struct reference_info {
+  /// Its id.
   ref_id id;
   /// The processes that hold copies, in ascending order.
   std::vector<proc_id> holders;
@@ -18,5 +22,7 @@ struct reference_info {
     return f(x.id, x.holders);
   }
 };
+
+/// @}
 
 } // namespace troupe

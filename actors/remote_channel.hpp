@@ -24,6 +24,9 @@
 
 namespace troupe {
 
+/// @addtogroup references
+/// @{
+
 namespace detail {
 
 // Keys are sent as what their types decay to, texts as strings.
@@ -52,36 +55,43 @@ concept channel_key = !std::same_as<std::remove_cvref_t<K>, call_options>;
 
 } // namespace detail
 
-/// A queue of values that lives on one process and is used from any: values come out in the order in which they were put in, each goes to one taker; who waits first is served first.
-/// Copies of the handle mean the same channel; they can be arguments, results, elements of containers, members of structs and of channels' values, and travel in messages of
-/// actors. The channel is freed when the last copy is gone, or the processes that held them are. A handle that was default-constructed or moved from is empty: all but `valid`
-/// throw usage_error.
+/// A queue of values that lives on one process and is used from any: values come out in the order in which they were put in, each goes to
+/// one taker; who waits first is served first. Copies of the handle mean the same channel; they can be arguments, results, elements of
+/// containers, members of structs and of channels' values, and travel in messages of actors. The channel is freed when the last copy is
+/// gone, or the processes that held them are. A handle that was default-constructed or moved from is empty: all but `valid` throw
+/// usage_error.
 ///
-/// A value is copied when it is put. All functions may be called from any thread. All but take_async block at least until the channel's process has answered; they give the
-/// turn of a task or an actor's handler away meanwhile, throw `interrupted` when the user presses Ctrl-C, and process_exited when the channel's process is gone. With options they throw
-/// deadline_exceeded or `cancelled`; whoever gives up takes nothing with it. (A value that is on its way to a process that is lost at that moment is lost with it. Iteration doesn't lose any.)
+/// A value is copied when it is put. All functions may be called from any thread. All but take_async block at least until the channel's
+/// process has answered; they give the turn of a task or an actor's handler away meanwhile, throw `interrupted` when the user presses
+/// Ctrl-C, and process_exited when the channel's process is gone. With options they throw deadline_exceeded or `cancelled`; whoever gives
+/// up takes nothing with it. (A value that is on its way to a process that is lost at that moment is lost with it. Iteration doesn't lose
+/// any.)
 template <class T>
 class remote_channel {
 public:
   static_assert(std::is_default_constructible_v<T>,
                 "values are decoded into a default-constructed one: give the type a default constructor");
 
+  /// What the values are.
   using value_type = T;
 
+  /// An empty handle.
   remote_channel() = default;
 
   /// A channel of this process, for one value.
   static remote_channel on(cluster& c) { return on(c, detail::references_of_process()->id()); }
 
-  /// A channel on a process, for `capacity` values. With 0, who puts waits for who takes. Doesn't block. Throws unknown_process, process_exited.
+  /// A channel on a process, for `capacity` values. With 0, who puts waits for who takes. Doesn't block. Throws unknown_process,
+  /// process_exited.
   static remote_channel on(cluster&, proc_id where, std::size_t capacity = 1) {
     auto out = made(where, references::origin::known);
     out.link_.ask(ask_op::create, 0, nullptr, false, [&](writer& w) { w.put(static_cast<std::uint64_t>(capacity)); });
     return out;
   }
 
-  /// A channel whose values are kept in what `factory` makes: a class derived from abstract_channel<T, Keys…>, by value or in a std::unique_ptr or shared_ptr. The factory is anything that
-  /// a remote call takes, and runs on that process, once, before this returns. Throws what it throws.
+  /// A channel whose values are kept in what `factory` makes: a class derived from abstract_channel<T, Keys…>, by value or in a
+  /// std::unique_ptr or shared_ptr. The factory is anything that a remote call takes, and runs on that process, once, before this returns.
+  /// Throws what it throws.
   template <class F>
     requires(!std::integral<std::remove_cvref_t<F>>)
   static remote_channel on(cluster&, proc_id where, F&& factory) {
@@ -90,41 +100,50 @@ public:
     return out;
   }
 
-  /// The channel of this id, which somebody has told, wherever it lives. Operations throw type_mismatch if it isn't one of T, usage_error if nobody holds it any more.
+  /// The channel of this id, which somebody has told, wherever it lives. Operations throw type_mismatch if it isn't one of T, usage_error
+  /// if nobody holds it any more.
   remote_channel(cluster&, const ref_id& id) {
     link_.home = detail::references_of_process();
     link_.held = link_.home->hold(id, references::origin::claimed);
     link_.type = detail::type_tag<remote_channel>();
   }
 
+  /// Whether it stands for a channel: it is neither default-constructed nor moved from. Doesn't block.
   bool valid() const noexcept { return link_.held != nullptr; }
 
-  // -- values in ---------------------------------------------------------------------------------------------------------------
+  /// @name Values in
+  /// @{
 
-  /// Blocks while the channel is full. Throws channel_closed, or what it was closed with. Returns the channel.
+  /// Puts a value behind the others. Blocks while the channel is full. Throws channel_closed, or what it was closed with. Returns the
+  /// channel.
   const remote_channel& put(const T& x) const { return put(call_options{}, x); }
+  /// The same with a deadline or a token.
   const remote_channel& put(const call_options& options, const T& x) const {
     put_elements(options, "put", 1, [&](writer& w, detail::lent_memory& lent, std::size_t) { write_lent(w, lent, x); });
     return *this;
   }
-  /// With a key, or several, in front.
+  /// The same with a key, or several, in front of the value, for a channel whose store has keys: put(key, value). Throws type_mismatch if
+  /// its keys are of other types.
   template <detail::channel_key K, class... Ks>
     requires(sizeof...(Ks) > 0)
   const remote_channel& put(const K& key, const Ks&... more) const {
     return put_keyed(call_options{}, std::forward_as_tuple(key, more...), std::make_index_sequence<sizeof...(Ks)>{});
   }
+  /// The same with a deadline or a token.
   template <detail::channel_key K, class... Ks>
     requires(sizeof...(Ks) > 0)
   const remote_channel& put(const call_options& options, const K& key, const Ks&... more) const {
     return put_keyed(options, std::forward_as_tuple(key, more...), std::make_index_sequence<sizeof...(Ks)>{});
   }
 
-  /// All of them, in one message; the channel takes them as there is room, and nobody else's in between. Blocks until it has the last.
+  /// Puts all of them, in one message; the channel takes them as there is room, and nobody else's in between. Blocks until it has the last.
+  /// Throws as `put` does.
   template <std::ranges::sized_range R>
     requires std::convertible_to<std::ranges::range_reference_t<R>, T>
   void put_many(R&& xs) const {
     put_many(call_options{}, std::forward<R>(xs));
   }
+  /// The same with a deadline or a token.
   template <std::ranges::sized_range R>
     requires std::convertible_to<std::ranges::range_reference_t<R>, T>
   void put_many(const call_options& options, R&& xs) const {
@@ -135,9 +154,10 @@ public:
       ++i;
     });
   }
+  /// The same of a list.
   void put_many(std::initializer_list<T> xs) const { put_many(call_options{}, xs); }
 
-  /// Whether the value is in: false if there is no room now.
+  /// Puts a value if there is room now; returns whether there was. Throws channel_closed, or what it was closed with.
   bool try_put(const T& x) const {
     auto waiting = std::make_shared<detail::channel_question>(link());
     detail::lent_memory lent{id().where};
@@ -146,34 +166,41 @@ public:
     detail::wait_or_give_up(waiting, {}, id(), "try_put");
     return waiting->done();
   }
-  /// The same, false if there is no room for so long.
+  /// The same, but blocks for the room; false if there is none for so long.
   template <class Rep, class Period>
   bool try_put(const T& x, std::chrono::duration<Rep, Period> limit) const {
     return within(limit, [&](const call_options& o) { put(o, x); });
   }
 
-  // -- values out --------------------------------------------------------------------------------------------------------------
+  /// @}
 
-  /// The first value, which is removed. Blocks while there is none. Throws channel_closed, or what it was closed with, when the channel is closed and empty.
+  /// @name Values out
+  /// @{
+
+  /// The first value, which is removed. Blocks while there is none. Throws channel_closed, or what it was closed with, when the channel is
+  /// closed and empty.
   T take(const call_options& options = {}) const { return get(ask_op::take, options, "take"); }
+  /// The same of a key, or several, for a channel whose store has keys. Throws type_mismatch if its keys are of other types.
   template <detail::channel_key K, class... Ks>
   T take(const K& key, const Ks&... more) const {
     return get(ask_op::take, {}, "take", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
   }
+  /// The same with a deadline or a token.
   template <detail::channel_key K, class... Ks>
   T take(const call_options& options, const K& key, const Ks&... more) const {
     return get(ask_op::take, options, "take", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
   }
 
-  /// The first value, which stays.
+  /// The first value, which stays. Blocks and throws as `take` does.
   T fetch(const call_options& options = {}) const { return get(ask_op::fetch, options, "fetch"); }
+  /// The same of a key, or several, for a channel whose store has keys.
   template <detail::channel_key K, class... Ks>
   T fetch(const K& key, const Ks&... more) const {
     return get(ask_op::fetch, {}, "fetch", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
   }
 
-  /// Of the first value, which stays, the element at these places: x[i], or x[i][j]…. It is looked up, in a task, where the channel lives: only it travels. Blocks while there is no
-  /// value.
+  /// Of the first value, which stays, the element at these places: x[i], or x[i][j]…. It is looked up, in a task, where the channel lives:
+  /// only it travels. Blocks while there is no value.
   template <std::integral... Is>
     requires(sizeof...(Is) > 0)
   auto at(Is... places) const {
@@ -182,7 +209,8 @@ public:
                            std::array<std::size_t, n>{static_cast<std::size_t>(places)...});
   }
 
-  /// The first values: one at least, for which it blocks, and at most `n`, without waiting for more. In one message.
+  /// The first values, which are removed: one at least, for which it blocks, and at most `n`, without waiting for more. In one message.
+  /// Throws as `take` does.
   std::vector<T> take_many(std::size_t n, const call_options& options = {}) const {
     std::vector<T> out;
     if (n == 0)
@@ -194,16 +222,19 @@ public:
     return out;
   }
 
-  /// What `take` and `fetch` return, or nothing if there is no value now.
+  /// What `take` returns, or nothing if there is no value now. Throws channel_closed, or what it was closed with, when the channel is
+  /// closed and empty.
   std::optional<T> try_take() const { return try_get(ask_op::take); }
-  std::optional<T> try_fetch() const { return try_get(ask_op::fetch); }
-  /// The same, if none comes for so long.
+  /// The same, but blocks for a value; nothing if none comes for so long.
   template <class Rep, class Period>
   std::optional<T> try_take(std::chrono::duration<Rep, Period> limit) const {
     std::optional<T> out;
     within(limit, [&](const call_options& o) { out.emplace(take(o)); });
     return out;
   }
+  /// What `fetch` returns, or nothing if there is no value now. Throws as try_take does.
+  std::optional<T> try_fetch() const { return try_get(ask_op::fetch); }
+  /// The same, but blocks for a value; nothing if none comes for so long.
   template <class Rep, class Period>
   std::optional<T> try_fetch(std::chrono::duration<Rep, Period> limit) const {
     std::optional<T> out;
@@ -211,7 +242,8 @@ public:
     return out;
   }
 
-  /// The next value, as a future. If that is cancelled, or its last copy goes, before anybody has looked at the value, the value is the channel's first again.
+  /// The next value, as a future. If that is cancelled, or its last copy goes, before anybody has looked at the value, the value is the
+  /// channel's first again.
   future<T> take_async() const {
     auto waiting = std::make_shared<detail::taking<T>>(link(), std::uint8_t{0}, nullptr);
     future<T> out{std::shared_ptr<detail::typed_future_state<T>>{waiting}};
@@ -227,11 +259,16 @@ public:
     waiting->throw_if_failed();
   }
 
-  // -- about the channel ---------------------------------------------------------------------------------------------------------
+  /// @}
 
-  /// Whether `take` would not block now.
+  /// @name The channel
+  /// @{
+
+  /// Whether there is a value now.
   bool isready() const { return link().number(ask_op::isready) != 0; }
+  /// Whether there is none now.
   bool isempty() const { return !isready(); }
+  /// Whether it hasn't been closed.
   bool isopen() const { return link().number(ask_op::isopen) != 0; }
   /// How many values are in it.
   std::size_t size() const { return static_cast<std::size_t>(link().number(ask_op::size)); }
@@ -260,7 +297,7 @@ public:
     tell(ask_op::tie, [&](writer& out) { out.put(promised_by); });
   }
 
-  /// Where it lives, who made it, and its number there.
+  /// Where it lives, who made it, and its number there. Doesn't block.
   ref_id id() const { return link().id(); }
 
   /// The CAF actor that stands for it, to monitor or to link to: it ends when nobody holds the channel any more, or its process ends.
@@ -270,16 +307,24 @@ public:
     return detail::actor_of(*waiting);
   }
 
-  // -- iteration ------------------------------------------------------------------------------------------------------------------
-
-  /// Takes values until the channel is closed and empty. A loop over a channel reads ahead, more the faster it goes: several values come in a message. They count
-  /// against the channel's capacity until the loop is done with them, and go back to its front if the loop ends before, or its process.
-  detail::channel_iterator<T> begin() const { return detail::channel_iterator<T>{link()}; }
-  std::default_sentinel_t end() const { return {}; }
-
+  /// Whether both stand for the same channel, or both for none. Doesn't block.
   friend bool operator==(const remote_channel& a, const remote_channel& b) {
     return a.valid() && b.valid() ? a.id() == b.id() : a.valid() == b.valid();
   }
+
+  /// @}
+
+  /// @name Iteration
+  /// @{
+
+  /// An input iterator that takes values until the channel is closed and empty. A loop over a channel reads ahead, more the faster it goes:
+  /// several values come in a message. They count against the channel's capacity until the loop is done with them, and go back to its front
+  /// if the loop ends before, or its process.
+  detail::channel_iterator<T> begin() const { return detail::channel_iterator<T>{link()}; }
+  /// What an iterator equals when the channel is closed and empty.
+  std::default_sentinel_t end() const { return {}; }
+
+  /// @}
 
   /// For CAF, outside of the cluster: nothing is written, and what is read is empty.
   template <class Inspector>
@@ -399,6 +444,8 @@ struct codec<remote_channel<T>> {
     x.link_.type = detail::type_tag<remote_channel<T>>();
   }
 };
+
+/// @}
 
 } // namespace troupe
 

@@ -11,21 +11,28 @@
 
 namespace troupe {
 
-/// Says whether to try again: made from bool(const error&, int tries), where tries counts the calls so far, or from bool(const error&), or from nothing: always. An
-/// exception that isn't troupe's is shown as a remote_error, with its type and text.
+/// @addtogroup calls
+/// @{
+
+/// Says whether to try again: made from bool(const error&, int tries), where tries counts the calls so far, or from bool(const error&), or
+/// from nothing: always. An exception that isn't troupe's is shown as a remote_error, with its type and text.
 class retry_check {
 public:
+  /// Always.
   retry_check() = default;
 
+  /// As `f(why, tries)` says.
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, retry_check> && std::is_invocable_r_v<bool, std::decay_t<F>&, const error&, int>)
   retry_check(F&& f) : ask_(std::forward<F>(f)) {}
 
+  /// As `f(why)` says.
   template <class F>
     requires(!std::is_same_v<std::remove_cvref_t<F>, retry_check> && !std::is_invocable_v<std::decay_t<F>&, const error&, int>
              && std::is_invocable_r_v<bool, std::decay_t<F>&, const error&>)
   retry_check(F&& f) : ask_([f = std::forward<F>(f)](const error& e, int) mutable -> bool { return f(e); }) {}
 
+  /// Whether to try again after `tries` calls, the last of which failed with this. Throws what the function throws.
   bool operator()(const error& why, int tries) const { return !ask_ || ask_(why, tries); }
 
 private:
@@ -55,9 +62,10 @@ private:
 
 } // namespace detail
 
-/// Calls `f` until it returns, once more than there are delays at most, and returns what it returned; before the k-th retry it waits for the k-th delay, as
-/// this_task::sleep_for does. What the last call has thrown is thrown on; so is what `check`, which is asked before each delay, says no to. There is no retry
-/// of what was `interrupted` or `cancelled`, nor in a task that is to stop. Throws usage_error if a delay is negative. Not in a `direct` function.
+/// Calls `f` until it returns, once more than there are delays at most, and returns what it returned; before the k-th retry it waits for
+/// the k-th delay, as this_task::sleep_for does. What the last call has thrown is thrown on; so is what `check`, which is asked before each
+/// delay, says no to. There is no retry of what was `interrupted` or `cancelled`, nor in a task that is to stop. Throws usage_error if a
+/// delay is negative. Not in a `direct` function.
 template <class F>
   requires std::is_invocable_v<F&>
 std::invoke_result_t<F&> retry(F&& f, const delay_sequence& delays = exponential_backoff{}, const retry_check& check = {}) {
@@ -72,5 +80,7 @@ std::invoke_result_t<F&> retry(F&& f, const delay_sequence& delays = exponential
     attempts.pause();
   }
 }
+
+/// @}
 
 } // namespace troupe

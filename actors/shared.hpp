@@ -8,6 +8,9 @@
 
 namespace troupe {
 
+/// @addtogroup data
+/// @{
+
 namespace detail {
 
 template <class T>
@@ -40,9 +43,10 @@ private:
 
 } // namespace detail
 
-/// A value that is the same on every process, for ever. It travels to a process when it is first used there, once, and from one process to the next: it leaves the one that
-/// shared it twice, however many there are. Copies of the handle mean the same value, and can be arguments, results, parts of other values. The value is freed, on
-/// all of them, when the last copy anywhere is gone, or the process that shared it is. An empty handle throws usage_error. Any thread.
+/// A value that is the same on every process, for ever. It travels to a process when it is first used there, once, and from one process to
+/// the next: it leaves the one that shared it twice, however many there are. Copies of the handle mean the same value, and can be
+/// arguments, results, parts of other values. The value is freed, on all of them, when the last copy anywhere is gone, or the process that
+/// shared it is. An empty handle throws usage_error. Any thread.
 template <class T>
 class shared {
 public:
@@ -50,11 +54,13 @@ public:
   static_assert(std::is_default_constructible_v<T>,
                 "values are decoded into a default-constructed one: give the type a default constructor");
 
+  /// What it stands for.
   using value_type = T;
 
+  /// An empty handle.
   shared() = default;
 
-  /// Internal: of this process.
+  /// @cond internal
   explicit shared(T value) {
     auto made = std::make_shared<detail::typed_shared_source<T>>(detail::next_shared_id(), std::move(value));
     detail::shared_source_of(made->id(), [&] { return made; });
@@ -62,18 +68,22 @@ public:
     held_ = detail::own_shared(made);
     source_ = std::move(made);
   }
+  /// @endcond
 
+  /// Whether it stands for a value: it is neither default-constructed nor moved from. Doesn't block.
   bool valid() const noexcept { return source_ != nullptr; }
 
-  /// Blocks until the value is here, the first time on each process. Throws process_exited if it is gone with the process that shared it, not_decodable. The
-  /// reference is valid as long as a copy of the handle on this process.
+  /// Blocks until the value is here, the first time on each process. Throws process_exited if it is gone with the process that shared it,
+  /// not_decodable. The reference is valid as long as a copy of the handle on this process.
   const T& get() const {
     if (!source_)
       detail::throw_empty_shared();
     source_->bring();
     return source_->value();
   }
+  /// The same as get().
   const T& operator*() const { return get(); }
+  /// The address of what get() gives.
   const T* operator->() const { return &get(); }
 
   /// Whether the value is here. Doesn't block.
@@ -83,12 +93,14 @@ public:
     return source_->here();
   }
 
+  /// Which process shared it (`where` and `whence`), and its number there. Doesn't block.
   ref_id id() const {
     if (!source_)
       detail::throw_empty_shared();
     return source_->id();
   }
 
+  /// Whether both stand for the same shared value, or both for none; values aren't compared.
   friend bool operator==(const shared& a, const shared& b) { return a.source_ == b.source_; }
 
   /// For CAF, outside of the cluster: nothing is written, and what is read is empty.
@@ -125,5 +137,7 @@ struct codec<shared<T>> {
       detail::throw_other_type(id, detail::type_tag<T>());
   }
 };
+
+/// @}
 
 } // namespace troupe

@@ -12,8 +12,11 @@
 #include <utility>
 #include <vector>
 
-/// How ranges are divided among processes.
+// How ranges are divided among processes.
 namespace troupe {
+
+/// @addtogroup loops
+/// @{
 
 namespace detail {
 
@@ -51,9 +54,10 @@ I index_behind(I first, std::uint64_t n) {
 
 } // namespace detail
 
-/// The integers from `first` to `last`, both included, in at most `parts` chunks, each given by its first and its last. Their sizes differ by one at most, the
-/// larger ones come first; with fewer integers than parts, each is a chunk. None if last < first. The ends may be any integers of 8 to 64 bits, up to
-/// their limits; the chunks' are of their common type. Throws usage_error if `parts` is less than 1, or the common type can't hold one of the ends.
+/// The integers from `first` to `last`, both included, in at most `parts` chunks, each given by its first and its last. Their sizes differ
+/// by one at most, the larger ones come first; with fewer integers than parts, each is a chunk. None if last < first. The ends may be any
+/// integers of 8 to 64 bits, up to their limits; the chunks' are of their common type. Throws usage_error if `parts` is less than 1, or the
+/// common type can't hold one of the ends.
 template <detail::index_type A, detail::index_type B, std::integral N>
 auto split_range(A first, B last, N parts) {
   using I = detail::common_index<A, B>;
@@ -88,8 +92,8 @@ auto split_range(A first, B last, N parts) {
   return out;
 }
 
-/// The sizes of the batches in which n items are worked on: 100 each, the last one what is left; if that made fewer than `at_least` batches, n / at_least each, but one at
-/// least. Throws usage_error if at_least is less than 1 or n is negative.
+/// The sizes of the batches in which n items are worked on: 100 each, the last one what is left; if that made fewer than `at_least`
+/// batches, n / at_least each, but one at least. Throws usage_error if at_least is less than 1 or n is negative.
 std::vector<std::size_t> split_batches(std::int64_t n, std::int64_t at_least);
 
 /// The first n elements of a range, all of them if there are fewer, and the others. Throws usage_error if n is negative.
@@ -110,7 +114,8 @@ auto split_head(Xs&& xs, std::int64_t n) {
   return out;
 }
 
-/// All pairs of an element of one range and one of another, in row order: the loops over both, the second one inside. `ys` is walked once for each of xs.
+/// All pairs of an element of one range and one of another, in row order: the loops over both, the second one inside. `ys` is walked once
+/// for each of xs.
 template <class Xs, class Ys>
 auto product(const Xs& xs, const Ys& ys) {
   using std::begin;
@@ -122,5 +127,7 @@ auto product(const Xs& xs, const Ys& ys) {
       out.emplace_back(x, y);
   return out;
 }
+
+/// @}
 
 } // namespace troupe

@@ -10,9 +10,13 @@
 
 /// Gives a function, or the type of a function object, its name on the wire, so that programs that are built from other sources
 /// can call it. At namespace scope, once for each name; two functions of one name stop the program when it starts.
+/// @ingroup calls
+/// @hideinitializer
 #define TROUPE_TASK(F) TROUPE_TASK_AT(F, __COUNTER__)
+/// @cond internal
 #define TROUPE_TASK_AT(F, N) TROUPE_TASK_NAMED(F, N)
 #define TROUPE_TASK_NAMED(F, N) [[maybe_unused]] static const bool troupe_task_##N = ::troupe::detail::name_task<F>(#F);
+/// @endcond
 
 namespace troupe::detail {
 
@@ -48,7 +52,8 @@ std::string function_label(const char* pretty);
 [[noreturn]] void throw_arguments_not_decodable(const std::string& label, const std::exception& e);
 [[noreturn]] void throw_result_not_serializable(const std::string& label, const std::exception& e);
 
-/// The answer of the task that the calling thread runs leaves as soon as it is there, though others follow: it has taken long. Inside of a task.
+/// The answer of the task that the calling thread runs leaves as soon as it is there, though others follow: it has taken long. Inside of a
+/// task.
 void answer_at_once();
 
 template <class T>

@@ -17,6 +17,9 @@ class Option;
 
 namespace troupe {
 
+/// @addtogroup applications
+/// @{
+
 class transport;
 
 /// A program that may run on many processes: its options, and its start as master or as worker.
@@ -31,13 +34,14 @@ class transport;
 /// To be used from the main thread, before there are others.
 class app {
 public:
-  /// `version` is what --version shows.
+  /// `name` and `description` are what `--help` shows, `version` what `--version` does; empty: troupe's.
   explicit app(std::string name, std::string description = "", std::string version = "");
+  /// What `cli` and `option` gave ends with it.
   ~app();
   app(const app&) = delete;
   app& operator=(const app&) = delete;
 
-  /// Adds an option of the program, such as "--count" or "-n,--count": a number, bool (a flag, with --no-… as its opposite), text, or a
+  /// Adds an option of the program, such as "--count" or "-n,--count": a number, bool (a flag, with `--no-…` as its opposite), text, or a
   /// vector or optional of these. `value` is its default, and must live as long as `run`. It has the same value on every process before a
   /// function is called there. The result is CLI11's (include <troupe/cli.hpp>), to make it required and so on.
   template <class T>
@@ -76,8 +80,8 @@ public:
   template <class... Ts>
   void message_types();
 
-  /// Registers a transport of one's own: addresses that begin with `scheme` and "://" are its, wherever one can be given, such as launch_options::bind_addr and worker_config::host.
-  /// On every process, before `run`; see transports::add.
+  /// Registers a transport of one's own: addresses that begin with `scheme` and "://" are its, wherever one can be given, such as
+  /// launch_options::bind_addr and worker_config::host. On every process, before `run`; see transports::add.
   void transport(const std::string& scheme, std::function<std::shared_ptr<troupe::transport>()> make);
 
   /// Runs the program. On the master: makes the cluster that the command line asks for, calls `body(cluster&)`, takes the cluster down,
@@ -90,9 +94,9 @@ public:
     return run_body_on(argc, argv, nullptr, as_function(body));
   }
 
-  /// The same on a part of an MPI job, under mpirun with --mpi-transport or --tcp-transport (include <troupe/mpi.hpp>): rank r of the communicator is
-  /// process r + 1, and all its ranks must call this. MPI must have been initialized, with MPI_THREAD_MULTIPLE, and isn't finalized. On
-  /// MPI_COMM_NULL it returns 0 at once. `Comm` is MPI_Comm.
+  /// The same on a part of an MPI job, under mpirun with `--mpi-transport` or `--tcp-transport` (include <troupe/mpi.hpp>): rank r of the
+  /// communicator is process r + 1, and all its ranks must call this. MPI must have been initialized, with MPI_THREAD_MULTIPLE, and isn't
+  /// finalized. On MPI_COMM_NULL it returns 0 at once. `Comm` is MPI_Comm.
   template <class Comm, class Body>
     requires(std::is_integral_v<Comm> || std::is_pointer_v<Comm>)
   int run(int argc, char** argv, Comm part, Body body) {
@@ -130,5 +134,7 @@ private:
 
   std::unique_ptr<state> state_;
 };
+
+/// @}
 
 } // namespace troupe

@@ -12,28 +12,36 @@
 
 namespace troupe {
 
+/// @addtogroup managers
+/// @{
+
 /// A worker as its manager sees it.
 struct worker_config {
   /// Where it can be reached, a numeric address; of one that dials the master (`claim`), its host's name.
   std::string host;
+  /// 0: it has none, because it dials the master or because of what its transport is.
   std::uint16_t port = 0;
+  /// The manager's own note of the address that the worker was told to listen at; troupe doesn't look at it.
   std::string bind_addr;
-  /// How many workers there shall be in its place: the others are started by this one, once it has joined, with exename (empty: the same program) and exeflags, and end with
-  /// it. 0: one for each logical CPU of its host.
+  /// How many workers there shall be in its place: the others are started by this one, once it has joined, with exename (empty: the same
+  /// program) and exeflags, and end with it. 0: one for each logical CPU of its host.
   int count = 1;
+  /// The program of the others in its place; see `count`.
   std::string exename;
+  /// Their arguments, in front of those that make them workers.
   std::vector<std::string> exeflags;
-  /// 0: unknown.
+  /// Its number in its operating system; 0: unknown.
   std::int64_t os_pid = 0;
-  /// In a custom topology: the number that stands for it, and the numbers of those workers that it is to have links to. A pair has a link if one of
-  /// the two names the other.
+  /// In a custom topology: the number that stands for it.
   int ident = 0;
+  /// The numbers of those workers that it is to have links to. A pair has a link if one of the two names the other.
   std::vector<int> connect_idents;
   /// The manager's own: found again in every call about this worker.
   std::any userdata;
   /// Not empty: the worker dials the master, instead of the other way round, and says this, which must be a secret.
   std::string claim;
-  /// Whether host and port lead to it from the master only. Other workers reach it by way of the master, unless they can dial it where it listens.
+  /// Whether host and port lead to it from the master only. Other workers reach it by way of the master, unless they can dial it where it
+  /// listens.
   bool through_master = false;
   /// addprocs returns those whose place is lower first.
   int place = 0;
@@ -93,5 +101,7 @@ public:
   /// What addprocs starts from.
   virtual launch_options default_options() const { return {}; }
 };
+
+/// @}
 
 } // namespace troupe

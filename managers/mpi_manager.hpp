@@ -11,6 +11,9 @@
 
 namespace troupe {
 
+/// @addtogroup mpi
+/// @{
+
 class mpi_world;
 
 /// How an MPI job of workers is started.
@@ -27,21 +30,23 @@ struct mpi_options {
   /// Where the master listens for the ranks, which dial it: a numeric address, with ":port" behind it if the port matters. Empty: at all
   /// addresses of this host; ranks on this host use the loopback, others the host's first other address.
   std::string bind_addr{};
-  /// What it shares with launch_options means the same.
-  std::string exename{};
-  std::vector<std::string> exeflags{};
-  std::string dir{};
-  /// The same for all ranks: values that are functions are asked for worker 0's.
+  std::string exename{};               ///< See launch_options::exename.
+  std::vector<std::string> exeflags{}; ///< See launch_options::exeflags.
+  std::string dir{};                   ///< See launch_options::dir.
+  /// See launch_options::env; the same for all ranks: values that are functions are asked for worker 0's.
   env_list env{};
+  /// See launch_options::threads.
   int threads = 0;
 
+  /// Without what is for MPI only.
   operator launch_options() const;
 };
 
-/// The ranks of one MPI job among the processes of a cluster: a handle, whose copies mean the same job. `c.addprocs(m)` starts the job, once;
-/// `c.mpi()` is the job that the master itself is a rank of. Any thread.
+/// The ranks of one MPI job among the processes of a cluster: a handle, whose copies mean the same job. `c.addprocs(m)` starts the job,
+/// once; `c.mpi()` is the job that the master itself is a rank of. Any thread.
 class mpi_manager {
 public:
+  /// A job that hasn't been started. Throws usage_error for options that make no sense.
   explicit mpi_manager(mpi_options options = {});
 
   /// Which process each rank is. Complete when addprocs has returned; a rank that has left or died isn't there any more.
@@ -56,12 +61,15 @@ public:
   /// As addprocs takes it.
   operator std::shared_ptr<cluster_manager>() const;
 
-  /// Internal.
+  /// @cond internal
   explicit mpi_manager(std::shared_ptr<mpi_world> world) : world_(std::move(world)) {}
   mpi_world& world() const { return *world_; }
+  /// @endcond
 
 private:
   std::shared_ptr<mpi_world> world_;
 };
+
+/// @}
 
 } // namespace troupe

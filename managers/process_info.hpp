@@ -11,16 +11,26 @@
 
 namespace troupe {
 
-/// created: started, not yet a member. connected: a member. terminating: has been asked to leave, or is being lost. terminated: gone.
-enum class process_state : std::uint8_t { created, connected, terminating, terminated };
+/// @addtogroup applications
+/// @{
+
+/// Where a process is in its life.
+enum class process_state : std::uint8_t {
+  created,     ///< started, not yet a member
+  connected,   ///< a member
+  terminating, ///< has been asked to leave, or is being lost
+  terminated,  ///< gone
+};
 
 /// What is known of a process.
 struct process_info {
+  /// What it was when this was asked.
   process_state state = process_state::created;
   /// The name of its host.
   std::string host;
   /// Where it listens, "127.0.0.1:9003"; empty for the master, which doesn't.
   std::string address;
+  /// Its number in its operating system.
   std::int64_t os_pid = 0;
   /// When it joined, by the master's clock.
   std::chrono::system_clock::time_point started{};
@@ -37,12 +47,15 @@ struct process_info {
 
 /// A direct link between two processes.
 struct link_info {
+  /// Of its two ends the one with the lower id.
   proc_id a = 0;
+  /// The other one.
   proc_id b = 0;
-  /// "tcp", "mpi", "memory"
+  /// What byte_stream::kind says: "tcp", "mpi", or the word of a transport of one's own.
   std::string kind;
-  /// Frames and bytes in both directions, since the link was opened.
+  /// Frames in both directions, since the link was opened.
   std::uint64_t frames = 0;
+  /// Bytes of these frames.
   std::uint64_t bytes = 0;
 
   template <class Inspector>
@@ -53,10 +66,11 @@ struct link_info {
 
 /// What a process has on its way to another.
 struct peer_statistics {
+  /// The other process.
   proc_id peer = 0;
   /// How many threads wait at this moment because the peer, or the way to it, takes no more for now.
   std::uint64_t waiting = 0;
-  /// How often one had to.
+  /// How often a thread had to, since the process started.
   std::uint64_t waits = 0;
   /// Bytes that have been sent, or wait to be, and that the peer hasn't acknowledged.
   std::uint64_t in_transit = 0;
@@ -71,12 +85,15 @@ struct peer_statistics {
 
 /// What a process has done since it started.
 struct process_statistics {
+  /// The process.
   proc_id id = 0;
   /// Calls, answers, messages between actors, and the library's own.
   std::uint64_t messages_sent = 0;
+  /// Of the same kinds.
   std::uint64_t messages_received = 0;
-  /// On the wire.
+  /// Bytes on the wire.
   std::uint64_t bytes_sent = 0;
+  /// Bytes from the wire.
   std::uint64_t bytes_received = 0;
   /// How many tasks have begun.
   std::uint64_t tasks = 0;
@@ -90,5 +107,7 @@ struct process_statistics {
     return f(x.id, x.messages_sent, x.messages_received, x.bytes_sent, x.bytes_received, x.tasks, x.waits, x.peers);
   }
 };
+
+/// @}
 
 } // namespace troupe

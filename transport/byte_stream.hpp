@@ -8,12 +8,23 @@
 
 namespace troupe {
 
+/// @addtogroup managers
+/// @{
+
 class loop;
 
 /// What one attempt to move bytes came to.
 struct stream_result {
-  enum class status { moved, would_block, ended, failed };
+  /// How it went.
+  enum class status {
+    moved,       ///< some bytes have been moved
+    would_block, ///< none can be moved now; `readable` or `writable` is called when that may have changed
+    ended,       ///< there will be no more
+    failed,      ///< the stream is broken
+  };
+  /// How this one went.
   status what = status::moved;
+  /// For `moved`: how many, at least one.
   std::size_t bytes = 0;
   /// For `failed`: errno.
   int error = 0;
@@ -29,13 +40,13 @@ public:
   /// `write` may go on, after `want_write(true)`. Loop thread.
   virtual void start(loop& l, std::function<void()> readable, std::function<void()> writable) = 0;
 
-  /// Loop thread.
+  /// Fills the beginning of `into`, which isn't empty, with what has come. Loop thread.
   virtual stream_result read(std::span<std::byte> into) = 0;
 
-  /// Any thread, one at a time.
+  /// Takes bytes from the beginning of the pieces, in order, as many as it can now, perhaps not all. Any thread, one at a time.
   virtual stream_result write(std::span<const iovec> pieces) = 0;
 
-  /// Loop thread.
+  /// Whether `writable` is to be called when `write` may go on. Loop thread.
   virtual void want_write(bool on) = 0;
 
   /// Ends both directions; neither function is called afterwards. Loop thread.
@@ -51,5 +62,7 @@ public:
   /// Who is at the other end, for messages: "127.0.0.1:9003".
   virtual std::string peer() const = 0;
 };
+
+/// @}
 
 } // namespace troupe

@@ -30,12 +30,14 @@
 #include <caf/meta/load_callback.hpp>
 #include <caf/meta/save_callback.hpp>
 
-/// How values become bytes and bytes values. Everything is written as it lies in memory: two processes agree on byte order
-/// before they exchange anything. Contiguous data moves as one block, at the speed of memcpy.
-///
-/// What can travel: arithmetic types and enums; strings, containers, pairs, tuples, optionals and variants of what can
-/// travel; classes with an `inspect` in CAF's form; trivially copyable classes without pointers; CAF's actor handles.
+// How values become bytes and bytes values. Everything is written as it lies in memory: two processes agree on byte order
+// before they exchange anything. Contiguous data moves as one block, at the speed of memcpy.
+//
+// What can travel: arithmetic types and enums; strings, containers, pairs, tuples, optionals and variants of what can
+// travel; classes with an `inspect` in CAF's form; trivially copyable classes without pointers; CAF's actor handles.
 namespace troupe {
+
+/// @cond internal
 
 class actor_codec;
 
@@ -462,9 +464,15 @@ constexpr bool can_travel() {
 
 } // namespace detail
 
-/// Whether values of this type can be arguments and results.
+/// @endcond
+
+/// Whether values of this type can be arguments and results, as far as the type tells: a trivially copyable class is refused when a value
+/// of it is sent that holds an address.
+/// @ingroup data
 template <class T>
 concept sendable = detail::can_travel<T>();
+
+/// @cond internal
 
 namespace detail {
 
@@ -738,5 +746,7 @@ T read(reader& r) {
   read(r, x);
   return x;
 }
+
+/// @endcond
 
 } // namespace troupe

@@ -15,29 +15,32 @@
 
 namespace troupe {
 
-/// What went wrong, for a switch; one for each class below.
+/// @addtogroup errors
+/// @{
+
+/// What went wrong, for a switch; one for each class that derives from `error`.
 enum class error_kind : std::uint8_t {
-  remote,
-  process_exited,
-  composite,
-  timeout,
-  deadline_exceeded,
-  cancelled,
-  interrupted,
-  not_connected,
-  unknown_process,
-  channel_closed,
-  already_set,
-  not_serializable,
-  not_decodable,
-  unknown_task,
-  type_mismatch,
-  no_workers,
-  empty_range,
-  launch,
-  authentication,
-  would_block,
-  usage,
+  remote,            ///< troupe::remote_error
+  process_exited,    ///< troupe::process_exited
+  composite,         ///< troupe::composite_error
+  timeout,           ///< troupe::timeout_error
+  deadline_exceeded, ///< troupe::deadline_exceeded
+  cancelled,         ///< troupe::cancelled
+  interrupted,       ///< troupe::interrupted
+  not_connected,     ///< troupe::not_connected
+  unknown_process,   ///< troupe::unknown_process
+  channel_closed,    ///< troupe::channel_closed
+  already_set,       ///< troupe::already_set
+  not_serializable,  ///< troupe::not_serializable
+  not_decodable,     ///< troupe::not_decodable
+  unknown_task,      ///< troupe::unknown_task
+  type_mismatch,     ///< troupe::type_mismatch
+  no_workers,        ///< troupe::no_workers
+  empty_range,       ///< troupe::empty_range
+  launch,            ///< troupe::launch_error
+  authentication,    ///< troupe::authentication_error
+  would_block,       ///< troupe::would_block
+  usage,             ///< troupe::usage_error
 };
 
 /// The name of the class that stands for a kind, such as "process_exited".
@@ -66,14 +69,23 @@ struct exit_cause {
 };
 
 /// Why a program that was launched didn't become a worker.
-enum class launch_reason : std::uint8_t { no_address, silent, noise, died, refused, unreachable };
+enum class launch_reason : std::uint8_t {
+  no_address,  ///< it couldn't be started, or ended before it told its address
+  silent,      ///< the launch timeout passed, or the launch was given up, before it had told its address and joined
+  noise,       ///< it wrote a thousand lines, and none of them told its address
+  died,        ///< it told its address, and ended or went away before it had joined
+  refused,     ///< ssh, the program or a function of on_join said no
+  unreachable, ///< the master can't connect to its host, or to its address
+};
 
 /// "no_address", "silent", …
 std::string_view to_string(launch_reason);
 
 /// One process that didn't come.
 struct launch_failure {
+  /// Where it was to run.
   std::string host;
+  /// The kind of failure, for a switch.
   launch_reason reason = launch_reason::died;
   /// The exit status of the program; -1 if it didn't exit, or was killed.
   int status = -1;
@@ -88,6 +100,7 @@ struct launch_failure {
 
 /// Everything that an error carries, in the form that travels between processes.
 struct error_info {
+  /// The class of the error.
   error_kind kind = error_kind::usage;
   /// The process it is about: where a function threw, which process exited or is unknown. 0: none.
   proc_id pid = 0;
@@ -116,6 +129,7 @@ struct error_info {
   /// What goes with it on this process, and doesn't travel: see pmap_results.
   std::shared_ptr<const void> attached{};
 
+  /// As `item`: the error is about no element.
   static constexpr std::uint64_t no_item = ~std::uint64_t{0};
 
   template <class Inspector>
@@ -124,16 +138,20 @@ struct error_info {
   }
 };
 
+/// @cond internal
 template <class Inspector>
 typename Inspector::result_type inspect(Inspector& f, stack_frame& x) {
   return f(x.function, x.module, x.offset, x.count);
 }
+/// @endcond
 
 /// The base of all errors that troupe throws. Copies share their content, and may be kept and rethrown on any thread.
 class error : public std::runtime_error {
 public:
+  /// The text that what() gives is made of all that the info tells.
   explicit error(error_info info);
 
+  /// Which class it is, also for a copy that has become an `error`.
   error_kind kind() const noexcept { return info_->kind; }
 
   /// The process it is about; over several hops, the one that this process called. 0: none.
@@ -148,7 +166,8 @@ public:
   /// Where it was thrown, innermost frame first; empty if it wasn't thrown by a function that was called.
   const std::vector<stack_frame>& stack() const noexcept;
 
-  /// Of the input of a map, or of an array of actors: the position, from 0, of the element that failed. Throws usage_error if it isn't about one.
+  /// Of the input of a map, or of an array of actors: the position, from 0, of the element that failed. Throws usage_error if it isn't
+  /// about one.
   std::size_t item() const;
 
   /// All of it, as it travels.
@@ -164,7 +183,7 @@ public:
   using error::error;
   /// The original exception, rebuilt; null if its type is neither a standard exception type nor one of ours.
   std::exception_ptr nested() const;
-  /// Throws what `nested` gives; *this if that is null.
+  /// Throws what `nested` gives; `*this` if that is null.
   [[noreturn]] void rethrow_nested() const;
 };
 
@@ -216,7 +235,9 @@ public:
 class not_connected : public error {
 public:
   using error::error;
+  /// The process that wanted to talk to the other; 0 if it isn't known.
   proc_id from() const noexcept;
+  /// The process that it can't reach.
   proc_id to() const noexcept;
 };
 
@@ -226,11 +247,13 @@ public:
   using error::error;
 };
 
+/// Something was to be put into a channel that is closed, or taken from one that is closed and empty.
 class channel_closed : public error {
 public:
   using error::error;
 };
 
+/// A future was to be set that has a value or an error.
 class already_set : public error {
 public:
   using error::error;
@@ -254,16 +277,19 @@ public:
   using error::error;
 };
 
+/// A value was asked for, or an answer came, that is of another type.
 class type_mismatch : public error {
 public:
   using error::error;
 };
 
+/// Nobody is there to do the work: a pool without a live member, or a map that has lost the last.
 class no_workers : public error {
 public:
   using error::error;
 };
 
+/// A reduction of nothing, without a value to begin with.
 class empty_range : public error {
 public:
   using error::error;
@@ -273,16 +299,20 @@ public:
 class launch_error : public error {
 public:
   using error::error;
+  /// Those that didn't come, each with why.
   const std::vector<launch_failure>& failures() const noexcept;
   /// The workers of the same call that did come; they stay.
   const std::vector<proc_id>& joined() const noexcept;
 };
 
+/// One end of a connection doesn't know the cookie of the other. No function of troupe throws it: a worker that has another cookie is one
+/// of launch_error::failures (`unreachable`), and who connects from outside without it is reported on stderr.
 class authentication_error : public error {
 public:
   using error::error;
 };
 
+/// An actor of an array was about to wait, in a handler or its constructor, for all elements of that array, itself among them.
 class would_block : public error {
 public:
   using error::error;
@@ -292,6 +322,7 @@ public:
 class usage_error : public error {
 public:
   using error::error;
+  /// About no process; `text` is what() and message().
   explicit usage_error(std::string text);
 };
 
@@ -303,18 +334,20 @@ void set_reader_of_errors(proc_id id);
 
 } // namespace detail
 
-/// Throws the class that stands for info.kind.
+/// Throws an object of the class that stands for info.kind.
 [[noreturn]] void throw_error(error_info info);
 
-/// The same as an exception_ptr.
+/// What throw_error throws, as an exception_ptr.
 std::exception_ptr make_exception(const error_info& info);
 
-/// An error of the given kind about one process.
+/// An error of the given kind about one process; 0: about none.
 error_info make_error_info(error_kind kind, std::string message, proc_id pid = 0);
 
 /// What the exception that is being handled looks like from another process: our own errors as they are, all others
 /// as `remote` with type and text, and those nested in it (std::throw_with_nested) as parts.
 /// Must be called inside a catch block.
 error_info describe_current_exception();
+
+/// @}
 
 } // namespace troupe

@@ -19,24 +19,32 @@ struct epoll_event;
 
 namespace troupe {
 
+/// @addtogroup managers
+/// @{
+
 /// The event loop of a process: descriptors, timers and posted functions, handled one after the other by one thread at a
 /// time: the one that drives. Usually that is the loop's own, in `run`. A thread that waits for something that the loop will
 /// bring may drive in its place (`lease`), and sleep in its place, which spares both the waking of another thread.
-/// Nothing that it runs may block, and nothing that it runs may throw: that ends the process.
+/// Nothing that it runs may block, and nothing that it runs may throw: that ends the process. Transports of one's own get it in `listen`,
+/// `dial` and byte_stream::start, and use it to watch descriptors and to be called later.
 ///
 /// `post`, `stop` and what is said to be so may be called from any thread; everything else only from the thread that
 /// drives the loop, or before it starts.
-///
-/// Locking: `driver_` is the right to drive, and guards what isn't atomic. Nobody who sleeps has it. At most one thread sleeps
-/// until the next event: it has the `seat_`. A thread that is `watchful_` looks whether something was posted before it sleeps, or
-/// sees to it that another does.
+// Locking: `driver_` is the right to drive, and guards what isn't atomic. Nobody who sleeps has it. At most one thread sleeps
+// until the next event: it has the `seat_`. A thread that is `watchful_` looks whether something was posted before it sleeps, or
+// sees to it that another does.
 class loop {
 public:
+  /// Moments of timers are its.
   using clock = std::chrono::steady_clock;
+  /// What is run: it may neither block nor throw.
   using task = std::function<void()>;
   /// Gets epoll's event mask.
   using watcher = std::function<void(std::uint32_t)>;
+  /// By which a timer is cancelled; never 0.
   using timer_id = std::uint64_t;
+
+  /// @cond internal
 
   /// Something that brings work and that no descriptor tells of. It is asked in each round by who drives.
   class source {
@@ -44,8 +52,8 @@ public:
     virtual ~source() = default;
     /// Handles what there is; returns whether there was anything.
     virtual bool poll() = 0;
-    /// A thread is about to sleep until the next event; what comes from now on has to be one, of a descriptor that is watched. Returns for how
-    /// long it may sleep before the source must be asked again.
+    /// A thread is about to sleep until the next event; what comes from now on has to be one, of a descriptor that is watched. Returns for
+    /// how long it may sleep before the source must be asked again.
     virtual clock::duration rest() = 0;
     /// That thread has woken. Any thread.
     virtual void wake() = 0;
@@ -62,6 +70,8 @@ public:
   loop(const loop&) = delete;
   loop& operator=(const loop&) = delete;
 
+  /// @endcond
+
   /// Calls `on_event` when `fd` has one of `events`. Throws std::system_error if the descriptor can't be watched.
   void watch(int fd, std::uint32_t events, watcher on_event);
   /// Changes what a watched descriptor is watched for.
@@ -69,17 +79,24 @@ public:
   /// Must come before the descriptor is closed. Events of it that were already fetched are dropped.
   void unwatch(int fd);
 
+  /// @cond internal
+
   /// From now on `s` is asked; null for nothing. There is one at most.
   void set_source(std::shared_ptr<source> s) { source_ = std::move(s); }
 
+  /// @endcond
+
   /// Runs `what` once, not before `when`. Timers of one moment run in the order of their making.
   timer_id call_at(clock::time_point when, task what);
+  /// Runs `what` once, when the delay has passed from now on.
   timer_id call_after(clock::duration delay, task what) { return call_at(now() + delay, std::move(what)); }
   /// Does nothing if the timer has run.
   void cancel(timer_id id);
 
   /// Runs `what` on the loop's thread, in the order of posting. What is posted after the loop has ended is dropped.
   void post(task what);
+
+  /// @cond internal
 
   /// Runs `what` within a fraction of a millisecond, once, on any thread, the calling one perhaps; several together. For what is
   /// cheaper for many at once, and safe everywhere: writing what sessions have. In no order.
@@ -106,8 +123,12 @@ public:
   /// Lets `run` return soon. What has been posted before is still run.
   void stop();
 
+  /// @endcond
+
   /// Whether the calling thread drives. Any thread.
   bool in_loop_thread() const { return driver_.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
+
+  /// @cond internal
 
   /// Who sleeps until the next event. A later one takes the seat from an earlier one: the thread that waits for an answer is the
   /// one to be woken by it.
@@ -168,6 +189,9 @@ public:
     loop& loop_;
   };
 
+  /// @endcond
+
+  /// The time by which timers go.
   clock::time_point now() const { return time_ ? time_() : clock::now(); }
 
 private:
@@ -241,5 +265,7 @@ private:
   std::atomic<std::uint64_t> soon_times_{0};
   std::atomic<clock::rep> soon_due_{0}; // when what is to be run soon is run by who adds to it
 };
+
+/// @}
 
 } // namespace troupe

@@ -21,6 +21,8 @@
 
 namespace troupe {
 
+/// @cond internal
+
 /// How the elements of CAF messages of one type travel.
 struct message_type {
   std::string name;
@@ -96,12 +98,17 @@ struct message_type_entry {
 
 } // namespace detail
 
+/// @endcond
+
 /// Lets values of these types be elements of messages between actors of different processes. Must be called, or used, in
 /// every process that shall understand them, before the cluster has more than one.
+/// @ingroup actors
 template <class... Ts>
 void message_types() {
   (static_cast<void>(detail::message_type_entry<Ts>::added), ...);
 }
+
+/// @cond internal
 
 /// The types that this program has registered, ordered by hash: the position is the number on the wire.
 const std::vector<const message_type*>& known_message_types();
@@ -148,5 +155,7 @@ struct codec<caf::node_id> {
   static void write(writer& w, const caf::node_id& x);
   static void read(reader& r, caf::node_id& x);
 };
+
+/// @endcond
 
 } // namespace troupe

@@ -12,6 +12,9 @@
 
 namespace troupe {
 
+/// @addtogroup references
+/// @{
+
 /// What a future or channel is known by in its cluster: `whence` and `id` name it, `where` tells who has it. Copies of a
 /// reference have equal ids on every process.
 struct ref_id {
@@ -22,7 +25,9 @@ struct ref_id {
   /// Counts what `whence` has made, from 1. 0: none.
   std::uint64_t id = 0;
 
+  /// By `whence` and `id`.
   friend bool operator==(const ref_id& a, const ref_id& b) { return a.whence == b.whence && a.id == b.id; }
+  /// By `whence`, then by `id`.
   friend std::strong_ordering operator<=>(const ref_id& a, const ref_id& b) {
     const auto by_maker = a.whence <=> b.whence;
     return by_maker != 0 ? by_maker : a.id <=> b.id;
@@ -31,7 +36,10 @@ struct ref_id {
 
 /// "(where, whence, id)".
 std::string to_string(const ref_id& x);
+/// Writes what to_string gives.
 std::ostream& operator<<(std::ostream& out, const ref_id& x);
+
+/// @cond internal
 
 /// This process's part in keeping what a reference stands for: as long as it lives, the owner keeps its target. All copies of a
 /// reference on a process share it.
@@ -53,6 +61,10 @@ private:
 };
 
 using held_reference_ptr = std::shared_ptr<held_reference>;
+
+/// @endcond
+
+/// @}
 
 } // namespace troupe
 

@@ -14,6 +14,11 @@
 
 namespace troupe {
 
+/// @addtogroup managers
+/// @{
+
+/// @cond internal
+
 /// Accepts connections and hands their streams over. Loop thread only.
 class tcp_listener {
 public:
@@ -39,8 +44,13 @@ private:
   endpoint where_;
 };
 
-/// A stream over a connected, non-blocking socket of any kind, for transports of one's own; `kind` is what links() shows.
+/// @endcond
+
+/// A stream over a connected, non-blocking socket of any kind, for transports of one's own; `peer` is whom messages name, `kind` what
+/// `links` shows. Its functions throw nothing but what loop::watch does.
 std::unique_ptr<byte_stream> make_socket_stream(loop& l, unique_fd connected, endpoint peer, std::string kind);
+
+/// @cond internal
 
 /// Connects to a numeric address; `done` is called once, on the loop's thread, before `limit` has passed. Loop thread.
 void tcp_dial(loop& l, const endpoint& to, std::chrono::milliseconds limit, dial_handler done);
@@ -54,5 +64,9 @@ public:
 private:
   std::unique_ptr<tcp_listener> listener_;
 };
+
+/// @endcond
+
+/// @}
 
 } // namespace troupe
