@@ -21,7 +21,7 @@ namespace detail {
 class cancel_state final : public future_state {
 public:
   /// For good: runs what was added, in the calling thread.
-  void cancel();
+  void cancel() override;
 
   /// Has `f` run when it is cancelled; at once, if it has been. It must neither block nor throw. Returns what to remove it by.
   std::uint64_t add(std::function<void()> f);
