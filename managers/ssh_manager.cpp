@@ -34,8 +34,26 @@ std::string program_of(const launch_options& options) { return options.exename.e
 std::string dir_of(const launch_options& options) { return options.dir.empty() ? std::filesystem::current_path().string() : options.dir; }
 
 // Beside hosts that are dead, others must have the time to come.
-int connect_seconds(const launch_options& options) {
-  return std::max(1, static_cast<int>(std::chrono::ceil<std::chrono::seconds>(options.launch_timeout / 3).count()));
+int connect_seconds(std::chrono::milliseconds launch_timeout) {
+  return std::max(1, static_cast<int>(std::chrono::ceil<std::chrono::seconds>(launch_timeout / 3).count()));
+}
+
+// Of a client that runs a command, in front of what the user has given.
+std::vector<std::string> session_flags() { return {"-T", "-a", "-x", "-o", "ClearAllForwardings=yes"}; }
+
+// A client with the user's options; `first` stand in front of these.
+child_options make_client(const machine_spec& m, const ssh_options& options, std::chrono::milliseconds launch_timeout,
+                          std::vector<std::string> first) {
+  child_options out;
+  out.program = options.ssh;
+  out.args = std::move(first);
+  out.args.insert(out.args.end(), options.sshflags.begin(), options.sshflags.end());
+  // ssh takes the first of several: the user's flags win
+  out.args.insert(out.args.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + std::to_string(connect_seconds(launch_timeout)), "-o",
+                                   "ServerAliveInterval=15"});
+  if (m.port != 0)
+    out.args.insert(out.args.end(), {"-p", std::to_string(m.port)});
+  return out;
 }
 
 // These variables, and in their place those that the user has set.
@@ -115,17 +133,14 @@ std::string ssh_manager::to_text() const {
   return "ssh_manager(" + out + ")";
 }
 
-child_options ssh_manager::client_with(const machine_spec& m, const launch_options& options, std::vector<std::string> first) const {
-  child_options out;
-  out.program = options_.ssh;
-  out.args = std::move(first);
-  out.args.insert(out.args.end(), options_.sshflags.begin(), options_.sshflags.end());
-  // ssh takes the first of several: the user's flags win
-  out.args.insert(out.args.end(), {"-o", "BatchMode=yes", "-o", "ConnectTimeout=" + std::to_string(connect_seconds(options)), "-o",
-                                   "ServerAliveInterval=15"});
-  if (m.port != 0)
-    out.args.insert(out.args.end(), {"-p", std::to_string(m.port)});
+child_options ssh_client(const machine_spec& m, const ssh_options& options) {
+  auto out = make_client(m, options, options.launch_timeout, session_flags());
+  out.args.push_back(m.destination());
   return out;
+}
+
+child_options ssh_manager::client_with(const machine_spec& m, const launch_options& options, std::vector<std::string> first) const {
+  return make_client(m, options_, options.launch_timeout, std::move(first));
 }
 
 child_options ssh_manager::client_of(const machine_spec& m, const launch_options& options, const std::string& control_path) const {
@@ -136,7 +151,7 @@ child_options ssh_manager::client_of(const machine_spec& m, const launch_options
   there.args = options.exeflags;
   there.args.insert(there.args.end(), {options_.cmdline_cookie ? "--worker=" + context_.cookie : "--worker", "--keeper",
                                        "--launch-timeout=" + std::to_string(static_cast<double>(options.launch_timeout.count()) / 1000)});
-  std::vector<std::string> first{"-T", "-a", "-x", "-o", "ClearAllForwardings=yes"};
+  auto first = session_flags();
   if (!control_path.empty())
     first.insert(first.end(), {"-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-o", control_path_option(control_path)});
   auto out = client_with(m, options, first);

@@ -51,6 +51,9 @@ private:
   std::vector<std::weak_ptr<way>> ways_;
 };
 
+/// The client by which a launch reaches a machine, without a multiplexed connection; the command that is to run there becomes its last argument.
+child_options ssh_client(const machine_spec& m, const ssh_options& options);
+
 /// Why there is no keeper at the other end of an ssh client that has ended, and what to do; `dir` and `program` are what it was to find there.
 launch_failure explain_ssh(const std::string& host, const keeper_session::end& end, const std::string& dir, const std::string& program);
 

@@ -80,4 +80,36 @@ void table::add(const figure& f) {
   add_row(f.metric, in_short(f.value), f.unit, to_text(f.find("raw")), to_text(f.find("raw_spin")), spread(f), to_text(f.find("n")));
 }
 
+std::string in_words(double value, const std::string& unit) {
+  const bool is_rate = unit == "1/s";
+  const char* prefix = "";
+  if (is_rate)
+    for (const auto next : {"k", "M", "G"})
+      if (value >= 1000) {
+        value /= 1000;
+        prefix = next;
+      }
+  char text[64];
+  const int digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  std::snprintf(text, sizeof text, "%.*f %s%s", digits, value, prefix, is_rate ? "/s" : unit.c_str());
+  return text;
+}
+
+void plain_table::add(const figure& f, const std::string& meaning) {
+  if (!begun_)
+    std::fprintf(out_, "%-18s %11s %11s   %s\n", "metric", "troupe", "bare", "what it is");
+  begun_ = true;
+  const auto raw = f.find("raw");
+  const auto number = raw == nullptr ? nullptr : std::get_if<double>(raw);
+  std::fprintf(out_, "%-18s %11s %11s   %s\n", f.metric.c_str(), in_words(f.value, f.unit).c_str(),
+               number == nullptr ? "" : in_words(*number, f.unit).c_str(), meaning.c_str());
+  std::fflush(out_);
+}
+
+bool plain_table::end() {
+  std::fprintf(
+    out_, "Each is the median of what was measured; bare is the same done by plain sockets, processes or MPI calls, without troupe.\n");
+  return std::fflush(out_) == 0 && std::ferror(out_) == 0;
+}
+
 } // namespace bench

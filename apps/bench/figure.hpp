@@ -54,4 +54,20 @@ private:
   bool begun_ = false;
 };
 
+/// "48.2 us", "1.31 M/s": three digits, and a unit that suits the size of a rate.
+std::string in_words(double value, const std::string& unit);
+
+/// For people who haven't read the source: each row says what was measured, in `out`, which must live as long as the table.
+class plain_table {
+public:
+  explicit plain_table(std::FILE* out) : out_(out) {}
+  void add(const figure& f, const std::string& meaning);
+  /// Tells what the columns are. False if not all could be written.
+  bool end();
+
+private:
+  std::FILE* out_;
+  bool begun_ = false;
+};
+
 } // namespace bench
