@@ -91,7 +91,8 @@ public:
 
   /// A channel whose values are kept in what `factory` makes: a class derived from abstract_channel<T, Keys…>, by value or in a
   /// std::unique_ptr or shared_ptr. The factory is anything that a remote call takes, and runs on that process, once, before this returns.
-  /// Throws what it throws.
+  /// Throws what it throws. Where there are Keys, values go in and out by the forms that take them; `isready`, `wait`, `at`, put_many,
+  /// take_many, take_async, the try_ forms and loops throw type_mismatch.
   template <class F>
     requires(!std::integral<std::remove_cvref_t<F>>)
   static remote_channel on(cluster&, proc_id where, F&& factory) {
