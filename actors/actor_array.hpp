@@ -99,11 +99,6 @@ void register_if_new() {
     message_types<T>();
 }
 
-template <class... Ts>
-inline constexpr bool begins_with_options = false;
-template <class T, class... Ts>
-inline constexpr bool begins_with_options<T, Ts...> = std::same_as<std::remove_cvref_t<T>, call_options>;
-
 } // namespace detail
 
 /// What an element of an array knows of itself: its constructor, or its function, gets it. May be kept and copied; any thread.

@@ -3,6 +3,7 @@
 #include "troupe/actors/future_state.hpp"
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -71,5 +72,15 @@ struct call_options {
 };
 
 /// @}
+
+namespace detail {
+
+// Of arguments of a function that may be given call_options first.
+template <class... Ts>
+inline constexpr bool begins_with_options = false;
+template <class T, class... Ts>
+inline constexpr bool begins_with_options<T, Ts...> = std::same_as<std::remove_cvref_t<T>, call_options>;
+
+} // namespace detail
 
 } // namespace troupe

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "troupe/actors/kept_value.hpp"
+#include "troupe/actors/moment_after.hpp"
 #include "troupe/actors/references.hpp"
 #include "troupe/transport/error.hpp"
 #include "troupe/transport/frame.hpp"
@@ -21,19 +22,6 @@ namespace troupe {
 class waiter;
 
 namespace detail {
-
-/// The moment at which a wait of this length, which begins now unless told otherwise, ends. What goes beyond the clock's range is the end of its time.
-template <class Rep, class Period>
-std::chrono::steady_clock::time_point moment_after(std::chrono::duration<Rep, Period> wait,
-                                                   std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now()) {
-  using clock = std::chrono::steady_clock;
-  using seconds = std::chrono::duration<double>;
-  if (wait <= wait.zero())
-    return now;
-  if (seconds{wait} >= seconds{clock::time_point::max() - now - std::chrono::hours{1}})
-    return clock::time_point::max();
-  return now + std::chrono::duration_cast<clock::duration>(wait);
-}
 
 /// What ends when a future_state is ready, see hold_until_ready. Its destructor must neither block nor throw, and may run in any thread.
 class until_ready {

@@ -199,6 +199,11 @@ public:
   T fetch(const K& key, const Ks&... more) const {
     return get(ask_op::fetch, {}, "fetch", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
   }
+  /// The same with a deadline or a token.
+  template <detail::channel_key K, class... Ks>
+  T fetch(const call_options& options, const K& key, const Ks&... more) const {
+    return get(ask_op::fetch, options, "fetch", std::tuple<detail::key_t<K>, detail::key_t<Ks>...>{key, more...});
+  }
 
   /// Of the first value, which stays, the element at these places: x[i], or x[i][j]…. It is looked up, in a task, where the channel lives:
   /// only it travels. Blocks while there is no value.
@@ -402,7 +407,7 @@ private:
   std::optional<T> try_get(ask_op op) const {
     auto waiting = std::make_shared<detail::taking<T>>(link(), ask_flags::at_once, nullptr);
     waiting->send(op, true);
-    detail::wait_or_give_up(waiting, {}, id(), "try_take");
+    detail::wait_or_give_up(waiting, {}, id(), op == ask_op::take ? "try_take" : "try_fetch");
     if (!waiting->here())
       return std::nullopt;
     return waiting->take();
@@ -411,7 +416,7 @@ private:
   template <class Rep, class Period, class F>
   static bool within(std::chrono::duration<Rep, Period> limit, F f) {
     try {
-      f(call_options{.deadline = std::chrono::duration_cast<std::chrono::steady_clock::duration>(limit)});
+      f(call_options{.deadline = detail::clamped(limit)});
       return true;
     } catch (const deadline_exceeded&) {
       return false;

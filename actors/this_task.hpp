@@ -1,5 +1,7 @@
 #pragma once
 
+#include "troupe/actors/moment_after.hpp"
+
 #include <chrono>
 #include <cstdint>
 
@@ -29,7 +31,7 @@ void sleep_until(std::chrono::steady_clock::time_point moment);
 /// The same for so long from now on; not at all if `time` is 0 or less, but throws as `check` does.
 template <class Rep, class Period>
 void sleep_for(std::chrono::duration<Rep, Period> time) {
-  sleep_until(std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(time));
+  sleep_until(detail::moment_after(time));
 }
 
 /// @}

@@ -162,7 +162,7 @@ public:
   /// The same, but throws timeout_error, with the ids that are still there, after `limit`; they go on leaving.
   template <class Rep, class Period>
   void rmprocs(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
-    remove_within(ids, std::chrono::ceil<std::chrono::milliseconds>(limit));
+    remove_within(ids, std::chrono::ceil<std::chrono::milliseconds>(detail::clamped(limit)));
   }
 
   /// Asks workers to leave: when this returns, they no longer count. The future is ready when their processes are gone. Master only.
@@ -180,7 +180,7 @@ public:
   /// new.
   template <class Rep, class Period>
   void drain(const std::vector<proc_id>& ids, std::chrono::duration<Rep, Period> limit) {
-    drain_within(ids, std::chrono::ceil<std::chrono::milliseconds>(limit));
+    drain_within(ids, std::chrono::ceil<std::chrono::milliseconds>(detail::clamped(limit)));
   }
 
   /// Has `handler` called with each line that a worker writes to stdout or stderr, without its end, instead of having it printed. On a
@@ -402,8 +402,14 @@ public:
   }
   /// The same of a function that is named as template argument: `c.pmap<simulate>(xs)`.
   template <auto F, class... Xs>
+    requires(!detail::begins_with_options<Xs...>)
   auto pmap(Xs&&... xs) {
     return map(nullptr, fn<F>, xs...);
+  }
+  /// The same with a deadline or a token.
+  template <auto F, class... Xs>
+  auto pmap(const call_options& options, Xs&&... xs) {
+    return map(&options, fn<F>, xs...);
   }
 
   /// As `pmap`, but results are handed over, by the calling thread: c.pmap_each(F, xs, sink[, options]). A sink that takes a result gets
@@ -421,8 +427,14 @@ public:
   }
   /// The same of a function that is named as template argument: `c.pmap_each<simulate>(xs, sink)`.
   template <auto F, class... Xs>
+    requires(!detail::begins_with_options<Xs...>)
   void pmap_each(Xs&&... xs) {
     map_each(nullptr, fn<F>, xs...);
+  }
+  /// The same with a deadline or a token.
+  template <auto F, class... Xs>
+  void pmap_each(const call_options& options, Xs&&... xs) {
+    map_each(&options, fn<F>, xs...);
   }
 
   /// @}

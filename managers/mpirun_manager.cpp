@@ -29,9 +29,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// One that has been told to end has this long before it is killed.
 // A line of orders has room for so many.
 constexpr std::size_t most_addresses = 6;
+// One that has been told to end has this long before it is killed.
 constexpr auto finalize_time = 2s;
 constexpr std::size_t max_tail = 4096;
 constexpr auto output_grace = 500ms;

@@ -801,3 +801,20 @@ BOOST_AUTO_TEST_CASE(a_hundred_tasks_that_wait_leave_the_worker_responsive_and_e
     BOOST_CHECK_THROW(f.wait(), troupe::cancelled);
   BOOST_TEST(nothing_stays(w));
 }
+
+BOOST_AUTO_TEST_CASE(limits_may_be_longer_than_time_can_tell) {
+  constexpr auto most = std::chrono::hours::max();
+  workers w{2};
+  const auto sleep = [] { troupe::this_task::sleep_for(most); };
+  BOOST_CHECK_THROW(here().remotecall_fetch(call_options{.deadline = 100ms}, w[0], sleep), troupe::deadline_exceeded);
+
+  const auto ch = troupe::remote_channel<int>::on(here(), w[0], 1);
+  const auto taken = here().remotecall(w[1], [](const troupe::remote_channel<int>& c) { return c.try_take(most).value_or(0); }, ch);
+  BOOST_TEST(!taken.wait_for(50ms));
+  BOOST_TEST(ch.try_put(7, most));
+  BOOST_TEST(taken.fetch() == 7);
+
+  here().drain({w[0]}, most);
+  here().rmprocs({w[0]}, std::chrono::duration<double>{1e300});
+  BOOST_TEST(here().workers() == std::vector<proc_id>{w[1]}, boost::test_tools::per_element());
+}

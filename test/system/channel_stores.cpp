@@ -112,6 +112,7 @@ BOOST_AUTO_TEST_CASE(a_store_with_keys_backs_a_channel) {
     ch.put(1, "one").put(2, "two");
     BOOST_TEST(ch.size() == 2u);
     BOOST_TEST(ch.fetch(2) == "two");
+    BOOST_TEST(ch.fetch(troupe::call_options{.deadline = 60s}, 2) == "two");
     BOOST_TEST(ch.take(2) == "two");
     const auto take = here().remotecall(w[1], [](const remote_channel<std::string>& c) { return c.take(3); }, ch);
     BOOST_TEST(stays_open(take));

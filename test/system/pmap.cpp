@@ -122,6 +122,11 @@ BOOST_AUTO_TEST_CASE(results_are_in_the_order_of_the_elements_whatever_the_order
 // PF-02, PF-16 of the master alone
 BOOST_AUTO_TEST_CASE(without_workers_the_master_does_it) {
   BOOST_TEST(here().pmap<plus_one>(range(1, 100)) == range(2, 101), boost::test_tools::per_element());
+  const troupe::call_options limit{.deadline = 60s};
+  BOOST_TEST(here().pmap<plus_one>(limit, range(1, 100)) == range(2, 101), boost::test_tools::per_element());
+  ints each;
+  here().pmap_each<plus_one>(limit, range(1, 100), [&](int x) { each.push_back(x); });
+  BOOST_TEST(each == range(2, 101), boost::test_tools::per_element());
   const worker_pool just_me{here(), {1}};
   for (auto id : here().pmap<where>(range(1, 20), pmap_options<>{.pool = &just_me}))
     BOOST_TEST(id == 1);
