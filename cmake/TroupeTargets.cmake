@@ -62,12 +62,14 @@ function(troupe_app name)
   target_link_libraries(${name} PRIVATE troupe::troupe ${arg_LINK})
 endfunction()
 
-# Precompiled headers reach ccache only with these settings (ccache's manual, "Precompiled headers").
+# Precompiled headers reach ccache only with this sloppiness (ccache's manual, "Precompiled headers"). What was compiled in one clone
+# serves the next, whatever folder that is in.
 macro(troupe_use_ccache)
   find_program(TROUPE_CCACHE ccache)
   if(TROUPE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     set(CMAKE_CXX_COMPILER_LAUNCHER
-      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${TROUPE_CCACHE}")
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
+        "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" "${TROUPE_CCACHE}")
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       add_compile_options(-fpch-preprocess)
     else()

@@ -17,7 +17,7 @@ const setup in_a_lab{[](troupe::app&) {
   if (std::getenv("TROUPE_LAB") != nullptr)
     return;
   const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
-  const auto lab = (std::filesystem::path{__FILE__}.parent_path() / "../../scripts/lab").string();
+  const auto lab = std::string{TROUPE_SOURCE_DIR "/scripts/lab"};
   if (::geteuid() != 0) {
     std::puts("skipped: needs root");
     std::exit(77);
@@ -39,7 +39,7 @@ const setup in_a_lab{[](troupe::app&) {
 
 /// scripts/lab with these words.
 void lab(std::vector<std::string> words) {
-  const auto script = (std::filesystem::path{__FILE__}.parent_path() / "../../scripts/lab").string();
+  const auto script = std::string{TROUPE_SOURCE_DIR "/scripts/lab"};
   troupe::child_process child{{.program = script, .args = std::move(words), .dir = {}, .env = {}, .env_removed_prefixes = {}}};
   const auto end = child.wait_until(std::chrono::steady_clock::now() + patience);
   BOOST_REQUIRE_MESSAGE(end && end->status == 0, "scripts/lab failed");
