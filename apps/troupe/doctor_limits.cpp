@@ -156,7 +156,7 @@ findings check_cpus() {
   const auto usable = usable_cpus();
   std::string text = std::to_string(online) + (online == 1 ? " CPU" : " CPUs");
   if (usable != online)
-    text += ", this process may use " + std::to_string(usable) + " (taskset)";
+    text += ", this process may use " + std::to_string(usable) + " (its affinity)";
   const auto quota = smallest_cpu_quota();
   if (quota) {
     char number[32];

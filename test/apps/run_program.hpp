@@ -14,12 +14,8 @@ struct program_end {
   std::string text;
 };
 
-/// Runs a program of TROUPE_BIN in a shell, with stdout, or both streams where `arguments` say so, as the text.
-inline program_end run_program(const std::string& name, const std::string& arguments) {
-  const auto folder = std::getenv("TROUPE_BIN");
-  if (folder == nullptr)
-    throw std::runtime_error{"TROUPE_BIN must name the folder of the programs"};
-  const auto command = std::string{folder} + "/" + name + " " + arguments;
+/// Runs a command of the shell, with stdout, or both streams where it says so, as the text.
+inline program_end run_shell(const std::string& command) {
   auto pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr)
     throw std::runtime_error{"can't run " + command};
@@ -30,6 +26,19 @@ inline program_end run_program(const std::string& name, const std::string& argum
   const int status = ::pclose(pipe);
   out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return out;
+}
+
+/// The path of a program of TROUPE_BIN.
+inline std::string program_path(const std::string& name) {
+  const auto folder = std::getenv("TROUPE_BIN");
+  if (folder == nullptr)
+    throw std::runtime_error{"TROUPE_BIN must name the folder of the programs"};
+  return std::string{folder} + "/" + name;
+}
+
+/// Runs a program of TROUPE_BIN in a shell.
+inline program_end run_program(const std::string& name, const std::string& arguments) {
+  return run_shell(program_path(name) + " " + arguments);
 }
 
 } // namespace test
