@@ -28,8 +28,8 @@ struct channel_link {
   /// Asks for a number, and blocks until it is there.
   std::uint64_t number(ask_op op) const;
 
-  /// Gives values back, as write_elements has written them: they are the first again.
-  void give_back(std::uint8_t flags, const std::function<void(writer&)>& elements) const;
+  /// Gives back what `take`, the number of a question, brought, as write_elements has written it: the first again, in the order of asking.
+  void give_back(std::uint64_t take, std::uint8_t flags, const std::function<void(writer&)>& elements) const;
 
   /// Says that so many more values of a lease have been used, and gives back what is left if it ends.
   void settle(std::uint64_t lease, std::uint64_t used, bool ends) const;
@@ -102,7 +102,7 @@ protected:
   void orphaned(encoded& x) override {
     if (!takes_)
       return;
-    channel_.give_back(flags_ & ask_flags::keyed, [&](writer& out) {
+    channel_.give_back(number_, flags_ & ask_flags::keyed, [&](writer& out) {
       if (keys_)
         keys_(out);
       if (!x.landed) {

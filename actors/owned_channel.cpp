@@ -28,8 +28,9 @@ void owned_channel::ask(reference_question& q, reference_work& out) {
     case ask_op::settle:
       return ask_settle(q, out);
     case ask_op::give_back: {
+      const auto take = q.in->get<std::uint64_t>();
       auto values = read_elements(*q.in, *q.frame);
-      put_in_front(values);
+      put_back(q.from, take, values);
       return pump(out);
     }
     case ask_op::isready:
@@ -141,6 +142,8 @@ kept_value owned_channel::pop(reference_work& out) {
     return next_put(out);
   auto v = std::move(values_.front());
   values_.pop_front();
+  if (!returned_.empty() && --returned_.front().count == 0)
+    returned_.pop_front();
   return v;
 }
 
@@ -199,14 +202,27 @@ void owned_channel::pump(reference_work& out) {
 void owned_channel::return_lease(lease& l) {
   const auto left = std::span{l.values}.subspan(l.used);
   leased_ -= left.size();
-  put_in_front(left);
+  put_back(l.who, l.number, left);
   l.used = l.values.size();
 }
 
-// One by one: Boost's deque, when it inserts a range that is empty, moves elements onto themselves.
-void owned_channel::put_in_front(std::span<kept_value> values) {
-  for (auto v = values.rbegin(); v != values.rend(); ++v)
-    values_.push_front(std::move(*v));
+// In front, but behind what the same process asked for earlier and has given back before. One by one: Boost's deque, when it inserts a range
+// that is empty, moves elements onto themselves.
+void owned_channel::put_back(proc_id from, std::uint64_t take, std::span<kept_value> values) {
+  if (values.empty())
+    return;
+  auto group = returned_.begin();
+  std::size_t place = 0, end = 0;
+  for (auto g = returned_.begin(); g != returned_.end(); ++g) {
+    end += g->count;
+    if (g->from == from && g->take < take) {
+      group = std::next(g);
+      place = end;
+    }
+  }
+  returned_.insert(group, {from, take, values.size()});
+  for (auto& v : values)
+    values_.insert(values_.begin() + static_cast<std::ptrdiff_t>(place++), std::move(v));
 }
 
 bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work& out) {

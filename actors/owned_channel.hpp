@@ -42,6 +42,12 @@ private:
     std::vector<kept_value> values;
     std::size_t used = 0;
   };
+  // Values that were taken and given back.
+  struct returned {
+    proc_id from;
+    std::uint64_t take; // the number of the question that took them
+    std::size_t count;
+  };
 
   void ask_for_values(reference_question& q, std::uint64_t most, reference_work& out);
   void ask_put(reference_question& q, reference_work& out);
@@ -56,12 +62,13 @@ private:
   bool full() const;
   kept_value pop(reference_work& out);
   void return_lease(lease& l);
-  void put_in_front(std::span<kept_value> values);
+  void put_back(proc_id from, std::uint64_t take, std::span<kept_value> values);
 
   const std::uint64_t type_;
   const std::uint64_t capacity_;
   std::shared_ptr<const error_info> closed_;
   boost::container::deque<kept_value> values_;
+  boost::container::deque<returned> returned_; // the first of values_, in their order
   std::uint64_t leased_ = 0;
   std::vector<lease> leases_;
   boost::container::deque<taker> takers_;

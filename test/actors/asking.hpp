@@ -48,6 +48,13 @@ inline arguments values(std::vector<int> xs) {
   };
 }
 
+inline arguments given_back(std::uint64_t take, std::vector<int> xs) {
+  return [=, write = values(std::move(xs))](troupe::writer& w) {
+    w.put(take);
+    write(w);
+  };
+}
+
 inline arguments settlement(std::uint64_t lease, std::uint64_t used, bool ends) {
   return [=](troupe::writer& w) {
     w.put(lease);

@@ -377,14 +377,36 @@ BOOST_AUTO_TEST_CASE(values_given_back_are_the_first_again) {
   c.take(3, 1);
   BOOST_TEST(c.taken(3, 1) == 1);
   c.put(2, 2, {3});
-  c.ask(3, c.id, 0, ask_op::give_back, values({1}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {1}));
   BOOST_TEST((c.drain() == ints{1, 2, 3}));
   c.take(4, 1);
-  c.ask(3, c.id, 0, ask_op::give_back, values({9}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {9}));
   BOOST_TEST(c.taken(4, 1) == 9);
   c.ask(2, c.id, 0, ask_op::close, closing());
-  c.ask(3, c.id, 0, ask_op::give_back, values({10}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {10}));
   BOOST_TEST((c.drain() == ints{10}));
+}
+
+BOOST_AUTO_TEST_CASE(values_given_back_late_keep_the_order_in_which_they_were_asked_for) {
+  channel c{9};
+  c.put(2, 1, {1, 2, 3, 4, 5});
+  for (std::uint64_t n : {1, 2, 3})
+    c.take(3, n);
+  c.ask(3, c.id, 4, ask_op::take_many, number(1));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(2, {2}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(4, {4}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {1}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(3, {3}));
+  BOOST_TEST((c.drain() == ints{1, 2, 3, 4, 5}));
+
+  c.put(2, 2, {1, 2, 3, 4});
+  BOOST_TEST((c.lease(3, 5, 2) == ints{1, 2}));
+  c.take(3, 6);
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(6, {3}));
+  c.ask(3, c.id, 0, ask_op::settle, settlement(5, 1, true));
+  c.take(4, 1); // the lease's second
+  BOOST_TEST(c.taken(4, 1) == 2);
+  BOOST_TEST((c.drain() == ints{3, 4}));
 }
 
 // -- processes that go ------------------------------------------------------------------------------------------------------

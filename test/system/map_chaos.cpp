@@ -533,7 +533,7 @@ BOOST_AUTO_TEST_CASE(maps_are_right_or_say_why_not_whoever_dies) {
                              << " interrupted; the longest took " << std::chrono::duration<double>{longest}.count() << " s");
     for (auto& [kind, n] : ended)
       BOOST_TEST_MESSAGE("  ended by an error of kind " << kind << ": " << n);
-    BOOST_TEST((longest < 20s), longest_one);
+    BOOST_TEST((longest < 60s), longest_one); // of 70,000 elements that throw, beside compilers
     BOOST_TEST(eventually([&] { return is_left_alone(1); }));
     BOOST_TEST(eventually([&] { return is_left_alone(r.witness()); }));
   }
