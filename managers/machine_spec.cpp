@@ -23,8 +23,13 @@ std::string_view trimmed(std::string_view text) {
   return begin == std::string_view::npos ? std::string_view{} : text.substr(begin, text.find_last_not_of(blanks) + 1 - begin);
 }
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }
+
+// What isn't a hostfile at all must not reach a terminal as it is.
 [[noreturn]] void refuse(std::string_view spec, const std::string& why) {
-  throw usage_error{"machine '" + std::string{spec} + "': " + why};
+  auto text = "machine '" + std::string{spec} + "': " + why;
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  throw usage_error{text};
 }
 
 bool is_number(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; }
@@ -52,8 +57,6 @@ std::uint16_t parse_port(std::string_view spec, std::string_view text) {
     refuse(spec, "'" + std::string{text} + "' behind the host is no port, which is a number from 1 to 65535");
   return static_cast<std::uint16_t>(n);
 }
-
-bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }
 
 // What ssh itself refuses, so that it is said before anything is launched.
 void check_user(std::string_view spec, std::string_view user) {

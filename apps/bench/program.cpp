@@ -69,8 +69,8 @@ std::vector<troupe::proc_id> workers_of(const troupe::cluster& c) {
   return ids;
 }
 
-// As many workers as the metric needs, or as -p said: others would cost memory and CPU time of their own.
-void have_workers(troupe::cluster& c, const bench::metric& m, int given) {
+// As many workers as the metric needs, or as -p said: others would cost memory and CPU time of their own. `spare`: more may stay.
+void have_workers(troupe::cluster& c, const bench::metric& m, int given, bool spare) {
   const auto wanted = static_cast<std::size_t>(std::max(m.workers, given));
   auto there = workers_of(c);
   if (bench::is_over_mpi(c)) { // ranks stay as long as their job
@@ -79,7 +79,7 @@ void have_workers(troupe::cluster& c, const bench::metric& m, int given) {
                                 + std::to_string(wanted + 1) + " …"};
     return;
   }
-  const auto kept = m.fresh ? 0 : std::min(wanted, there.size());
+  const auto kept = m.fresh ? 0 : spare ? there.size() : std::min(wanted, there.size());
   if (kept < there.size())
     c.rmprocs(std::vector<troupe::proc_id>(there.begin() + static_cast<std::ptrdiff_t>(kept), there.end()));
   if (kept < wanted)
@@ -104,7 +104,7 @@ bool has(const std::vector<std::string>& names, const char* name) { return std::
 
 // Hands each figure to `take`.
 template <class Take>
-void measure(troupe::cluster& c, const program_options& o, const std::vector<std::string>& names, Take take) {
+void measure(troupe::cluster& c, const program_options& o, const std::vector<std::string>& names, bool spare_workers, Take take) {
   // stdout is for the figures
   c.on_output([](troupe::proc_id worker, std::string_view line) {
     std::fprintf(stderr, "worker %d: %.*s\n", static_cast<int>(worker), static_cast<int>(line.size()), line.data());
@@ -115,7 +115,7 @@ void measure(troupe::cluster& c, const program_options& o, const std::vector<std
     for (const auto& m : bench::all_metrics()) {
       if (!names.empty() && !has(names, m.name))
         continue;
-      have_workers(c, m, given);
+      have_workers(c, m, given, spare_workers);
       auto f = m.measure(c, o);
       add_circumstances(f, c, o);
       take(m, f);
@@ -125,7 +125,7 @@ void measure(troupe::cluster& c, const program_options& o, const std::vector<std
 
 int measure_for_programs(troupe::cluster& c, const program_options& o) {
   bench::table table{stderr};
-  measure(c, o, o.all ? std::vector<std::string>{} : o.names, [&](const bench::metric&, const bench::figure& f) {
+  measure(c, o, o.all ? std::vector<std::string>{} : o.names, false, [&](const bench::metric&, const bench::figure& f) {
     std::cout << bench::to_json(f) << std::endl;
     if (::isatty(STDERR_FILENO) != 0)
       table.add(f);
@@ -135,7 +135,7 @@ int measure_for_programs(troupe::cluster& c, const program_options& o) {
 
 int measure_for_people(troupe::cluster& c, const program_options& o, const std::vector<std::string>& names) {
   bench::plain_table table{stdout};
-  measure(c, o, names, [&](const bench::metric& m, const bench::figure& f) { table.add(f, m.description); });
+  measure(c, o, names, true, [&](const bench::metric& m, const bench::figure& f) { table.add(f, m.description); });
   return table.end() ? 0 : 1;
 }
 

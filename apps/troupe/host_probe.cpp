@@ -1,6 +1,7 @@
 #include "host_probe.hpp"
 
 #include "build_id.hpp"
+#include "report.hpp"
 #include "run_command.hpp"
 
 #include "troupe/managers/remote_command.hpp"
@@ -78,7 +79,7 @@ public:
       take_clock(value);
       return std::nullopt;
     }
-    out_.told[name] = value;
+    out_.told[name] = printable(value);
     return "";
   }
 

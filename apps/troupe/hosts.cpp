@@ -86,7 +86,8 @@ host_question question_of(const hosts_options& o) {
   out.ssh.exename = o.exename;
   out.ssh.shell = o.shell;
   out.ssh.launch_timeout = std::chrono::milliseconds{static_cast<std::int64_t>(o.timeout * 1000)};
-  out.dir = std::filesystem::current_path().string();
+  std::error_code gone;
+  out.dir = std::filesystem::current_path(gone).string();
   return out;
 }
 

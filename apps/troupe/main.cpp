@@ -34,6 +34,8 @@ int run_bench(int argc, char** argv) {
                              .selection = {"rtt_us", "call_rate", "msg_rate", "array_bw", "pmap_rate", "startup_4_s"}});
 }
 
+int print(const char* text) { return std::fputs(text, stdout) < 0 || std::fflush(stdout) != 0 ? 1 : 0; }
+
 bool is(const char* argument, const char* one, const char* other = "") {
   return std::strcmp(argument, one) == 0 || std::strcmp(argument, other) == 0;
 }
@@ -51,9 +53,9 @@ int main(int argc, char** argv) {
   }
   const char* word = argv[1];
   if (is(word, "--help", "-h") || is(word, "help"))
-    return std::fputs(help, stdout) < 0 ? 1 : 0;
+    return print(help);
   if (is(word, "--version"))
-    return std::puts("troupe " TROUPE_VERSION) < 0 ? 1 : 0;
+    return print("troupe " TROUPE_VERSION "\n");
   if (is(word, "doctor"))
     return command::run_doctor(argc - 1, argv + 1);
   if (is(word, "hosts"))

@@ -1,5 +1,6 @@
 #include "report.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <sstream>
@@ -55,13 +56,18 @@ void report::add(const finding& f) {
                f.subject.c_str());
   const int text_column = mark_width + subject_width_ + 4;
   const auto end = f.text.find_last_not_of('\n');
-  std::istringstream lines{f.text.substr(0, end == std::string::npos ? 0 : end + 1)};
+  std::istringstream lines{printable(f.text.substr(0, end == std::string::npos ? 0 : end + 1))};
   bool first = true;
   for (std::string line; std::getline(lines, line); first = false)
     std::fprintf(out_, "%*s%s\n", first ? 2 : text_column, "", line.c_str());
   if (!f.remedy.empty())
     std::fprintf(out_, "%*s-> %s\n", text_column, "", f.remedy.c_str());
   std::fflush(out_);
+}
+
+std::string printable(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\n') || c == '\x7f'; }, '?');
+  return text;
 }
 
 std::string in_bytes(double bytes) {

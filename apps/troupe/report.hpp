@@ -47,6 +47,9 @@ private:
   int missing_ = 0;
 };
 
+/// A text from elsewhere, without what would have an effect on a terminal; ends of lines stay.
+std::string printable(std::string text);
+
 /// "3.2 GB", "64.0 MB": powers of 1024, as memory is sold.
 std::string in_bytes(double bytes);
 /// "0.4 ms", "2.10 s", "38 us"

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <sstream>
 #include <system_error>
@@ -55,10 +56,27 @@ void change_group(::pid_t from, ::pid_t to) {
       return;
 }
 
-void end_all(int number) {
+void signal_all(int number) {
   for (auto& group : groups)
     if (const auto pid = group.load(); pid > 0)
-      ::kill(-pid, SIGTERM);
+      ::kill(-pid, number);
+}
+
+bool any_left() {
+  for (auto& group : groups)
+    if (const auto pid = group.load(); pid > 0)
+      return true;
+  return false;
+}
+
+// Only what a signal handler may call.
+void end_all(int number) {
+  signal_all(SIGTERM);
+  if (any_left()) {
+    ::timespec grace{0, std::chrono::nanoseconds{term_grace}.count()};
+    ::nanosleep(&grace, nullptr);
+    signal_all(SIGKILL);
+  }
   ::signal(number, SIG_DFL);
   ::raise(number);
 }

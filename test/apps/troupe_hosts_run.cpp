@@ -84,6 +84,23 @@ BOOST_AUTO_TEST_CASE(a_host_that_hangs_is_given_up_and_costs_the_others_nothing)
   BOOST_TEST(eventually([&] { return ::kill(pid, 0) != 0; })); // nothing is left
 }
 
+BOOST_AUTO_TEST_CASE(ctrl_c_ends_what_runs) {
+  const temporary_folder folder;
+  const auto pid_file = folder / "pid";
+  const fake_ssh client{"echo $$ > '" + pid_file + "'; trap '' TERM; sleep 300; exit 1"};
+  troupe::child_process program{{.program = test::program_path("troupe"),
+                                 .args = {"hosts", "--host", "slow", "--timeout", "300", "--ssh", client.program()},
+                                 .dir = {},
+                                 .env = {},
+                                 .env_removed_prefixes = {}}};
+  BOOST_REQUIRE(eventually([&] { return std::atoi(read_file(pid_file).c_str()) > 0; }));
+  program.signal(SIGINT);
+  const auto end = program.wait_until(std::chrono::steady_clock::now() + 20s);
+  BOOST_REQUIRE(end.has_value());
+  BOOST_TEST(end->signal == SIGINT);
+  BOOST_TEST(eventually([&] { return ::kill(std::atoi(read_file(pid_file).c_str()), 0) != 0; }));
+}
+
 BOOST_AUTO_TEST_CASE(a_host_that_stops_talking_tells_what_it_had_told) {
   const temporary_folder folder;
   std::filesystem::create_directory(folder / "bin");
@@ -120,7 +137,8 @@ BOOST_AUTO_TEST_CASE(what_differs_from_here_is_a_warning) {
   const temporary_folder folder;
   std::filesystem::create_directory(folder / "bin");
   for (auto& [name, text] : std::map<std::string, std::string>{{"date", "/bin/date -d '+100 seconds' +%s.%N\n"},
-                                                               {"uname", "case $1 in -m) echo pdp11;; *) /bin/uname $1;; esac\n"}})
+                                                               {"uname", "case $1 in -m) echo pdp11;; *) /bin/uname $1;; esac\n"},
+                                                               {"nproc", "printf '\\033[31m7\\n'\n"}})
     std::filesystem::permissions(folder.with("bin/" + name, "#!/bin/sh\n" + text), std::filesystem::perms::owner_all);
   folder.with(".profile", "echo Welcome\nprintf 'no end of line'\nPATH='" + (folder / "bin") + "':$PATH\n");
   const fake_ssh client{"HOME='" + (folder / "") + "'; export HOME"};
@@ -130,6 +148,8 @@ BOOST_AUTO_TEST_CASE(what_differs_from_here_is_a_warning) {
   BOOST_TEST(says(end.text, "its clock is "));
   BOOST_TEST(says(end.text, " s ahead"));
   BOOST_TEST(says(line_with(end.text, "node1"), "+100.0 s"));
+  BOOST_TEST(says(line_with(end.text, "node1"), "?[31m7")); // nothing that a terminal would obey
+  BOOST_TEST(!contains(end.text, "\033"));
 }
 
 BOOST_AUTO_TEST_CASE(another_build_or_none_is_told) {
@@ -150,6 +170,16 @@ BOOST_AUTO_TEST_CASE(another_build_or_none_is_told) {
   BOOST_TEST(missing.status == 1);
   BOOST_TEST(says(line_with(missing.text, "node1"), "missing"));
   BOOST_TEST(says(missing.text, "the program ./none is not there"));
+}
+
+BOOST_AUTO_TEST_CASE(a_directory_that_is_gone_keeps_nobody_from_asking) {
+  const temporary_folder folder;
+  std::filesystem::create_directory(folder / "gone");
+  const fake_ssh client{"cd /"};
+  const auto end = test::run_shell("cd '" + (folder / "gone") + "' && rmdir '" + (folder / "gone") + "' && " + test::program_path("troupe")
+                                   + " hosts --host node1 --ssh " + client.program());
+  BOOST_TEST(end.status == 0);
+  BOOST_TEST(says(end.text, "1 of 1 hosts reached."));
 }
 
 BOOST_AUTO_TEST_CASE(a_real_sshd_is_reached, *boost::unit_test::precondition(with_sshd)) {

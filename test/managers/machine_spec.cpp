@@ -103,6 +103,12 @@ BOOST_AUTO_TEST_CASE(what_is_no_machine_says_why) {
 }
 
 // SM-02, PM-17
+BOOST_AUTO_TEST_CASE(an_error_has_nothing_that_a_terminal_would_obey) {
+  const auto text = why_not("\x1b[31mred\x07:x:y");
+  BOOST_TEST(says(text, "'?[31mred?:x:y'"));
+  BOOST_TEST(text.find_first_of("\x1b\x07") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(the_number_stands_on_either_side_or_beside) {
   for (const char* text : {"4*h", "h*4", " 4 * h ", "h * 4"}) {
     BOOST_TEST(machine_spec{text}.count == 4);
