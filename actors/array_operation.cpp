@@ -10,8 +10,8 @@
 #include "troupe/actors/scheduler.hpp"
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/message_types.hpp"
-#include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
 
@@ -238,7 +238,7 @@ void array_operation::deliver(const arrived& what) {
                                "a message to " + part_->info()->to_text() + " can't be decoded: " + describe_current_exception().message,
                                runtime_.id());
     if (question_ == 0)
-      status_line::print(stderr, "troupe: " + why.message + "; it is dropped\n");
+      log(log_level::warning, why.message + "; it is dropped");
     fail(why);
   }
 }

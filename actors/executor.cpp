@@ -2,7 +2,7 @@
 
 #include "troupe/actors/driving.hpp"
 #include "troupe/transport/brief_lock.hpp"
-#include "troupe/transport/status_line.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -78,7 +78,7 @@ void executor::add_thread_if_needed() {
   } catch (const std::system_error& e) {
     // what is queued is run when a thread that exists is done
     threads_.erase(self);
-    status_line::print(stderr, std::string{"troupe: cannot start a thread for a task: "} + e.what() + '\n');
+    log(log_level::error, std::string{"cannot start a thread for a task: "} + e.what());
   }
 }
 

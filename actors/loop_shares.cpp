@@ -3,6 +3,7 @@
 #include "troupe/actors/local_task.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/actors/splitting.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -214,7 +215,7 @@ void loop_state::print_unless_heard() {
   const bool thrown = !e.type_name().empty();
   const auto where = thrown ? "on process " + std::to_string(first.pid) + ": " : std::string{};
   const auto what = thrown ? e.type_name() + ": " + e.message() : std::string{e.what()};
-  std::fprintf(stderr, "troupe: a distributed_for that nobody waits for failed: %s%s%s\n", where.c_str(), what.c_str(), others.c_str());
+  log(log_level::error, "a distributed_for that nobody waits for failed: " + where + what + others);
 }
 
 namespace {

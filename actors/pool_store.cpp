@@ -1,5 +1,7 @@
 #include "troupe/actors/pool_store.hpp"
 
+#include "troupe/transport/log.hpp"
+
 #include <algorithm>
 #include <cstdio>
 
@@ -39,7 +41,7 @@ void pool_store::bury() {
           put(its->second, id);
       }
     } catch (const std::exception& e) {
-      std::fprintf(stderr, "troupe: %s was told that process %d has gone, and threw: %s\n", name().c_str(), static_cast<int>(id), e.what());
+      log(log_level::error, name() + " was told that process " + std::to_string(id) + " has gone, and threw: " + e.what());
     }
 }
 

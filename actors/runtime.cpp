@@ -11,8 +11,8 @@
 #include "troupe/actors/stack_trace.hpp"
 #include "troupe/actors/this_task.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/middleman.hpp"
-#include "troupe/transport/status_line.hpp"
 
 #include <caf/all.hpp>
 
@@ -358,7 +358,7 @@ void runtime::report(const task_control::client& c, const error_info& why) {
   }
   if ((c.flags & detail::call_no_reply) == 0)
     return send_error(c.from, c.number, why);
-  status_line::print(stderr, std::string{"troupe: a call that nobody waits for failed: "} + error{why}.what() + '\n');
+  log(log_level::error, std::string{"a call that nobody waits for failed: "} + error{why}.what());
   send_nothing(c.from, c.number);
 }
 

@@ -4,6 +4,7 @@
 #include "troupe/actors/pool_store.hpp"
 #include "troupe/actors/runtime.hpp"
 #include "troupe/actors/type_tag.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <cstdio>
 #include <map>
@@ -214,7 +215,7 @@ void worker_pool::give_back(proc_id id) const noexcept {
     if (runtime::find() != nullptr)
       link().ask(ask_op::pool_put, 0, nullptr, false, [=](writer& out) { out.put(id); });
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "troupe: worker %d can't be given back to its pool: %s\n", static_cast<int>(id), e.what());
+    log(log_level::warning, "worker " + std::to_string(id) + " can't be given back to its pool: " + e.what());
   }
 }
 

@@ -11,8 +11,10 @@
 #include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/slurm_manager.hpp"
 #include "troupe/managers/start_line.hpp"
+#include "troupe/managers/usable_cpus.hpp"
 #include "troupe/managers/worker.hpp"
 #include "troupe/transport/cookie.hpp"
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/transports.hpp"
 
 #include <CLI/CLI.hpp>
@@ -83,6 +85,7 @@ constexpr variable variables[] = {
   {"--cookie-file", "TROUPE_COOKIE_FILE"},
   {"--launch-timeout", "TROUPE_LAUNCH_TIMEOUT"},
   {"--config", "TROUPE_CONFIG"},
+  {"--log-level", "TROUPE_LOG_LEVEL"},
   {"--topology", "TROUPE_TOPOLOGY"},
   {"--lazy", "TROUPE_LAZY"},
   {"--mpi", "TROUPE_MPI"},
@@ -105,7 +108,7 @@ bool stands_in(const std::vector<std::string>& args, const CLI::Option& option) 
 
 int parse_procs(const std::string& text) {
   if (text == "auto")
-    return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    return usable_cpus();
   int n = 0;
   if (!detail::parse_option(text, n) || n < 0)
     throw CLI::ValidationError("--procs", "'" + text + "' is neither a number of workers nor 'auto'");
@@ -236,6 +239,7 @@ struct app::state {
   std::string name;
   bool has_run = false;
 
+  void add_log_level();
   void add_standard_options();
   option_values collect() const;
   void apply(const option_values& values);
@@ -293,7 +297,25 @@ CLI::Option& app::add(option_slot slot) {
   return *option;
 }
 
+// Of the standard options, the one that is sent to all workers.
+void app::state::add_log_level() {
+  if (cli.get_option_no_throw("--log-level") != nullptr)
+    return;
+  const CLI::callback_t set = [](const std::vector<std::string>& words) {
+    const auto level = parse_log_level(words.back());
+    if (!level)
+      throw CLI::ValidationError("--log-level", "'" + words.back() + "' is none of off, error, warning, info");
+    set_log_level(*level);
+    return true;
+  };
+  cli.add_option("--log-level", set, "what troupe itself says on stderr: off, error, warning or info")
+    ->group("Cluster")
+    ->type_name("(level)")
+    ->default_str("info");
+}
+
 void app::state::add_standard_options() {
+  add_log_level();
   auto add = [this](const char* option_name, auto& value, const char* description, const char* type) {
     auto option = cli.add_option(option_name, value, description);
     option->group("Cluster")->type_name(type);
@@ -415,6 +437,7 @@ option_values app::state::collect() const {
 }
 
 void app::state::apply(const option_values& values) {
+  add_log_level();
   for (auto& [option_name, texts] : values) {
     auto option = cli.get_option_no_throw(option_name);
     if (option == nullptr)
@@ -759,7 +782,7 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
 // What the user types elsewhere.
 void app::state::tell_guests(const endpoint& where, const std::string& program) const {
   const auto file = standard.cookie_file.empty() ? default_cookie_file().string() : standard.cookie_file;
-  process::warn("workers may come: " + program + " --join " + where.to_text() + " --cookie-file " + file);
+  log(log_level::info, "workers may come: " + program + " --join " + where.to_text() + " --cookie-file " + file);
 }
 
 // As a worker that comes by itself.
@@ -775,7 +798,7 @@ int app::state::run_guest() {
   w.tells_why_not = true;
   for (auto& address : addresses_of(to.address))
     w.master.push_back({{address, to.port}, guest_claim});
-  w.joined = [this](proc_id id) { process::warn("this is worker " + std::to_string(id) + " of the cluster at " + standard.join); };
+  w.joined = [this](proc_id id) { log(log_level::info, "this is worker " + std::to_string(id) + " of the cluster at " + standard.join); };
   return run_worker(std::move(w), [this](const option_values& values) { apply(values); });
 }
 
@@ -788,7 +811,8 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
     before.push_back(option);
   s.add_standard_options();
   for (auto option : s.cli.get_options())
-    if (std::find(before.begin(), before.end(), option) == before.end() || option == s.cli.get_help_ptr())
+    if ((std::find(before.begin(), before.end(), option) == before.end() && !option->check_lname("log-level"))
+        || option == s.cli.get_help_ptr())
       s.not_sent.push_back(option);
   s.cli.parse(arguments(argc, argv, s.cli));
   if (!s.standard.join.empty())

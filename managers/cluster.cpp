@@ -2,6 +2,7 @@
 
 #include "troupe/managers/master.hpp"
 #include "troupe/managers/mpi_manager.hpp"
+#include "troupe/managers/usable_cpus.hpp"
 
 #include <caf/all.hpp>
 
@@ -66,9 +67,7 @@ std::vector<proc_id> cluster::procs(proc_id id) const {
 
 std::vector<proc_id> cluster::workers() const { return process_.members().workers(); }
 
-std::vector<proc_id> cluster::addprocs(local_options options) {
-  return addprocs(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), std::move(options));
-}
+std::vector<proc_id> cluster::addprocs(local_options options) { return addprocs(usable_cpus(), std::move(options)); }
 
 std::vector<proc_id> cluster::addprocs(int np, local_options options) {
   return require_master("addprocs").add_local(np, std::move(options));
@@ -91,9 +90,7 @@ std::vector<proc_id> cluster::addprocs(std::shared_ptr<cluster_manager> manager,
   return require_master("addprocs").add(manager, std::move(options));
 }
 
-future<std::vector<proc_id>> cluster::addprocs_async(local_options options) {
-  return addprocs_async(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())), std::move(options));
-}
+future<std::vector<proc_id>> cluster::addprocs_async(local_options options) { return addprocs_async(usable_cpus(), std::move(options)); }
 
 future<std::vector<proc_id>> cluster::addprocs_async(int np, local_options options) {
   return detail::begin_local_task<true>(

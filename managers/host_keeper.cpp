@@ -5,7 +5,9 @@
 #include "troupe/managers/keeper_lines.hpp"
 #include "troupe/managers/own_manager.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/managers/usable_cpus.hpp"
 #include "troupe/transport/error.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -93,10 +95,7 @@ public:
   keeper& operator=(const keeper&) = delete;
 
   int run() {
-    tell(keeper_hello{.cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency())),
-                      .os_pid = ::getpid(),
-                      .host = host_name(),
-                      .address = reached_at()});
+    tell(keeper_hello{.cpus = usable_cpus(), .os_pid = ::getpid(), .host = host_name(), .address = reached_at()});
     while (!over()) {
       const auto timeout = time_to_wait();
       if (timeout < 0ms)
@@ -133,7 +132,7 @@ private:
       return 1h;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now());
     if (left <= 0ms && !complete_ && clock::now() >= limit_) {
-      std::fprintf(stderr, "troupe: a host keeper was not told all its workers in time: ending\n");
+      log(log_level::warning, "a host keeper was not told all its workers in time: ending");
       return -1ms;
     }
     return std::max(0ms, left);

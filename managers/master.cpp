@@ -5,6 +5,7 @@
 #include "troupe/managers/rank_keeper.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/status_line.hpp"
 
 #include <algorithm>
@@ -108,9 +109,9 @@ void master::print(proc_id id, std::string_view line) {
       const status_line::hidden meanwhile; // it may print
       return handler(id, line);
     } catch (const std::exception& e) {
-      process::warn(std::string{"the handler given to on_output threw: "} + e.what());
+      log(log_level::error, std::string{"the handler given to on_output threw: "} + e.what());
     } catch (...) {
-      process::warn("the handler given to on_output threw an exception that is not derived from std::exception");
+      log(log_level::error, "the handler given to on_output threw an exception that is not derived from std::exception");
     }
   }
   auto text = id == 0 ? std::string{"      From a worker that starts:\t"} : rank_keeper::text_of(id);

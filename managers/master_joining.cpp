@@ -5,6 +5,7 @@
 #include "troupe/actors/waiter.hpp"
 #include "troupe/managers/siblings.hpp"
 #include "troupe/managers/ssh_manager.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <algorithm>
 
@@ -189,8 +190,8 @@ void master::relaunch(const std::shared_ptr<cluster_manager>& manager, const wor
     for (auto& f : b->failures)
       process::warn(who + " is not replaced: " + f.text);
     for (auto by : b->joined)
-      process::warn("worker " + std::to_string(by) + " has come in the place of " + who
-                    + (options.respawn > 0 ? "" : ", and won't be replaced if it is lost"));
+      log(log_level::info, "worker " + std::to_string(by) + " has come in the place of " + who
+                             + (options.respawn > 0 ? "" : ", and won't be replaced if it is lost"));
   } catch (const interrupted&) {
     // the program ends
   } catch (const std::exception& e) {
@@ -315,7 +316,7 @@ void master::take_answer(proc_id from, const frame_view& f) {
   change.joined.push_back(answer.self);
   broadcast(std::move(change));
   if (w->manager == guests_)
-    process::warn("worker " + std::to_string(w->id) + " has joined from " + answer.self.info.host);
+    log(log_level::info, "worker " + std::to_string(w->id) + " has joined from " + answer.self.info.host);
   auto b = std::move(w->waiting);
   b->joined.push_back(w->id);
   if (w->config.count != 1)

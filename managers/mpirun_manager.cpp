@@ -5,6 +5,7 @@
 #include "troupe/managers/child_process.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/usable_cpus.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -180,7 +181,7 @@ mpirun_manager::mpirun_manager(mpi_options options) : options_(std::move(options
   if (options_.np < 0)
     throw usage_error{"mpi_options::np is the number of ranks, it is " + std::to_string(options_.np)};
   if (options_.np == 0)
-    options_.np = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    options_.np = usable_cpus();
   if (options_.mpi_cmd.find(mpi_survival_flag) != std::string::npos)
     set_survivable();
   if (options_.thread_level < 0 || options_.thread_level == MPI_THREAD_MULTIPLE)

@@ -1,5 +1,7 @@
 #include "troupe/managers/output_pump.hpp"
 
+#include "troupe/transport/log.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -49,7 +51,7 @@ void report_if_it_throws(bool& reported, Call call) {
     what = "an exception of unknown type";
   }
   if (!std::exchange(reported, true))
-    std::fprintf(stderr, "troupe: a handler of workers' output failed: %s\n", what.c_str());
+    log(log_level::error, "a handler of workers' output failed: " + what);
 }
 
 } // namespace

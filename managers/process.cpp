@@ -2,6 +2,8 @@
 
 #include "troupe/actors/loaded_module.hpp"
 #include "troupe/actors/waiter.hpp"
+#include "troupe/managers/usable_cpus.hpp"
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/names.hpp"
 #include "troupe/transport/status_line.hpp"
 
@@ -173,7 +175,7 @@ member process::self() const {
     m.info.address = where_.to_text();
   m.info.os_pid = ::getpid();
   m.info.started = std::chrono::system_clock::now();
-  m.info.cpus = static_cast<int>(std::thread::hardware_concurrency());
+  m.info.cpus = usable_cpus();
   if (runtime_)
     m.node_actor = runtime_->node_actor_id();
   return m;
@@ -270,6 +272,6 @@ char process::state_of(proc_id id) const {
   return fields.empty() ? '\0' : fields.front().front();
 }
 
-void process::warn(const std::string& text) { status_line::print(stderr, "troupe: " + text + '\n'); }
+void process::warn(const std::string& text) { log(log_level::warning, text); }
 
 } // namespace troupe

@@ -4,6 +4,7 @@
 #include "troupe/managers/local_manager.hpp"
 #include "troupe/managers/output_pump.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/usable_cpus.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -86,7 +87,7 @@ started_siblings start_siblings(proc_id on, const sibling_orders& orders) {
     const auto s = std::static_pointer_cast<sibling_starter::state>(starter_of_process().load());
     if (!s)
       throw usage_error{"this process can't start others beside it: it doesn't serve as a worker"};
-    const auto count = o.count > 0 ? o.count : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())) - 1;
+    const auto count = o.count > 0 ? o.count : usable_cpus() - 1;
     local_options options;
     options.exename = o.exename;
     options.exeflags = o.exeflags;

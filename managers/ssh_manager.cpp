@@ -31,7 +31,16 @@ constexpr int places_of_machine = 1 << 16;
 
 std::string program_of(const launch_options& options) { return options.exename.empty() ? own_program() : options.exename; }
 
-std::string dir_of(const launch_options& options) { return options.dir.empty() ? std::filesystem::current_path().string() : options.dir; }
+std::string dir_of(const launch_options& options) {
+  if (!options.dir.empty())
+    return options.dir;
+  std::error_code why;
+  auto here = std::filesystem::current_path(why);
+  if (why)
+    throw usage_error{"workers start in the directory of this program, and that can't be told (" + why.message()
+                      + "): has it been removed? Change to another, or set ssh_options::dir"};
+  return here.string();
+}
 
 // Beside hosts that are dead, others must have the time to come.
 int connect_seconds(std::chrono::milliseconds launch_timeout) {

@@ -8,6 +8,7 @@
 #include "troupe/managers/siblings.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/transport/cookie.hpp"
+#include "troupe/transport/log.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -122,7 +123,7 @@ private:
         return;
       process_.events().unwatch(input);
       if (!leaving_.ready()) {
-        process::warn("the master has ended: ending");
+        log(log_level::info, "the master has ended: ending");
         end_at_once(1);
       }
     });

@@ -1,7 +1,7 @@
 #include "troupe/transport/actor_hub.hpp"
 
+#include "troupe/transport/log.hpp"
 #include "troupe/transport/received_message.hpp"
-#include "troupe/transport/status_line.hpp"
 
 #include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
@@ -21,9 +21,7 @@ void refuse(const caf::strong_actor_ptr& asker, const caf::message_id& mid, caf:
     asker->enqueue(nullptr, mid.response_id(), caf::make_message(std::move(why)), nullptr);
 }
 
-void log_dropped(const std::string& what, const std::string& why) {
-  status_line::print(stderr, "troupe: " + what + " was dropped: " + why + '\n');
-}
+void log_dropped(const std::string& what, const std::string& why) { log(log_level::warning, what + " was dropped: " + why); }
 
 } // namespace
 

@@ -3,6 +3,8 @@
 #include "cgroup.hpp"
 #include "doctor.hpp"
 
+#include "troupe/managers/usable_cpus.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <ctime>
@@ -11,9 +13,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
-#include <thread>
 
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
@@ -100,13 +100,6 @@ finding check_processes(const worker_costs& costs) {
   return {mark::warning, "processes", text, "ulimit -u 4096, nproc in /etc/security/limits.conf, or --pids-limit of the container"};
 }
 
-// glibc's get_nprocs, which `-p auto` and others ask, counts those that this process may run on.
-int usable_cpus() {
-  ::cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 } // namespace
 
 findings check_limits(const worker_costs& costs) { return {check_descriptors(costs), check_processes(costs)}; }
@@ -152,8 +145,7 @@ findings check_memory() {
 
 findings check_cpus() {
   const auto online = ::sysconf(_SC_NPROCESSORS_ONLN);
-  const auto automatic = static_cast<int>(std::thread::hardware_concurrency());
-  const auto usable = usable_cpus();
+  const auto usable = troupe::usable_cpus(); // what -p auto starts
   std::string text = std::to_string(online) + (online == 1 ? " CPU" : " CPUs");
   if (usable != online)
     text += ", this process may use " + std::to_string(usable) + " (its affinity)";
@@ -163,11 +155,10 @@ findings check_cpus() {
     std::snprintf(number, sizeof number, "%.4g", *quota);
     text += std::string{", the time of "} + number + " (cgroup cpu.max)";
   }
-  text += "; -p auto starts " + std::to_string(automatic) + (automatic == 1 ? " worker" : " workers");
-  const auto most = std::min<double>(usable, quota.value_or(usable));
-  if (automatic > std::ceil(most)) {
+  text += "; -p auto starts " + std::to_string(usable) + (usable == 1 ? " worker" : " workers");
+  if (quota && usable > std::ceil(*quota)) {
     char advice[64];
-    std::snprintf(advice, sizeof advice, "say how many: -p %.0f", std::max(1.0, std::floor(most)));
+    std::snprintf(advice, sizeof advice, "say how many: -p %.0f", std::max(1.0, std::floor(*quota)));
     return {{mark::warning, "CPUs", text + ", more than can run", advice}};
   }
   return {{mark::ok, "CPUs", text}};

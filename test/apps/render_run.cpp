@@ -45,6 +45,9 @@ BOOST_AUTO_TEST_CASE(the_picture_is_the_same_however_many_draw_it_and_whoever_di
   BOOST_TEST(one_less.status == 0, one_less.said);
   BOOST_TEST(contains(one_less.said, "killed by signal 9"), one_less.said);
   BOOST_TEST((one_less.picture == alone.picture));
+  const auto quiet = render("-p 2 --kill-one --log-level error");
+  BOOST_TEST(quiet.status == 0, quiet.said);
+  BOOST_TEST(!contains(quiet.said, "killed by signal 9"), quiet.said);
 }
 
 BOOST_AUTO_TEST_CASE(where_it_looks_can_be_chosen) {

@@ -56,6 +56,8 @@ BOOST_AUTO_TEST_CASE(wrong_values_of_the_programs_own_options_are_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(wrong_values_of_standard_options_are_refused) {
+  for (auto value : {"x", "2", ""})
+    check_refused({"--log-level", value}, {"--log-level", "none of off, error, warning, info"});
   for (auto value : {"x", "-1", "1.5", ""})
     check_refused({"-p", value}, {"--procs", "number of workers", "'auto'"});
   for (auto value : {"0", "-1", "x"})

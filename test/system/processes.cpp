@@ -660,6 +660,18 @@ BOOST_AUTO_TEST_CASE(at_the_end_of_a_program_idle_workers_leave_without_a_word) 
   }
 }
 
+const scenario unheard{"unheard", [](troupe::cluster& c) {
+                         c.remote_do(2, [] { throw std::runtime_error{"nobody hears it"}; });
+                         c.remotecall_fetch(2, [] {});
+                       }};
+
+BOOST_AUTO_TEST_CASE(what_troupe_says_has_a_level_on_every_process) {
+  const auto said = [](const program_result& r) { return contains(r.out + r.err, "nobody hears it"); };
+  BOOST_TEST(said(run_scenario("unheard", {"-p", "1"})));
+  BOOST_TEST(said(run_scenario("unheard", {"-p", "1", "--log-level", "error"})));
+  BOOST_TEST(!said(run_scenario("unheard", {"-p", "1", "--log-level=off"})));
+}
+
 // -- links --------------------------------------------------------------------------------------------------
 
 // TP-05, TP-06, TP-08
