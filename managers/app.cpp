@@ -27,6 +27,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -536,11 +537,43 @@ std::vector<std::string> addresses_of(const std::string& host) {
   return out;
 }
 
-// A flag of all ranks, which only rank 0 parses with the rest: on the command line or in the environment.
-bool is_asked_for(int argc, char** argv, const char* flag, const char* name) {
-  const auto value = std::getenv(name);
+// The file of --config, if one is given.
+std::string config_file(int argc, char** argv) {
+  constexpr std::string_view option = "--config";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == option && i + 1 < argc)
+      return argv[i + 1];
+    if (arg.starts_with(option) && arg.substr(option.size()).starts_with('='))
+      return std::string{arg.substr(option.size() + 1)};
+  }
+  const auto value = std::getenv("TROUPE_CONFIG");
+  return value == nullptr ? "" : value;
+}
+
+// What is wrong with the file is told when all of it is parsed, by rank 0.
+bool stands_in_file(const std::string& file, std::string_view option, const CLI::App& cli) {
+  if (file.empty())
+    return false;
+  try {
+    for (auto& item : cli.get_config_formatter()->from_file(file)) {
+      bool on = false;
+      if (item.parents.empty() && item.name == option && item.inputs.size() == 1 && detail::parse_bool(item.inputs.front(), on))
+        return on;
+    }
+  } catch (const CLI::Error&) {
+  }
+  return false;
+}
+
+// A flag of all ranks, which only rank 0 parses with the rest: on the command line, in the environment or the file, in this order.
+bool is_asked_for(int argc, char** argv, const std::string& flag, const char* name, const CLI::App& cli) {
+  if (has_argument(argc, argv, flag.c_str()))
+    return true;
   bool on = false;
-  return has_argument(argc, argv, flag) || (value != nullptr && detail::parse_bool(value, on) && on);
+  if (const auto value = std::getenv(name); value != nullptr && detail::parse_bool(value, on))
+    return on;
+  return stands_in_file(config_file(argc, argv), flag.substr(2), cli);
 }
 
 // Whether the launcher of this process has been told to let the others live when a rank dies: mpirun is the parent of its proxy, which is
@@ -590,8 +623,8 @@ int app::state::run_alone_or_in_job(int argc, char** argv, const void* part, con
   const auto rank = part != nullptr ? mpi_job::rank_in(ranks) : mpi_job::rank_from_environment();
   if (part != nullptr && !rank)
     return 0;
-  const bool over_mpi = is_asked_for(argc, argv, "--mpi-transport", "TROUPE_MPI_TRANSPORT");
-  const bool over_tcp = is_asked_for(argc, argv, "--tcp-transport", "TROUPE_TCP_TRANSPORT");
+  const bool over_mpi = is_asked_for(argc, argv, "--mpi-transport", "TROUPE_MPI_TRANSPORT", cli);
+  const bool over_tcp = is_asked_for(argc, argv, "--tcp-transport", "TROUPE_TCP_TRANSPORT", cli);
   const bool asks = has_argument(argc, argv, "--help") || has_argument(argc, argv, "-h") || has_argument(argc, argv, "--version");
   if (rank.value_or(0) > 0 && (asks || over_mpi == over_tcp))
     return asks ? 0 : 1; // rank 0 says what there is to say
@@ -790,6 +823,10 @@ int app::state::run_guest() {
   const auto to = parse_host_and_port(standard.join);
   const auto file = standard.cookie_file.empty() ? default_cookie_file().string() : standard.cookie_file;
   prepared_worker w;
+  if (!std::filesystem::exists(file))
+    throw CLI::ValidationError(
+      "--join", "the cluster's cookie isn't in " + file
+                  + ": copy it there from the master's host, where --listen has told its file, for you alone to read (chmod 600)");
   w.cookie = cookie_from(file, false);
   w.settings.bind_addr = standard.bind_addr.empty() ? choose_bind_address() : standard.bind_addr;
   w.settings.launch_timeout = standard.launch_timeout;

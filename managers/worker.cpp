@@ -35,6 +35,8 @@ constexpr std::size_t max_setting_line = 512;
 constexpr int highest_port = 65535;
 // Between a worker's attempts to join its master.
 constexpr auto dial_again_time = 100ms;
+// So often in a row the master's end looks as with another cookie until that is what it is.
+constexpr int most_cookie_doubts = 10;
 // Of several addresses of the master, one that says nothing is given up for the next after this time.
 constexpr auto address_time = 2000ms;
 
@@ -100,9 +102,12 @@ private:
       process_.net().join(to.where, to.claim, time, [this, limit, turn](const std::string& why_not) {
         if (why_not.empty() || joining_.ready())
           return;
+        const bool other_cookie = why_not.find("another cookie") != std::string::npos;
+        cookie_doubts_ = other_cookie ? cookie_doubts_ + 1 : 0;
         if (turn + 1 == given_.master.size() && given_.tells_why_not)
           process::warn("can't join yet, and goes on trying: " + why_not);
-        if (clock::now() + dial_again_time < limit) { // a crowd at its door, perhaps
+        // a crowd at its door, perhaps, which looks like a refusal, but not again and again
+        if (clock::now() + dial_again_time < limit && !(given_.tells_why_not && cookie_doubts_ >= most_cookie_doubts)) {
           const auto wait = (turn + 1) % given_.master.size() == 0 ? dial_again_time : 0ms;
           process_.events().call_after(wait, [this, limit, turn] { dial_master(limit, turn + 1); });
           return;
@@ -310,6 +315,7 @@ private:
 
   prepared_worker given_;
   detail::future_state joining_;
+  int cookie_doubts_ = 0; // in a row; on the loop
   detail::future_state values_here_;
   detail::future_state leaving_;
   join_request request_; // written before joining_ is set

@@ -4,6 +4,9 @@
 
 #include "system/mpi_runs.hpp"
 
+#include <cstdlib>
+#include <unistd.h>
+
 using namespace faults;
 using namespace std::chrono_literals;
 
@@ -32,6 +35,22 @@ BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
     BOOST_TEST_MESSAGE(mode << ": 4 idle ranks use " << r.value("idle") << " % of a CPU");
     BOOST_TEST(std::stod(r.value("idle")) < 50); // those that ask all the time use 200
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_file_can_say_how_messages_travel) {
+  std::string file = "/tmp/troupe-modes-XXXXXX";
+  const int fd = ::mkstemp(file.data());
+  BOOST_REQUIRE(fd >= 0);
+  const std::string text = "mpi-transport = true\n";
+  BOOST_REQUIRE(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  ::close(fd);
+  for (auto args : {std::vector<std::string>{"--config", file}, {"--config=" + file}}) {
+    args.insert(args.end(), {"--what", "none"});
+    auto r = mpirun(2, "mpi_cluster", args);
+    BOOST_TEST(r.end(20s).state.status == 7);
+    r.check_nothing_left();
+  }
+  ::unlink(file.c_str());
 }
 
 BOOST_AUTO_TEST_CASE(a_job_of_one_rank_is_a_master_alone) {

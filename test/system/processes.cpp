@@ -663,6 +663,7 @@ BOOST_AUTO_TEST_CASE(at_the_end_of_a_program_idle_workers_leave_without_a_word) 
 const scenario unheard{"unheard", [](troupe::cluster& c) {
                          c.remote_do(2, [] { throw std::runtime_error{"nobody hears it"}; });
                          c.remotecall_fetch(2, [] {});
+                         return 0;
                        }};
 
 BOOST_AUTO_TEST_CASE(what_troupe_says_has_a_level_on_every_process) {
