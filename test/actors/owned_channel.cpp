@@ -488,7 +488,7 @@ BOOST_AUTO_TEST_CASE(a_question_cut_off_anywhere_is_no_question) {
   const auto lease = c.lease(3, 5, 2);
   const std::pair<ask_op, arguments> all[] = {
     {ask_op::put, values({7, 8})},
-    {ask_op::give_back, values({7})},
+    {ask_op::give_back, given_back(4, {7})},
     {ask_op::take_many, number(3)},
     {ask_op::lease, number(3)},
     {ask_op::settle, settlement(5, 1, true)},
