@@ -21,12 +21,7 @@ std::shared_ptr<references>& process_references() {
 
 template <class... Ts>
 void put(byte_buffer& out, const Ts&... xs) {
-  const auto one = [&](const void* data, std::size_t size) {
-    const auto at = out.size();
-    out.resize(at + size);
-    std::memcpy(out.data() + at, data, size);
-  };
-  (one(&xs, sizeof xs), ...);
+  (append(out, std::as_bytes(std::span{&xs, 1})), ...);
 }
 
 } // namespace

@@ -797,7 +797,9 @@ int app::state::run_launched_rank(worker_settings settings, mpi_job& job, rank_k
   settings.tied = job.rank() == 0;
   if (settings.tied)
     job.tie_to_input();
-  settings.bind_addr = job.reachable_address();
+  const auto reachable = job.reachable_address();
+  if (settings.bind_addr == worker_settings{}.bind_addr || !is_own_address(settings.bind_addr, interface_addresses()))
+    settings.bind_addr = reachable;
   prepared_worker w;
   w.settings = std::move(settings);
   w.cookie = orders->cookie;

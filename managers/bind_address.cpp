@@ -136,6 +136,18 @@ std::vector<std::string> reachable_addresses(const std::vector<interface_address
   return out;
 }
 
+bool is_own_address(const std::string& text, const std::vector<interface_address>& all) {
+  const auto address = parse(text);
+  if (!address && !parse_subnet(text))
+    return std::any_of(all.begin(), all.end(), [&](auto& i) { return i.interface == text; });
+  if (!address)
+    return !best_of(all, [net = *parse_subnet(text)](auto&, auto& a) { return a.begins_as(net.address, net.bits); }).empty();
+  return address->is_loopback() || std::any_of(all.begin(), all.end(), [&](auto& i) {
+           const auto own = parse(i.address);
+           return own && own->size == address->size && own->begins_as(*address, 8 * own->size);
+         });
+}
+
 std::string resolve_bind_address(const std::string& text) { return parse(text) ? text : resolve_bind_address(text, interface_addresses()); }
 
 } // namespace troupe

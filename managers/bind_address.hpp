@@ -30,4 +30,7 @@ std::string resolve_bind_address(const std::string& text, const std::vector<inte
 /// The same, on this host.
 std::string resolve_bind_address(const std::string& text);
 
+/// Whether what resolve_bind_address understands is an address of this host, too, when it was said for another.
+bool is_own_address(const std::string& text, const std::vector<interface_address>& all);
+
 } // namespace troupe

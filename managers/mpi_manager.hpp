@@ -27,8 +27,9 @@ struct mpi_options {
   std::chrono::milliseconds launch_timeout{60000};
   /// What MPI is asked for: MPI_THREAD_SERIALIZED or MPI_THREAD_MULTIPLE, which is what -1 means. The launch fails if MPI grants less.
   int thread_level = -1;
-  /// Where the master listens for the ranks, which dial it: a numeric address, with ":port" behind it if the port matters. Empty: at all
-  /// addresses of this host; ranks on this host use the loopback, others the host's first other address.
+  /// Where the master listens for the ranks, which dial it: a numeric address, an interface or a subnet, with ":port" behind it if the
+  /// port matters. Ranks on whose hosts it stands for an address, too, listen there for each other. Empty: the master listens at all
+  /// addresses of this host, and ranks use the loopback if all are on one host, its first other address otherwise.
   std::string bind_addr{};
   std::string exename{};               ///< See launch_options::exename.
   std::vector<std::string> exeflags{}; ///< See launch_options::exeflags.

@@ -5,6 +5,7 @@
 #include "troupe/managers/child_process.hpp"
 #include "troupe/managers/process.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/start_line.hpp"
 #include "troupe/managers/usable_cpus.hpp"
 
 #include <CLI/CLI.hpp>
@@ -300,6 +301,8 @@ void mpirun_manager::start(const launch_options& options, const mpi_job_orders& 
   o.args.insert(o.args.end(), {"--worker", "--mpi-rank", "--mpi-thread-level=" + std::to_string(options_.thread_level),
                                "--launch-timeout=" + std::to_string(options.launch_timeout.count() / 1000.0),
                                "--threads=" + std::to_string(std::max(1, options.threads))});
+  if (!options.bind_addr.empty())
+    o.args.push_back("--bind-addr=" + parse_bind_address(options.bind_addr).address);
   o.dir = options.dir;
   o.env = env_of(options.env, 0);
   add_thread_limits(o.env);

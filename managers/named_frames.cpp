@@ -10,7 +10,7 @@ constexpr std::size_t least_kept = 256 << 10;
 detail::shared_bytes kept(std::span<const std::byte> bytes, const frame_view& f) {
   if (bytes.size() >= least_kept)
     return {bytes, f.owner};
-  auto copy = std::make_shared<const byte_buffer>(bytes.begin(), bytes.end());
+  auto copy = std::make_shared<const byte_buffer>(copy_of(bytes));
   return {*copy, copy};
 }
 

@@ -31,6 +31,8 @@ using clock = std::chrono::steady_clock;
 
 // Tasks that wait end within this time when the worker is let go; those that compute are left behind.
 constexpr auto end_time = 200ms;
+// How long the master's word may be behind that of another worker.
+constexpr auto dismissal_time = 100ms;
 constexpr std::size_t max_setting_line = 512;
 constexpr int highest_port = 65535;
 // Between a worker's attempts to join its master.
@@ -243,7 +245,7 @@ private:
       case frame_kind::leave:
         ends_apart_ = in.get<std::uint8_t>() != 0;
         in.expect_end();
-        process_.net().let_go(master_id);
+        process_.net().take_leave();
         leaving_.set_value({});
         return;
       default:
@@ -305,12 +307,17 @@ private:
     process_.net().send(master_id, f, urgency::now);
   }
 
-  // Declared lost, and yet alive: what this process does must not be seen any more.
+  // Declared lost, and yet alive: what this process does must not be seen any more. If it was removed, the master's word may come last.
   void dismissed(const std::string& why) {
-    if (leaving_.ready())
+    if (leaving_.ready() || std::exchange(dismissed_, true))
       return;
-    process::warn("worker " + std::to_string(process_.net().id()) + ": the cluster goes on without this process (" + why + "): ending");
-    end_at_once(1);
+    process_.net().take_leave();
+    process_.events().call_after(dismissal_time, [this, why] {
+      if (leaving_.ready())
+        return;
+      process::warn("worker " + std::to_string(process_.net().id()) + ": the cluster goes on without this process (" + why + "): ending");
+      end_at_once(1);
+    });
   }
 
   prepared_worker given_;
@@ -321,6 +328,7 @@ private:
   join_request request_; // written before joining_ is set
   bool met_ = false;     // loop thread: knows the members, and takes news of them
   std::uint64_t unseen_ = 0; // loop thread: the last change that the master hasn't heard of yet
+  bool dismissed_ = false; // loop thread
   bool ends_apart_ = false; // written before leaving_ is set
   std::vector<membership_change> early_;
   process process_; // last: its thread calls the others

@@ -3,8 +3,10 @@
 #include "troupe/transport/bulk_memory.hpp"
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -46,7 +48,35 @@ struct uninitialized_allocator : std::allocator<T> {
   }
 };
 
-/// Raw bytes whose growth costs no zeroing.
+/// Raw bytes whose growth costs no zeroing. Its own insert, assign and growth move what they hold byte by byte, as a vector with an
+/// allocator of its own does: extend, append and copy_of don't.
 using byte_buffer = std::vector<std::byte, uninitialized_allocator<std::byte>>;
+
+namespace detail {
+
+void make_room_for(byte_buffer& bytes, std::size_t size);
+
+} // namespace detail
+
+/// Lengthens `bytes` by `more`, whose contents are undefined, and returns where they begin.
+inline std::byte* extend(byte_buffer& bytes, std::size_t more) {
+  const auto at = bytes.size();
+  if (bytes.capacity() - at < more)
+    detail::make_room_for(bytes, at + more);
+  bytes.resize(at + more);
+  return bytes.data() + at;
+}
+
+/// Copies `more`, which must not lie in `bytes`, to the end of `bytes`.
+inline void append(byte_buffer& bytes, std::span<const std::byte> more) {
+  if (!more.empty())
+    std::memcpy(extend(bytes, more.size()), more.data(), more.size());
+}
+
+inline byte_buffer copy_of(std::span<const std::byte> bytes) {
+  byte_buffer out;
+  append(out, bytes);
+  return out;
+}
 
 } // namespace troupe

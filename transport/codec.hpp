@@ -150,9 +150,7 @@ public:
   void raw(const void* data, std::size_t size) {
     if (size == 0)
       return;
-    auto at = out_.size();
-    out_.resize(at + size);
-    std::memcpy(out_.data() + at, data, size);
+    std::memcpy(extend(out_, size), data, size);
   }
 
   template <class T>

@@ -3,6 +3,7 @@
 #include "troupe/transport/proc_id.hpp"
 #include "troupe/transport/stack_frame.hpp"
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -151,6 +152,9 @@ public:
   /// The text that what() gives is made of all that the info tells.
   explicit error(error_info info);
 
+  /// About nothing, and without a text: what is read into it, or assigned to it, tells.
+  error() : error(error_info{}) {}
+
   /// Which class it is, also for a copy that has become an `error`.
   error_kind kind() const noexcept { return info_->kind; }
 
@@ -176,6 +180,20 @@ public:
 private:
   std::shared_ptr<const error_info> info_;
 };
+
+/// Errors are values, too: they can be put into channels and futures, and be arguments, results and parts of messages. Whoever takes
+/// one gets it; nothing is thrown.
+template <class Inspector, std::derived_from<error> E>
+typename Inspector::result_type inspect(Inspector& f, E& x) {
+  error_info info = x.info();
+  if constexpr (Inspector::reads_state) {
+    return f(info);
+  } else {
+    auto failed = f(info);
+    x = E{std::move(info)};
+    return failed;
+  }
+}
 
 /// A function that was called on another process, or as a task on this one, threw.
 class remote_error : public error {
@@ -324,6 +342,7 @@ public:
   using error::error;
   /// About no process; `text` is what() and message().
   explicit usage_error(std::string text);
+  usage_error() = default;
 };
 
 namespace detail {

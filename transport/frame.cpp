@@ -137,10 +137,23 @@ std::size_t frame_builder::size() const {
 }
 
 byte_buffer& frame_builder::finish_whole() {
-  for (auto i = outside_.rbegin(); i != outside_.rend(); ++i)
-    data_.insert(data_.begin() + static_cast<std::ptrdiff_t>(i->at), i->bytes.begin(), i->bytes.end());
+  finish();
+  if (outside_.empty())
+    return data_;
+  byte_buffer whole;
+  whole.reserve(size());
+  std::span<const std::byte> rest = data_;
+  std::size_t begin = 0;
+  for (auto& block : outside_) {
+    append(whole, rest.first(block.at - begin));
+    append(whole, block.bytes);
+    rest = rest.subspan(block.at - begin);
+    begin = block.at;
+  }
+  append(whole, rest);
+  data_ = std::move(whole);
   outside_.clear();
-  return finish();
+  return data_;
 }
 
 byte_buffer& frame_builder::finish() {

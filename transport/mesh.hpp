@@ -136,8 +136,9 @@ public:
   /// Worker without an id: dials the master, which expects the claim, and will dial again if that link is lost.
   void join(const endpoint& where, std::string claim, std::chrono::milliseconds limit, std::function<void(std::string why_not)> done);
 
-  /// The link to a process isn't opened again from here once it ends. For a worker whose master lets it go.
-  void let_go(proc_id id);
+  /// No link is opened from here any more, nor opened again once it ends; those that are there serve on. For a worker whose master lets
+  /// it go: the others don't know it any more, or soon won't.
+  void take_leave();
 
   /// Makes a process known, so that it can be sent to. A port of 0: it can't be dialled. Where it listens at a loopback address, that means something only to those of its
   /// scope. `linked`: whether there may be a direct link to it. Of this process itself: where others reach it.
@@ -311,6 +312,7 @@ private:
   std::atomic<bool> watching_for_circles_{false};
   std::atomic<bool> restricted_{false};
   bool closed_ = false;
+  bool leaving_ = false;
 };
 
 } // namespace troupe

@@ -169,7 +169,7 @@ void mesh::join(const endpoint& where, std::string claim, std::chrono::milliseco
   dial_with(p, where, limit, [done = std::move(done)](std::string why, bool) { done(std::move(why)); });
 }
 
-void mesh::let_go(proc_id id) { find_or_make(id)->worker_dials = false; }
+void mesh::take_leave() { leaving_ = true; }
 
 // Of two workers: whether this one can dial the other, and the other this one.
 bool mesh::reachable(const peer& p) const { return p.linked && can_dial(own_where_, p.where, p.scope == settings_.scope); }
@@ -228,7 +228,7 @@ void mesh::redial(proc_id id) {
 }
 
 void mesh::connect(const peer_ptr& p) {
-  if (closed_ || p->is_gone || p->dialling || p->relaying || p->talk->attached())
+  if (closed_ || leaving_ || p->is_gone || p->dialling || p->relaying || p->talk->attached())
     return;
   if (!p->known) {
     // the news of it may be on its way
@@ -251,7 +251,7 @@ void mesh::reopen(const peer_ptr& p) {
 }
 
 void mesh::dial(const peer_ptr& p) {
-  if (p->dialling || p->is_gone || closed_)
+  if (p->dialling || p->is_gone || closed_ || leaving_)
     return;
   if (!p->talk->attached())
     bridge(p);
@@ -467,7 +467,7 @@ void mesh::link_lost(const peer_ptr& p, const std::string& why, bool silent) {
     limit += limit / 2;
   p->limit = loop_.call_after(limit, [this, p] { limit_reached(p); });
   events_.down(p->id, why);
-  if (p->is_gone || closed_)
+  if (p->is_gone || closed_ || leaving_)
     return;
   if (dials(*p))
     return dial(p);

@@ -180,8 +180,7 @@ public:
     std::size_t n = 0;
     for (auto& piece : pieces) {
       const auto some = std::min<std::size_t>(piece.iov_len, most - n);
-      const auto begin = static_cast<const std::byte*>(piece.iov_base);
-      p->bytes.insert(p->bytes.end(), begin, begin + some);
+      append(p->bytes, {static_cast<const std::byte*>(piece.iov_base), some});
       n += some;
       if (n == most)
         break;

@@ -125,7 +125,7 @@ void segment::own(const void* keeper) {
   for (auto& block : outside) {
     if (block.keeper.get() != keeper)
       continue;
-    auto copy = std::make_shared<byte_buffer>(block.bytes.begin(), block.bytes.end());
+    auto copy = std::make_shared<byte_buffer>(copy_of(block.bytes));
     block.bytes = *copy;
     block.keeper = std::move(copy);
   }
@@ -159,10 +159,9 @@ void outgoing_lane::copy_into(bool numbered, const byte_buffer& frame, frame_hea
   auto& batch = open_batch(frame.size(), numbered);
   if (numbered)
     batch.last = h.number;
-  auto at = batch.data.size();
-  batch.data.resize(at + frame.size());
-  std::memcpy(batch.data.data() + at, frame.data(), frame.size());
-  std::memcpy(batch.data.data() + at, &h, sizeof h);
+  const auto to = extend(batch.data, frame.size());
+  std::memcpy(to, frame.data(), frame.size());
+  std::memcpy(to, &h, sizeof h);
   bytes_ += frame.size();
 }
 
@@ -185,13 +184,15 @@ segment& outgoing_lane::open_batch(std::size_t more, bool numbered) {
 }
 
 void outgoing_lane::make_room(byte_buffer& batch) {
+  byte_buffer roomy;
   if (spare_.empty()) {
-    batch.reserve(batch_size);
-    return;
+    roomy.reserve(batch_size);
+  } else {
+    roomy = std::move(spare_.back());
+    spare_.pop_back();
   }
-  auto roomy = std::move(spare_.back());
-  spare_.pop_back();
-  roomy.assign(batch.begin(), batch.end());
+  roomy.clear();
+  troupe::append(roomy, batch);
   batch = std::move(roomy);
 }
 

@@ -75,6 +75,16 @@ BOOST_AUTO_TEST_CASE(an_ipv6_address_may_have_a_port_in_brackets) {
   BOOST_TEST(troupe::parse_bind_address("fd77::/64").address == "fd77::/64");
 }
 
+// MP-34
+BOOST_AUTO_TEST_CASE(what_was_said_for_one_host_may_be_of_another_too) {
+  using troupe::is_own_address;
+  const std::vector<troupe::interface_address> host{{"lo", "127.0.0.1"}, {"ib0", "10.77.0.3"}, {"ib0", "fd77::3"}};
+  for (auto own : {"127.0.0.2", "::1", "10.77.0.3", "fd77::3", "fd77:0::3", "10.77.0.0/16", "ib0"})
+    BOOST_TEST(is_own_address(own, host), own);
+  for (auto other : {"10.77.0.4", "fd77::4", "10.78.0.0/16", "eth0", "node1"})
+    BOOST_TEST(!is_own_address(other, host), other);
+}
+
 // A master with several addresses, of which its workers may reach one only.
 BOOST_AUTO_TEST_CASE(all_addresses_of_the_chosen_family_may_be_tried) {
   using troupe::reachable_addresses;

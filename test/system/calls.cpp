@@ -405,6 +405,25 @@ BOOST_AUTO_TEST_CASE(vectors_of_64_megabytes_and_spans_of_them_arrive_whole) {
     BOOST_TEST((f.fetch() == big));
 }
 
+// SE-02
+BOOST_AUTO_TEST_CASE(a_captured_value_travels_once_however_often_a_function_names_it) {
+  workers w{1};
+  const auto bytes = [&] {
+    for (auto& l : here().links())
+      if (l.a == 1 && l.b == w[0])
+        return l.bytes;
+    return std::uint64_t{0};
+  };
+  const std::vector<int> large(1 << 20, 1); // 4 MiB
+  here().remotecall_fetch(w[0], [] {});
+  const auto before = bytes();
+  const auto sum =
+    here().remotecall_fetch(w[0], troupe::with(large, [](const std::vector<int>& v) { return v.front() + v[v.size() / 2] + v.back(); }));
+  BOOST_TEST(sum == 3);
+  BOOST_TEST(bytes() - before >= 4U << 20);
+  BOOST_TEST(bytes() - before < 5U << 20);
+}
+
 // RC-19, SE-01
 BOOST_AUTO_TEST_CASE(a_function_works_on_copies_of_its_arguments) {
   workers w{1};

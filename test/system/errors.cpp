@@ -299,6 +299,40 @@ BOOST_AUTO_TEST_CASE(an_error_that_is_returned_is_a_value) {
   BOOST_TEST(info.type_name == "std::runtime_error");
 }
 
+// EX-12
+BOOST_AUTO_TEST_CASE(an_error_in_a_channel_a_future_or_a_message_is_a_value) {
+  workers w{2};
+  const auto e = error_of<troupe::remote_error>([&] { here().remotecall_fetch<fail>(w[0], "kept"); });
+  const auto ch = troupe::remote_channel<troupe::remote_error>::on(here(), w[1], 4);
+  ch.put(e);
+  here().remotecall_fetch(
+    w[0],
+    [](auto to) {
+      try {
+        fail("kept there");
+      } catch (...) {
+        to.put(troupe::remote_error{troupe::describe_current_exception()});
+      }
+    },
+    ch);
+  BOOST_TEST(ch.fetch().message() == "kept");
+  const auto back = ch.take();
+  BOOST_TEST(back.what() == e.what());
+  BOOST_TEST(back.pid() == w[0]);
+  BOOST_TEST(back.type_name() == "std::runtime_error");
+  BOOST_CHECK_THROW(back.rethrow_nested(), std::runtime_error);
+  BOOST_TEST(ch.take().message() == "kept there");
+  const auto f = troupe::future<troupe::error>::on(here(), w[1]);
+  f.put(e);
+  BOOST_TEST(f.fetch().what() == e.what());
+  BOOST_TEST((f.fetch().kind() == troupe::error_kind::remote));
+  using result = std::variant<int, troupe::error>;
+  const auto results = here().remotecall_fetch(
+    w[0], [](std::vector<result> xs) { return std::vector<result>(xs.rbegin(), xs.rend()); }, std::vector<result>{7, e});
+  BOOST_TEST(std::get<troupe::error>(results.at(0)).message() == "kept");
+  BOOST_TEST(std::get<int>(results.at(1)) == 7);
+}
+
 // EX-13
 BOOST_AUTO_TEST_CASE(an_error_can_be_kept_copied_and_thrown_again_on_another_thread) {
   workers w{1};
@@ -376,6 +410,7 @@ BOOST_AUTO_TEST_CASE(what_two_such_calls_print_at_the_same_time_is_not_mixed) {
     BOOST_TEST((contains(lines[i], "nobody waits for") == (i % size == 0)));
 }
 
+// EX-15
 BOOST_AUTO_TEST_CASE(such_a_call_to_oneself_or_with_arguments_that_cannot_be_read_is_printed_too) {
   captured_stream err{STDERR_FILENO};
   here().remote_do<fail>(1, "my own fault");

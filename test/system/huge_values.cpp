@@ -59,6 +59,7 @@ caf::behavior echo(caf::event_based_actor*) {
 
 } // namespace
 
+// RC-29
 BOOST_AUTO_TEST_CASE(values_beyond_4_gib_arrive_whole_and_others_pass_them) {
   constexpr std::uint64_t large = 5 * giga, argument = giga * 9 / 2;
   if (!worth_it(argument))

@@ -4,6 +4,8 @@
 
 #include "system/test_manager.hpp"
 
+#include <malloc.h>
+
 #include <numeric>
 #include <set>
 
@@ -393,6 +395,39 @@ BOOST_AUTO_TEST_CASE(the_time_for_joining_can_be_set_in_the_environment) {
   BOOST_TEST(end.end.status == 1);
   BOOST_TEST(contains(end.err, "told no address within 1000 ms"), end.err);
   BOOST_TEST((std::chrono::steady_clock::now() - begin < 8s));
+}
+
+// SE-06
+BOOST_AUTO_TEST_CASE(workers_that_come_and_go_leave_nothing_behind) {
+  const workers stays{1};
+  const auto rounds = [&](int n) {
+    for (int i = 0; i < n; ++i) {
+      const workers w{1};
+      BOOST_TEST_REQUIRE(
+        here().remotecall_fetch(
+          w[0],
+          [](proc_id to, std::vector<int> x) { return here().remotecall_fetch(to, [](const std::vector<int>& v) { return v.size(); }, x); },
+          stays[0], std::vector<int>(1000))
+        == 1000U);
+    }
+  };
+  const auto in_use = [] {
+    const auto m = ::mallinfo2();
+    return static_cast<double>(m.uordblks + m.hblkhd);
+  };
+  const auto in_use_at = [&](proc_id id) { return here().remotecall_fetch(id, in_use); };
+  worker_output output;
+  rounds(20);
+  const auto before = in_use_at(1), before_there = in_use_at(stays[0]);
+  rounds(100);
+  BOOST_TEST_MESSAGE((in_use_at(1) - before) / 100 << " bytes for each that was here, " << (in_use_at(stays[0]) - before_there) / 100
+                                                   << " at another worker");
+  BOOST_TEST(in_use_at(1) - before < 100 * 10'000);
+  BOOST_TEST(in_use_at(stays[0]) - before_there < 100 * 10'000);
+  const auto links = here().links();
+  BOOST_TEST(links.size() == 1U);
+  BOOST_TEST(output.lines_of(stays[0]) == std::vector<std::string>{},
+             boost::test_tools::per_element()); // no dials at what doesn't know them
 }
 
 BOOST_AUTO_TEST_CASE(without_listen_nobody_comes) {

@@ -20,13 +20,14 @@ void check_talk(run& r, const std::string& processes, const std::string& ranks, 
   BOOST_TEST(r.value("ranks") == ranks);
   BOOST_TEST(r.value("right") == std::to_string(pairs) + " of " + std::to_string(pairs));
   BOOST_TEST(r.value("large") == std::to_string(workers) + " of " + std::to_string(workers));
+  BOOST_TEST(r.value("in order") == "10000");
   BOOST_TEST(r.value("finished") == "yes");
   r.check_nothing_left();
 }
 
 } // namespace
 
-// MP-13, MP-28
+// MP-13, MP-23, MP-28
 BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
   for (auto& mode : mpi_modes) {
     auto r = mpirun(4, "mpi_cluster", {mode});
@@ -35,6 +36,26 @@ BOOST_AUTO_TEST_CASE(the_ranks_of_a_job_are_a_cluster) {
     BOOST_TEST_MESSAGE(mode << ": 4 idle ranks use " << r.value("idle") << " % of a CPU");
     BOOST_TEST(std::stod(r.value("idle")) < 50); // those that ask all the time use 200
   }
+}
+
+// MP-34
+BOOST_AUTO_TEST_CASE(where_processes_listen_can_be_said_in_each_mode) {
+  const auto count_of = [](const std::string& text, const std::string& part) {
+    int n = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+      ++n;
+    return n;
+  };
+  const auto check = [&](run r, int there) {
+    BOOST_TEST(r.end(60s).state.status == 0);
+    const auto addresses = r.value("addresses") + " ";
+    BOOST_TEST(count_of(addresses, "127.0.0.2:") == there, addresses);
+    BOOST_TEST(r.value("right") == std::to_string(count_of(addresses, ":")));
+    r.check_nothing_left();
+  };
+  check(mpirun(3, "mpi_cluster", {"--tcp-transport", "--bind-addr", "127.0.0.2", "--what", "where"}), 2);
+  check(mpirun(2, "mpi_cluster", {"--mpi-transport", "-p", "2", "--bind-addr", "127.0.0.2", "--what", "where"}), 2);
+  check(run{program("mpi_cluster"), {"--mpi", "2", "-p", "1", "--bind-addr", "127.0.0.2", "--what", "where"}}, 3);
 }
 
 BOOST_AUTO_TEST_CASE(a_file_can_say_how_messages_travel) {

@@ -66,6 +66,18 @@ void talk(troupe::cluster& c) {
     equal += back.size() == large.size() && back[1000] == 2000 && back.back() == 2 * large.back();
   }
   std::cout << "\nlarge: " << equal << " of " << c.workers().size();
+  const auto numbers = troupe::remote_channel<int>::on(c, 1, 100);
+  c.remote_do(
+    c.workers().back(),
+    [](const troupe::remote_channel<int>& to) {
+      for (int i = 0; i < 10'000; ++i)
+        to.put(i);
+    },
+    numbers);
+  int in_order = 0;
+  for (int i = 0; i < 10'000; ++i)
+    in_order += numbers.take() == i;
+  std::cout << "\nin order: " << in_order;
   std::set<std::string> kinds;
   for (auto& l : c.links())
     kinds.insert(l.kind);
@@ -82,6 +94,16 @@ void talk(troupe::cluster& c) {
   std::cout << "\nidle: " << 100 * (after - before) << "\nfinished: yes" << std::endl;
 }
 
+void tell_addresses(troupe::cluster& c) {
+  std::cout << "addresses:";
+  for (auto id : c.workers())
+    std::cout << ' ' << c.info(id).address;
+  int right = 0; // a worker to a worker
+  for (auto id : c.workers())
+    right += c.remotecall_fetch(c.workers().front(), [](proc_id to) { return here().remotecall_fetch(to, [] { return 1; }); }, id);
+  std::cout << "\nright: " << right << std::endl;
+}
+
 void remove_one(troupe::cluster& c) {
   const auto gone = c.workers().front();
   c.rmprocs({gone});
@@ -94,12 +116,14 @@ void remove_one(troupe::cluster& c) {
 int main(int argc, char** argv) {
   troupe::app app{"mpi_cluster", "What a cluster of MPI ranks can do"};
   std::string what = "talk";
-  app.option("--what", what, "talk, remove, throw, wait, hold");
+  app.option("--what", what, "talk, remove, where, throw, wait, hold");
   return app.run(argc, argv, [&](troupe::cluster& c) {
     if (what == "talk")
       return talk(c), 0;
     if (what == "remove")
       return remove_one(c), 0;
+    if (what == "where")
+      return tell_addresses(c), 0;
     if (what == "throw")
       throw std::runtime_error{"thrown by the body"};
     if (what == "hold") // a worker that doesn't come back when the program ends
