@@ -228,6 +228,7 @@ void mesh::close() {
   settings_.net.reset();
   door_.reset();
   loop_.cancel(beat_timer_);
+  loop_.cancel(silence_timer_);
   loop_.cancel(circles_timer_);
   for (auto& p : all()) {
     stop_timers(*p);

@@ -277,6 +277,7 @@ private:
   error_info unreachable_error(const peer& p, const std::string& why) const;
 
   void beat();
+  void watch_the_silent();
   void listen_for(const peer_ptr& p, loop::clock::time_point now);
   void watch_for_circles();
   void look_for_circles();
@@ -308,6 +309,7 @@ private:
   std::array<std::atomic<peer*>, 1024> low_ids_{}; // of peers_, found without the lock
   loop::timer_id beat_timer_ = 0;
   loop::clock::time_point last_beat_{};
+  loop::timer_id silence_timer_ = 0;
   loop::timer_id circles_timer_ = 0;
   std::atomic<bool> watching_for_circles_{false};
   std::atomic<bool> restricted_{false};

@@ -509,6 +509,27 @@ void mesh::beat() {
     if (closed_)
       return;
   }
+  watch_the_silent();
+}
+
+// Looks more often than once a beat while somebody is silent: a suspicion shouldn't wait for the next beat.
+void mesh::watch_the_silent() {
+  const auto silent = [this](const peer_ptr& p) {
+    return p->talk->attached() && p->detector && !p->is_gone && loop_.now() - p->talk->last_heard() > 2 * settings_.detector.beat;
+  };
+  const auto peers = all();
+  if (silence_timer_ != 0 || std::none_of(peers.begin(), peers.end(), silent))
+    return;
+  silence_timer_ = loop_.call_after(settings_.detector.beat / 4, [this, silent, asked = loop_.now()] {
+    silence_timer_ = 0;
+    const auto now = loop_.now();
+    if (now - asked < settings_.detector.beat) // otherwise this process was asleep, and what has come meanwhile is still to be read
+      for (auto& p : all())
+        if (!closed_ && silent(p))
+          listen_for(p, now);
+    if (!closed_)
+      watch_the_silent();
+  });
 }
 
 void mesh::listen_for(const peer_ptr& p, loop::clock::time_point now) {

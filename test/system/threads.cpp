@@ -72,7 +72,8 @@ bool map_all(const std::vector<proc_id>& stay, random_engine&) {
 
 bool look(const std::vector<proc_id>& stay, random_engine&) {
   const auto there = here().procs();
-  const bool all = std::all_of(stay.begin(), stay.end(), [&](proc_id id) { return std::find(there.begin(), there.end(), id) != there.end(); });
+  const bool all =
+    std::all_of(stay.begin(), stay.end(), [&](proc_id id) { return std::find(there.begin(), there.end(), id) != there.end(); });
   return all && !here().statistics().empty() && here().links().size() < 1000;
 }
 
