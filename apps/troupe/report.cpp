@@ -83,7 +83,7 @@ std::string in_bytes(double bytes) {
 std::string in_time(double seconds) {
   char text[32];
   if (seconds < 1e-3)
-    std::snprintf(text, sizeof text, "%.0f us", 1e6 * seconds);
+    std::snprintf(text, sizeof text, "%.*f us", seconds < 1e-5 ? 1 : 0, 1e6 * seconds);
   else if (seconds < 1)
     std::snprintf(text, sizeof text, "%.*f ms", seconds < 0.01 ? 1 : 0, 1e3 * seconds);
   else

@@ -142,6 +142,7 @@ BOOST_AUTO_TEST_CASE(sizes_and_times_have_units) {
   BOOST_TEST(in_bytes(1536) == "1.5 kB");
   BOOST_TEST(in_bytes(24.0 * (1ull << 30)) == "24.0 GB");
   BOOST_TEST(in_time(38e-6) == "38 us");
+  BOOST_TEST(in_time(0.4e-6) == "0.4 us");
   BOOST_TEST(in_time(0.0042) == "4.2 ms");
   BOOST_TEST(in_time(0.042) == "42 ms");
   BOOST_TEST(in_time(2.5) == "2.50 s");

@@ -152,6 +152,16 @@ BOOST_AUTO_TEST_CASE(the_doctor_tells_one_mpi_from_another) {
   BOOST_TEST(says(about(end.text, "MPI job"), "update-alternatives --set mpirun"));
 }
 
+BOOST_AUTO_TEST_CASE(what_mpi_s_libraries_print_is_no_failure) {
+  folder noisy;
+  noisy.add("mpirun", "echo '[1.2] [vm:28 :0] tcp_iface.c:816 UCX ERROR opendir failed'\nPATH=/usr/bin exec mpirun \"$@\"\n");
+  const auto end = doctor_with("PATH=" + noisy.path() + ":$PATH");
+  BOOST_TEST(about(end.text, "MPI job").starts_with("ok"), about(end.text, "MPI job"));
+  const auto words = about(end.text, "MPI's words");
+  BOOST_TEST(words.starts_with("warning"), words);
+  BOOST_TEST(says(words, "opendir failed"), words);
+}
+
 BOOST_AUTO_TEST_CASE(a_program_that_hangs_does_not_hang_the_doctor) {
   const folder hanging;
   for (auto name : {"mpirun", "sinfo", "srun"})

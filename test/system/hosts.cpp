@@ -185,8 +185,7 @@ BOOST_AUTO_TEST_CASE(a_host_that_vanishes_is_known_everywhere_within_6_seconds) 
 BOOST_AUTO_TEST_CASE(two_hosts_that_dont_hear_each_other_go_on_by_way_of_the_master_until_they_do) {
   const remote_workers w{hosts(2)};
   BOOST_TEST(by_way_of(w[0], w[1]) == w[1]);
-  BOOST_TEST(
-    eventually([&] { return linked(w[0], w[1]); }));
+  BOOST_TEST(eventually([&] { return linked(w[0], w[1]); }));
   lab({"cut", "host1", "host2"});
   for (int i = 0; i < 20; ++i) {
     BOOST_TEST(by_way_of(w[0], w[1]) == w[1]);
