@@ -34,6 +34,9 @@ constexpr std::uint64_t introduction = 1 << 20;
 constexpr std::size_t most_in_flight = 64;
 constexpr std::size_t spare_packets = 16;
 constexpr int packets_at_once = 64; // that one round takes
+// MPI_Improbe looks among what has arrived, and if there's nothing takes in what arrives, which the next one finds. The rest of a round takes
+// longer than some of them.
+constexpr int most_looks = 4;
 // How long a thread sleeps when nobody can wake it, or MPI has something to do: first, and at most.
 constexpr clock::duration first_nap = std::chrono::microseconds{20};
 constexpr clock::duration longest_nap = std::chrono::milliseconds{1};
@@ -45,7 +48,7 @@ enum class packet_kind : std::uint32_t { open = 1, opened, refused, data, read, 
 struct packet_header {
   packet_kind kind{};
   std::uint32_t stream = 0; // the receiver's number; open: the sender's
-  std::uint64_t value = 0;  // opened: the sender's number; read: how many bytes of the stream it has read
+  std::uint64_t value = 0; // opened: the sender's number; read: how many bytes of the stream it has read
 };
 static_assert(sizeof(packet_header) == 16);
 
@@ -399,7 +402,10 @@ bool mpi_transport::network::receive() {
     int there = 0;
     MPI_Message message;
     MPI_Status status;
-    if (MPI_Improbe(MPI_ANY_SOURCE, tag, comm, &there, &message, &status) != MPI_SUCCESS || there == 0)
+    for (int looks = any ? 1 : most_looks; looks > 0 && there == 0; --looks)
+      if (MPI_Improbe(MPI_ANY_SOURCE, tag, comm, &there, &message, &status) != MPI_SUCCESS)
+        return any;
+    if (there == 0)
       break;
     int bytes = 0;
     MPI_Get_count(&status, MPI_BYTE, &bytes);
