@@ -31,7 +31,7 @@ proc_id placement::choose(const array_index& i) const {
 
 array_layout::array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers,
                            const std::function<void(proc_id)>& check)
-  : extents_(extents), kind_(where.kind()), hosts_(where.processes().empty() ? std::move(workers) : where.processes()) {
+  : extents_(extents), kind_(where.kind()), hosts_(where.processes().empty() ? workers : where.processes()) {
   if (extents_ == 0)
     throw usage_error{"an array of 0 elements: there must be at least one in each dimension"};
   if (kind_ != placement::how::custom) {

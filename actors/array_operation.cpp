@@ -291,7 +291,7 @@ void array_operation::enqueue(caf::mailbox_element_ptr what, caf::execution_unit
     }
   }
   if (failed)
-    element_failed(own, answer.get_as<caf::error>(0));
+    element_failed(own, answer.get_as<caf::error>(0)); // NOLINT(bugprone-use-after-move): not if it failed
   else if (all)
     one_is_done();
 }

@@ -224,9 +224,9 @@ auto store_pointer(S&& made) {
     using element = typename plain::element_type;
     if (p == nullptr)
       throw usage_error{"the factory of a channel's store returned a null pointer"};
-    return std::pair{std::shared_ptr<element>{std::move(made)}, p};
+    return std::pair{std::shared_ptr<element>{std::forward<S>(made)}, p};
   } else {
-    auto all = std::make_shared<plain>(std::move(made));
+    auto all = std::make_shared<plain>(std::forward<S>(made));
     auto* p = all.get();
     return std::pair{std::move(all), p};
   }

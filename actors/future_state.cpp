@@ -170,15 +170,15 @@ bool future_state::wait_until(outcome least, std::optional<time_point> limit) {
 void future_state::when_here(std::function<void()> f) {
   bool wanted = false;
   {
-    std::lock_guard guard{mutex_};
-    if (!here()) {
-      callbacks_.push_back(std::move(f));
-      wanted = asks_ || ready();
+    std::unique_lock lock{mutex_};
+    if (here()) {
+      lock.unlock();
+      return f();
     }
+    callbacks_.push_back(std::move(f));
+    wanted = asks_ || ready();
   }
-  if (f)
-    f();
-  else if (wanted)
+  if (wanted)
     request(ask_op::fetch, false);
 }
 

@@ -516,7 +516,7 @@ std::optional<map_run::engine::share> map_run::engine::next_share(const member& 
   for (auto i = again_.begin(); i != again_.end(); ++i) {
     if (!custom_ && ((i->avoid == m.id && others()) || (i->alone && !m.out.empty()))) // a pool of the user's own has the say
       continue;
-    const auto out = *i;
+    auto out = std::move(*i);
     again_.erase(i);
     return out;
   }
@@ -534,7 +534,7 @@ std::optional<map_run::engine::share> map_run::engine::next_share(const member& 
     all_drawn_ = true;
     return std::nullopt;
   }
-  const share out{drawn_, n};
+  share out{drawn_, n};
   drawn_ += n;
   if (settings_.total && drawn_ >= *settings_.total)
     all_drawn_ = true;

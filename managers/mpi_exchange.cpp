@@ -51,7 +51,7 @@ mpi_exchange::mpi_exchange(MPI_Comm of) {
   MPI_Comm_dup(of, &comm_);
   int there = 0;
   int* largest = nullptr;
-  MPI_Comm_get_attr(comm_, MPI_TAG_UB, &largest, &there);
+  MPI_Comm_get_attr(comm_, MPI_TAG_UB, static_cast<void*>(&largest), &there);
   tags_ = there != 0 ? static_cast<std::uint64_t>(*largest) + 1 : 32768;
 }
 

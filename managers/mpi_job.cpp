@@ -292,7 +292,8 @@ std::string mpi_job::share(const std::string& text) {
   std::string out(longest_text, '\0');
   std::copy(text.begin(), text.end(), out.begin());
   MPI_Bcast(out.data(), static_cast<int>(out.size()), MPI_CHAR, 0, handles_->comm);
-  return out.c_str();
+  out.resize(std::min(out.find('\0'), out.size()));
+  return out;
 }
 
 std::vector<mpi_job::rank_info> mpi_job::gather(const rank_info& mine) {

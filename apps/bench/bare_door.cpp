@@ -7,13 +7,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <poll.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace bench {

@@ -4,12 +4,11 @@
 #include "bench/own_process.hpp"
 
 #include <cerrno>
+#include <ctime>
 #include <fstream>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
-
-#include <time.h>
 
 namespace bench {
 
