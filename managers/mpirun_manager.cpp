@@ -299,7 +299,7 @@ void mpirun_manager::start(const launch_options& options, const mpi_job_orders& 
   o.args.push_back(options.exename.empty() ? own_program() : options.exename);
   o.args.insert(o.args.end(), options.exeflags.begin(), options.exeflags.end());
   o.args.insert(o.args.end(), {"--worker", "--mpi-rank", "--mpi-thread-level=" + std::to_string(options_.thread_level),
-                               "--launch-timeout=" + std::to_string(options.launch_timeout.count() / 1000.0),
+                               "--launch-timeout=" + std::to_string(static_cast<double>(options.launch_timeout.count()) / 1000),
                                "--threads=" + std::to_string(std::max(1, options.threads))});
   if (!options.bind_addr.empty())
     o.args.push_back("--bind-addr=" + parse_bind_address(options.bind_addr).address);
@@ -379,7 +379,7 @@ void mpirun_manager::take_end_of(const job_ptr& j, const rank_keeper::ended& end
   const auto ranks = j->all_ranks();
   if (end.rank < 0 || end.rank >= static_cast<int>(ranks.size()))
     return;
-  const auto r = ranks[static_cast<std::size_t>(end.rank)];
+  const auto& r = ranks[static_cast<std::size_t>(end.rank)];
   if (r->end)
     return;
   r->end = end;

@@ -54,7 +54,7 @@ std::atomic<std::shared_ptr<void>>& starter_of_process() {
 }
 
 // What a manager's function is called for.
-enum what : int { registered, interrupted_, finalized, killed, lost_ };
+enum what : int { registered, to_interrupt, finalized, killed, is_lost };
 
 } // namespace
 
@@ -125,12 +125,12 @@ void sibling_manager::tell(proc_id id, const worker_config& config, int op) {
     auto& [manager, config] = found->second;
     if (op == killed)
       manager->kill(id, config);
-    else if (op == lost_)
+    else if (op == is_lost)
       manager->lost(id, config);
     else
       manager->manage(id, config,
                       op == registered     ? manage_op::registered
-                      : op == interrupted_ ? manage_op::interrupt
+                      : op == to_interrupt ? manage_op::interrupt
                                            : manage_op::finalize);
   };
   // not on the loop's thread, where a sender can't wait
@@ -147,11 +147,11 @@ void sibling_manager::manage(proc_id id, const worker_config& config, manage_op 
   if (of_first_)
     of_first_->manage(id, config, op);
   if (op != manage_op::deregistered)
-    tell(id, config, op == manage_op::registered ? registered : op == manage_op::interrupt ? interrupted_ : finalized);
+    tell(id, config, op == manage_op::registered ? registered : op == manage_op::interrupt ? to_interrupt : finalized);
 }
 
 void sibling_manager::kill(proc_id id, const worker_config& config) { tell(id, config, killed); }
 
-void sibling_manager::lost(proc_id id, const worker_config& config) { tell(id, config, lost_); }
+void sibling_manager::lost(proc_id id, const worker_config& config) { tell(id, config, is_lost); }
 
 } // namespace troupe

@@ -202,7 +202,7 @@ endpoint memory_transport::listen(loop& l, const endpoint& at, acceptor on_accep
     throw usage_error{at.to_text() + " is no address of " + host_};
   auto& doors = net_->hosts[host_].doors;
   auto port = at.port;
-  while (port == 0 || (at.port == 0 && doors.count(port) > 0))
+  while (port == 0 || (at.port == 0 && doors.contains(port)))
     ++port;
   if (!doors.try_emplace(port, memory_network::core::door{&l, std::move(on_accept)}).second)
     throw std::system_error{EADDRINUSE, std::generic_category(), "troupe: cannot listen at " + at.to_text()};

@@ -111,7 +111,7 @@ namespace detail {
 bool add_message_type(message_type type) {
   auto& r = registry();
   std::lock_guard guard{r.mutex};
-  if (r.by_hash.count(type.hash) != 0)
+  if (r.by_hash.contains(type.hash))
     return false;
   auto& added = r.all.emplace_back(std::move(type));
   r.by_hash[added.hash] = &added;
@@ -145,7 +145,7 @@ std::vector<const message_type*> translate_message_types(const std::vector<std::
   std::vector<const message_type*> out;
   for (auto hash : hashes) {
     auto i = r.by_hash.find(hash);
-    out.push_back(i != r.by_hash.end() && r.numbers.count(i->second) != 0 ? i->second : nullptr);
+    out.push_back(i != r.by_hash.end() && r.numbers.contains(i->second) ? i->second : nullptr);
   }
   return out;
 }
