@@ -440,7 +440,7 @@ BOOST_AUTO_TEST_CASE(maps_are_right_or_say_why_not_whoever_dies) {
     std::chrono::steady_clock::duration longest{};
     std::string longest_one;
     const auto until = std::chrono::steady_clock::now() + time_to_spend();
-    while (std::chrono::steady_clock::now() < until) {
+    while (std::chrono::steady_clock::now() < until || right <= 10) { // one of 70,000 elements that throw may take half a minute
       plan p;
       p.n = one_of(10) ? up_to(1) : one_of(10) ? 20000 + up_to(50000) : up_to(500);
       p.walked = one_of(2);
