@@ -79,6 +79,12 @@ std::optional<subnet> parse_subnet(const std::string& text) {
   return subnet{*address, bits};
 }
 
+// The address for which an interface's name or a subnet stands; empty if there is none.
+std::string address_meant(const std::string& text, const std::optional<subnet>& net, const std::vector<interface_address>& all) {
+  return net ? best_of(all, [&](auto&, auto& a) { return a.begins_as(net->address, net->bits); })
+             : best_of(all, [&](auto& i, auto&) { return i.interface == text; });
+}
+
 } // namespace
 
 std::vector<interface_address> interface_addresses() {
@@ -113,8 +119,7 @@ std::string resolve_bind_address(const std::string& text, const std::vector<inte
   if (parse(text))
     return text;
   const auto net = parse_subnet(text);
-  const auto found = net ? best_of(all, [&](auto&, auto& a) { return a.begins_as(net->address, net->bits); })
-                         : best_of(all, [&](auto& i, auto&) { return i.interface == text; });
+  const auto found = address_meant(text, net, all);
   if (!found.empty())
     return found;
   std::string there;
@@ -138,10 +143,8 @@ std::vector<std::string> reachable_addresses(const std::vector<interface_address
 
 bool is_own_address(const std::string& text, const std::vector<interface_address>& all) {
   const auto address = parse(text);
-  if (!address && !parse_subnet(text))
-    return std::any_of(all.begin(), all.end(), [&](auto& i) { return i.interface == text; });
   if (!address)
-    return !best_of(all, [net = *parse_subnet(text)](auto&, auto& a) { return a.begins_as(net.address, net.bits); }).empty();
+    return !address_meant(text, parse_subnet(text), all).empty();
   return address->is_loopback() || std::any_of(all.begin(), all.end(), [&](auto& i) {
            const auto own = parse(i.address);
            return own && own->size == address->size && own->begins_as(*address, 8 * own->size);

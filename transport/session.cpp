@@ -387,8 +387,8 @@ void session::take_back(const std::shared_ptr<const void>& keeper) {
   // usually the peer has all, and has said so: whoever reads that may be about to let go
   for (const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds{2}; std::chrono::steady_clock::now() < end;) {
     if (keeper.use_count() == 1) {
-      const auto synchronized =
-        keeper; // NOLINT(performance-unnecessary-copy-initialization): the count is read without ordering, a copy has it
+      // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the count is read without ordering, a copy has it
+      const auto synchronized = keeper;
       return;
     }
     std::this_thread::yield();
