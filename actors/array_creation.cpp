@@ -10,7 +10,8 @@ std::uint64_t new_array_number() { return runtime::get().elements().next_number(
 
 } // namespace
 
-array_info plan_array(const array_extents& n, const placement& where, std::vector<proc_id> workers, std::string label, std::uint64_t type) {
+array_info plan_array(const array_extents& n, const placement& where, const std::vector<proc_id>& workers, std::string label,
+                      std::uint64_t type) {
   auto& rt = runtime::get();
   const auto check = [&](proc_id id) {
     check_process(id);
@@ -19,7 +20,7 @@ array_info plan_array(const array_extents& n, const placement& where, std::vecto
         throw_error(*barred);
   };
   array_info out;
-  out.layout = array_layout{n, where, std::move(workers), check};
+  out.layout = array_layout{n, where, workers, check};
   out.label = std::move(label);
   out.type = type;
   out.number = rt.id() == master_id ? new_array_number() : begin_call(master_id, {}, direct([] { return new_array_number(); })).get();

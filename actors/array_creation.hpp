@@ -21,7 +21,8 @@
 namespace troupe::detail {
 
 /// Where and with which number a new array is to be made. Blocks for a moment on workers. Throws as cluster::spawn_array does.
-array_info plan_array(const array_extents& n, const placement& where, std::vector<proc_id> workers, std::string label, std::uint64_t type);
+array_info plan_array(const array_extents& n, const placement& where, const std::vector<proc_id>& workers, std::string label,
+                      std::uint64_t type);
 
 caf::actor_system& system_here();
 
@@ -143,7 +144,7 @@ struct function_elements_of<F, parameters<Self*, E, Ps...>> {
 template <class A, class Made>
 actor_array<A> make_array(std::vector<proc_id> workers, const array_extents& n, const placement& where,
                           const typename Made::arguments& args) {
-  const auto info = std::make_shared<const array_info>(plan_array(n, where, std::move(workers), Made::label(), type_tag<A>()));
+  const auto info = std::make_shared<const array_info>(plan_array(n, where, workers, Made::label(), type_tag<A>()));
   const auto& hosts = info->layout.hosts();
   try {
     broadcast_over(nullptr, hosts, *info, declare_elements{creator_here()});

@@ -29,7 +29,7 @@ proc_id placement::choose(const array_index& i) const {
   return chosen_(i);
 }
 
-array_layout::array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers,
+array_layout::array_layout(const array_extents& extents, const placement& where, const std::vector<proc_id>& workers,
                            const std::function<void(proc_id)>& check)
   : extents_(extents), kind_(where.kind()), hosts_(where.processes().empty() ? workers : where.processes()) {
   if (extents_ == 0)

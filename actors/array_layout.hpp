@@ -37,7 +37,7 @@ public:
 
   /// On these processes, in their order, or on those that the placement names. Throws usage_error, unknown_process and process_exited for one that isn't there, by `check`; no_workers if there
   /// is none.
-  array_layout(const array_extents& extents, const placement& where, std::vector<proc_id> workers,
+  array_layout(const array_extents& extents, const placement& where, const std::vector<proc_id>& workers,
                const std::function<void(proc_id)>& check);
 
   const array_extents& extents() const { return extents_; }

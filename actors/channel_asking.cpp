@@ -19,9 +19,11 @@ std::uint64_t channel_link::number(ask_op op) const {
   return waiting->number();
 }
 
-void channel_link::give_back(std::uint64_t take, std::uint8_t flags, const std::function<void(writer&)>& elements) const {
+void channel_link::give_back(std::uint64_t take, std::uint64_t place, std::uint8_t flags,
+                             const std::function<void(writer&)>& elements) const {
   ask(ask_op::give_back, flags, nullptr, false, [&](writer& out) {
     out.put(take);
+    out.put(place);
     elements(out);
   });
 }
@@ -60,13 +62,15 @@ void wait_within(const std::shared_ptr<future_state>& state, const call_options&
   }
 }
 
-void taking_many::orphaned(encoded& x) {
+void taking_many::orphaned(encoded* x) {
   if (op_ == ask_op::lease)
     return channel().settle(number(), 0, true);
-  channel().give_back(number(), 0, [&](writer& out) {
-    for (auto& r : x.value.references)
+  channel().give_back(number(), place_, 0, [&](writer& out) {
+    if (x == nullptr)
+      return out.put(std::uint32_t{0});
+    for (auto& r : x->value.references)
       out.carry(r);
-    out.raw(x.value.bytes.data(), x.value.bytes.size());
+    out.raw(x->value.bytes.data(), x->value.bytes.size());
   });
 }
 

@@ -28,8 +28,8 @@ struct channel_link {
   /// Asks for a number, and blocks until it is there.
   std::uint64_t number(ask_op op) const;
 
-  /// Gives back what `take`, the number of a question, brought, as write_elements has written it: the first again, in the order of asking.
-  void give_back(std::uint64_t take, std::uint8_t flags, const std::function<void(writer&)>& elements) const;
+  /// Gives back what `take`, the number of a question, brought from a place, as write_elements has written it.
+  void give_back(std::uint64_t take, std::uint64_t place, std::uint8_t flags, const std::function<void(writer&)>& elements) const;
 
   /// Says that so many more values of a lease have been used, and gives back what is left if it ends.
   void settle(std::uint64_t lease, std::uint64_t used, bool ends) const;
@@ -90,29 +90,35 @@ public:
 
   void give_up() { this->abandon(*channel_.home, channel_.id(), number_); }
 
+  void taken_from(std::uint64_t place) override { place_ = place; }
+
   void cancel() override {
     this->abandon(*channel_.home, channel_.id(), number_, true);
-    this->set_error(make_error_info(error_kind::cancelled, "taking a value of channel " + to_string(channel_.id()) + " was cancelled",
-                                    channel_.id().where));
+    this->end_with(make_error_info(error_kind::cancelled, "taking a value of channel " + to_string(channel_.id()) + " was cancelled",
+                                   channel_.id().where));
   }
 
 protected:
   using encoded = typename typed_future_state<T>::encoded;
 
-  void orphaned(encoded& x) override {
+  bool gives_back() const override { return takes_; }
+
+  void orphaned(encoded* x) override {
     if (!takes_)
       return;
-    channel_.give_back(number_, flags_ & ask_flags::keyed, [&](writer& out) {
+    channel_.give_back(number_, place_, flags_ & ask_flags::keyed, [&](writer& out) {
       if (keys_)
         keys_(out);
-      if (!x.landed) {
+      if (x == nullptr)
+        return out.put(std::uint32_t{0});
+      if (!x->landed) {
         out.put(std::uint32_t{1});
-        return write_element(out, x.value);
+        return write_element(out, x->value);
       }
       // a part of it lies elsewhere: it is put together
-      reader in{x.value.bytes, process_codec()};
-      in.set_landed(x.landed.get());
-      in.set_references(x.value.references);
+      reader in{x->value.bytes, process_codec()};
+      in.set_landed(x->landed.get());
+      in.set_references(x->value.references);
       const auto value = read<T>(in);
       write_elements(out, 1, [&](writer& w, std::size_t) { write(w, value); });
     });
@@ -130,6 +136,7 @@ private:
   const std::function<void(writer&)> keys_;
   bool takes_ = false;
   std::uint64_t number_ = 0;
+  std::uint64_t place_ = 0; // before the value is set
 };
 
 /// The same for several values, which may be leased.
@@ -138,6 +145,8 @@ public:
   taking_many(channel_link channel, ask_op op) : channel_question(std::move(channel)), op_(op) {}
 
   void send(const std::function<void(writer&)>& arguments) { channel_question::send(op_, 0, arguments); }
+
+  void taken_from(std::uint64_t place) override { place_ = place; }
 
   /// Needs `here`.
   template <class T, class Out>
@@ -155,10 +164,12 @@ public:
   }
 
 protected:
-  void orphaned(encoded& x) override;
+  bool gives_back() const override { return true; }
+  void orphaned(encoded* x) override;
 
 private:
   const ask_op op_;
+  std::uint64_t place_ = 0; // before the values are set
 };
 
 [[noreturn]] void throw_empty_channel();

@@ -189,7 +189,8 @@ void store_runner::put_back(const kept_value& value) {
   std::vector<held_reference_ptr> references;
   writer w{bytes};
   w.set_references(&references);
-  w.put(std::uint64_t{0}); // the take it was, which stores don't look at
+  w.put(std::uint64_t{0}); // the take it was, and from where, which stores don't look at
+  w.put(std::uint64_t{0});
   w.put(std::uint32_t{1});
   write_element(w, value);
   store_question s;

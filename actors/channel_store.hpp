@@ -133,7 +133,7 @@ protected:
     in.set_references(s.arguments.references);
     std::tuple<Keys...> keys;
     if (s.q.op == ask_op::give_back)
-      in.get<std::uint64_t>(); // which take it was: the store has an order of its own
+      in.take(2 * sizeof(std::uint64_t)); // which take it was, and from where: the store has an order of its own
     const auto came = (s.q.flags & ask_flags::keyed) != 0 ? in.get<std::uint64_t>() : type_tag<std::tuple<>>();
     if (came != type_tag<std::tuple<Keys...>>())
       throw_other_keys(id(), type_tag<std::tuple<Keys...>>(), came);

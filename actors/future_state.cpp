@@ -58,13 +58,29 @@ bool future_state::set(encoded value) {
     }
   }
   if (unwanted)
-    orphaned(value);
+    orphaned(&value);
   for (auto& f : todo)
     f();
   return true;
 }
 
+// The answer to one that was abandoned is no value.
+void future_state::abandoned_in_vain() {
+  bool unwanted;
+  {
+    std::lock_guard guard{mutex_};
+    unwanted = abandoned_;
+  }
+  if (unwanted)
+    orphaned(nullptr);
+}
+
 bool future_state::set_error(error_info why) {
+  abandoned_in_vain();
+  return end_with(std::move(why));
+}
+
+bool future_state::end_with(error_info why) {
   about_to_be_ready();
   callbacks todo;
   {
@@ -80,6 +96,7 @@ bool future_state::set_error(error_info why) {
 }
 
 bool future_state::set_elsewhere() {
+  abandoned_in_vain();
   about_to_be_ready();
   bool wanted = false;
   {
@@ -438,23 +455,32 @@ void future_state::dropped() {
 }
 
 void future_state::abandon(references& home, const ref_id& about, std::uint64_t number, bool keeps_what_came) {
-  encoded back;
-  bool come = false;
+  const auto too_late = [&] { return settled_ || (keeps_what_came && ready()); };
+  bool told = gives_back();
   {
     std::lock_guard guard{mutex_};
-    if ((keeps_what_came && ready()) || std::exchange(abandoned_, true) || settled_)
+    if (too_late() || (ready() && outcome_ != outcome::value) || std::exchange(withdrawn_, true))
       return;
-    if (outcome_ == outcome::value) {
+    told = told || !ready();
+  }
+  if (told)
+    home.withdraw(about, number, true, gives_back() ? ask_flags::comes_back : std::uint8_t{0});
+  encoded back;
+  bool value = false;
+  {
+    // only now may `orphaned` be called: what it tells the owner must come behind the withdrawal
+    std::lock_guard guard{mutex_};
+    if (!too_late()) {
+      abandoned_ = true;
+      if (!ready())
+        return;
+      value = outcome_ == outcome::value;
       back = std::move(value_);
-      come = true;
-    } else if (ready()) {
+    } else if (!gives_back()) {
       return;
     }
   }
-  if (come)
-    orphaned(back);
-  else
-    home.withdraw(about, number, true);
+  orphaned(value ? &back : nullptr);
 }
 
 } // namespace troupe::detail

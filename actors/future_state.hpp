@@ -93,6 +93,9 @@ public:
   /// Keeps something that ends just before anybody can see that it is ready, here or elsewhere; at the latest with the state. Once, before others know the state.
   void hold_until_ready(std::unique_ptr<until_ready> what);
 
+  /// Where the values that are about to be set were taken from, see reference_answer.
+  virtual void taken_from(std::uint64_t) {}
+
   /// Reads the beginning of a value, so that the reader may find a landing in it.
   virtual void seek_landing(reader&) const {}
 
@@ -166,11 +169,16 @@ protected:
     std::unique_ptr<landing> landed;
   };
 
-  /// A value has come that nobody waits for any more.
-  virtual void orphaned(encoded&) {}
+  /// Of one that was abandoned the answer has come: a value, or null for anything else. Called once.
+  virtual void orphaned(encoded*) {}
+  /// Whether `orphaned` gives back what has come, or tells that there is nothing.
+  virtual bool gives_back() const { return false; }
   /// A thread is about to block for it. May throw.
   virtual void about_to_wait() {}
   virtual void dropped();
+
+  /// As if this error had come. Returns false if there was one before, or a value.
+  bool end_with(error_info why);
 
   /// As if the value had come: it is here, in another form than encoded. Returns false if there was one before.
   bool complete_here(const std::function<void()>& keep);
@@ -183,7 +191,7 @@ protected:
   /// Needs `here` and no error. The bytes stay until they are replaced.
   encoded& payload() { return value_; }
 
-  /// Takes back the question that this one waits for. A value that comes all the same is given to `orphaned`; so is one that has come and hasn't been looked at, unless it
+  /// Takes back the question that this one waits for. What comes all the same is told to `orphaned`; so is a value that has come and hasn't been looked at, unless it
   /// is to be kept.
   void abandon(references& home, const ref_id& about, std::uint64_t number, bool keeps_what_came = false);
 
@@ -197,6 +205,7 @@ private:
   callbacks complete(outcome o);
   void about_to_be_ready();
   bool set(encoded value);
+  void abandoned_in_vain();
   bool wait_until(outcome least, std::optional<time_point> limit);
   void request(ask_op op, bool now);
   std::uint64_t send(ask_op op, std::shared_ptr<future_state> waiting, bool now, const std::function<void(writer&)>& arguments);
@@ -209,6 +218,7 @@ private:
   std::atomic<outcome> outcome_{outcome::none};
   question asked_ = question::none;
   bool abandoned_ = false;
+  bool withdrawn_ = false; // abandoned, or about to be
   bool counted_ = false; // at the owner, by the call: given up when this ends, unless `held_` takes it over
   bool asks_ = false; // its result comes only when it is asked for
   bool registered_ = false; // its id leads to it

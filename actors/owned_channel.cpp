@@ -29,9 +29,15 @@ void owned_channel::ask(reference_question& q, reference_work& out) {
       return ask_settle(q, out);
     case ask_op::give_back: {
       const auto take = q.in->get<std::uint64_t>();
+      const auto place = q.in->get<std::uint64_t>();
       auto values = read_elements(*q.in, *q.frame);
-      put_back(q.from, take, values);
-      return pump(out);
+      if (place == 0 || place > last_place_ || values.size() > last_place_ - place + 1)
+        if (!values.empty())
+          throw codec_error{std::to_string(values.size()) + " values given back to place " + std::to_string(place) + " of "
+                            + std::to_string(last_place_)};
+      for (std::uint64_t i = 0; i < values.size(); ++i)
+        put_back({place + i, std::move(values[i])});
+      return come_back(q.from, take, out);
     }
     case ask_op::isready:
       return answer_number(out, q, available() ? 1 : 0);
@@ -50,7 +56,7 @@ void owned_channel::ask_for_values(reference_question& q, std::uint64_t most, re
   takers_.push_back({q.to_be_kept(), most});
   pump(out);
   // still there: nothing came
-  if (q.at_once() && !takers_.empty() && takers_.back().q.number == q.number && takers_.back().q.from == q.from) {
+  if (q.at_once() && coming_back_.empty() && !takers_.empty() && takers_.back().q.number == q.number && takers_.back().q.from == q.from) {
     takers_.pop_back();
     answer_nothing(out, q);
   }
@@ -64,8 +70,9 @@ void owned_channel::ask_put(reference_question& q, reference_work& out) {
     return answer_nothing(out, q);
   if (q.at_once()) {
     // all of them or none: with a capacity of 0, only into the hands of those who wait
-    const auto hands = static_cast<std::uint64_t>(
-      std::count_if(takers_.begin(), takers_.end(), [](auto& t) { return t.q.op != ask_op::wait && t.q.op != ask_op::fetch; }));
+    const auto hands = !coming_back_.empty() ? 0 : static_cast<std::uint64_t>(std::count_if(takers_.begin(), takers_.end(), [](auto& t) {
+      return t.q.op != ask_op::wait && t.q.op != ask_op::fetch;
+    }));
     const bool fits = capacity_ == 0 ? putters_.empty() && values.size() <= hands
                                      : putters_.empty() && values_.size() + leased_ + values.size() <= capacity_;
     if (!fits)
@@ -82,17 +89,20 @@ void owned_channel::ask_settle(reference_question& q, reference_work& out) {
   q.in->expect_end();
   const auto l = std::find_if(leases_.begin(), leases_.end(), [&](auto& x) { return x.who == q.from && x.number == number; });
   if (l == leases_.end())
-    return;
+    return ends ? come_back(q.from, number, out) : void();
   if (used > l->values.size() - l->used)
     throw codec_error{std::to_string(used) + " values of a lease of " + std::to_string(l->values.size())};
   for (std::uint64_t i = 0; i < used; ++i)
-    out.garbage.push_back(std::move(l->values[l->used++]));
+    out.garbage.push_back(std::move(l->values[l->used++].value));
   leased_ -= used;
   if (ends)
     return_lease(*l);
   if (l->used == l->values.size())
     leases_.erase(l);
-  pump(out);
+  if (ends)
+    come_back(q.from, number, out);
+  else
+    pump(out);
 }
 
 void owned_channel::ask_close(reference_question& q, reference_work& out) {
@@ -123,9 +133,9 @@ void owned_channel::accept(reference_work& out) {
 }
 
 // The next value of the putter whose turn it is, which is answered with its last.
-kept_value owned_channel::next_put(reference_work& out) {
+owned_channel::placed owned_channel::next_put(reference_work& out) {
   auto& p = putters_.front();
-  auto v = std::move(p.values[p.next++]);
+  placed v{++last_place_, std::move(p.values[p.next++])};
   if (p.next == p.values.size()) {
     if (p.q.at_once())
       answer_number(out, p.q, 1);
@@ -137,13 +147,11 @@ kept_value owned_channel::next_put(reference_work& out) {
 }
 
 // The first value. Needs `available`.
-kept_value owned_channel::pop(reference_work& out) {
+owned_channel::placed owned_channel::pop(reference_work& out) {
   if (values_.empty())
     return next_put(out);
   auto v = std::move(values_.front());
   values_.pop_front();
-  if (!returned_.empty() && --returned_.front().count == 0)
-    returned_.pop_front();
   return v;
 }
 
@@ -162,13 +170,15 @@ bool owned_channel::serve(taker& t, reference_work& out) {
       return true;
     case ask_op::fetch: {
       auto a = answer_to(t.q, kind::value);
-      a.value = values_.empty() ? putters_.front().values[putters_.front().next] : values_.front();
+      a.value = values_.empty() ? putters_.front().values[putters_.front().next] : values_.front().value;
       out.answers.push_back(std::move(a));
       return true;
     }
     case ask_op::take: {
       auto a = answer_to(t.q, kind::value);
-      a.value = pop(out);
+      auto x = pop(out);
+      a.value = std::move(x.value);
+      a.place = x.place;
       out.answers.push_back(std::move(a));
       return true;
     }
@@ -176,14 +186,24 @@ bool owned_channel::serve(taker& t, reference_work& out) {
       auto a = answer_to(t.q, kind::elements);
       // of a channel without room for any, nothing is read ahead
       const auto most = t.q.op == ask_op::lease && capacity_ == 0 ? std::min<std::uint64_t>(t.most, 1) : t.most;
+      lease l{t.q.from, t.q.number, {}};
       while (a.elements.size() < most && available()) {
-        a.elements.push_back(pop(out));
-        if (t.q.op == ask_op::take_many)
-          accept(out);
+        auto x = pop(out);
+        if (t.q.op == ask_op::lease) {
+          a.elements.push_back(x.value);
+          l.values.push_back(std::move(x));
+          continue;
+        }
+        if (a.elements.empty())
+          a.place = x.place;
+        a.elements.push_back(std::move(x.value));
+        accept(out);
+        if (!values_.empty() && values_.front().place != x.place + 1)
+          break; // others have what is between: the places of all are known by the first
       }
-      if (t.q.op == ask_op::lease) {
-        leased_ += a.elements.size();
-        leases_.push_back({t.q.from, t.q.number, a.elements, 0});
+      if (!l.values.empty()) {
+        leased_ += l.values.size();
+        leases_.push_back(std::move(l));
       }
       out.answers.push_back(std::move(a));
       return true;
@@ -193,36 +213,42 @@ bool owned_channel::serve(taker& t, reference_work& out) {
 
 void owned_channel::pump(reference_work& out) {
   accept(out);
-  while (!takers_.empty() && serve(takers_.front(), out)) {
+  while (coming_back_.empty() && !takers_.empty() && serve(takers_.front(), out)) {
     takers_.pop_front();
     accept(out);
   }
 }
 
-void owned_channel::return_lease(lease& l) {
-  const auto left = std::span{l.values}.subspan(l.used);
-  leased_ -= left.size();
-  put_back(l.who, l.number, left);
-  l.used = l.values.size();
+// What was on its way back is here, or nothing has come of it.
+void owned_channel::come_back(proc_id from, std::uint64_t take, reference_work& out) {
+  std::erase(coming_back_, std::pair{from, take});
+  pump_again(out);
 }
 
-// In front, but behind what the same process asked for earlier and has given back before. One by one: Boost's deque, when it inserts a range
-// that is empty, moves elements onto themselves.
-void owned_channel::put_back(proc_id from, std::uint64_t take, std::span<kept_value> values) {
-  if (values.empty())
+// Whoever wants a value at once has waited only for what was coming back.
+void owned_channel::pump_again(reference_work& out) {
+  pump(out);
+  if (!coming_back_.empty())
     return;
-  auto group = returned_.begin();
-  std::size_t place = 0, end = 0;
-  for (auto g = returned_.begin(); g != returned_.end(); ++g) {
-    end += g->count;
-    if (g->from == from && g->take < take) {
-      group = std::next(g);
-      place = end;
-    }
-  }
-  returned_.insert(group, {from, take, values.size()});
-  for (auto& v : values)
-    values_.insert(values_.begin() + static_cast<std::ptrdiff_t>(place++), std::move(v));
+  const auto asks_now = [](auto& t) { return t.q.at_once(); };
+  for (auto& t : takers_)
+    if (asks_now(t))
+      answer_nothing(out, t.q);
+  takers_.erase(std::remove_if(takers_.begin(), takers_.end(), asks_now), takers_.end());
+}
+
+void owned_channel::return_lease(lease& l) {
+  leased_ -= l.values.size() - l.used;
+  while (l.used < l.values.size())
+    put_back(std::move(l.values[l.used++]));
+}
+
+// Before all that was put after it.
+void owned_channel::put_back(placed x) {
+  auto at = values_.begin();
+  while (at != values_.end() && at->place < x.place)
+    ++at;
+  values_.insert(at, std::move(x));
 }
 
 bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work& out) {
@@ -241,6 +267,8 @@ bool owned_channel::withdraw(proc_id from, std::uint64_t number, reference_work&
   return true;
 }
 
+void owned_channel::expect_back(proc_id from, std::uint64_t number) { coming_back_.emplace_back(from, number); }
+
 void owned_channel::forget(proc_id gone, const error_info& why, reference_work& out) {
   takers_.erase(std::remove_if(takers_.begin(), takers_.end(), [&](auto& t) { return t.q.from == gone; }), takers_.end());
   for (auto p = putters_.begin(); p != putters_.end();) {
@@ -251,14 +279,14 @@ void owned_channel::forget(proc_id gone, const error_info& why, reference_work& 
     out.drop(p->values);
     p = putters_.erase(p);
   }
-  // the last lease first: its values are the later ones
-  for (auto l = leases_.rbegin(); l != leases_.rend(); ++l)
-    if (l->who == gone)
-      return_lease(*l);
+  for (auto& l : leases_)
+    if (l.who == gone)
+      return_lease(l);
   std::erase_if(leases_, [&](auto& l) { return l.who == gone; });
   if (tied == gone)
     close(why, out);
-  pump(out);
+  std::erase_if(coming_back_, [&](auto& x) { return x.first == gone; });
+  pump_again(out);
 }
 
 void owned_channel::end(const reason& why, reference_work& out) {
@@ -269,9 +297,10 @@ void owned_channel::end(const reason& why, reference_work& out) {
     out.drop(p.values);
   }
   for (auto& v : std::exchange(values_, {}))
-    out.garbage.push_back(std::move(v));
+    out.garbage.push_back(std::move(v.value));
   for (auto& l : std::exchange(leases_, {}))
-    out.drop(l.values);
+    for (auto& v : l.values)
+      out.garbage.push_back(std::move(v.value));
 }
 
 } // namespace troupe

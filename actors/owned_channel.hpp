@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <utility>
 #include <vector>
 
 namespace troupe {
@@ -15,7 +15,7 @@ namespace troupe {
 /// doesn't hold up who comes next.
 ///
 /// A taker may *lease* several values at once: it says later how many it has used, and gives the others back. Leased values count against the capacity, and those of a
-/// process that has gone return to the front.
+/// process that has gone return to the front. While values that somebody has taken and doesn't want are on their way back, takers wait: what comes back is the first.
 class owned_channel final : public owned_reference {
 public:
   /// Capacity 0: who puts waits for who takes. `type`: of the values, see type_tag.
@@ -23,6 +23,7 @@ public:
 
   void ask(reference_question& q, reference_work& out) override;
   bool withdraw(proc_id from, std::uint64_t number, reference_work& out) override;
+  void expect_back(proc_id from, std::uint64_t number) override;
   void forget(proc_id gone, const error_info& why, reference_work& out) override;
   void end(const reason& why, reference_work& out) override;
 
@@ -36,17 +37,16 @@ private:
     std::vector<kept_value> values;
     std::size_t next = 0;
   };
+  // A value has its place in the order of all that have been put, also when it was taken and has come back.
+  struct placed {
+    std::uint64_t place;
+    kept_value value;
+  };
   struct lease {
     proc_id who;
     std::uint64_t number;
-    std::vector<kept_value> values;
+    std::vector<placed> values;
     std::size_t used = 0;
-  };
-  // Values that were taken and given back.
-  struct returned {
-    proc_id from;
-    std::uint64_t take; // the number of the question that took them
-    std::size_t count;
   };
 
   void ask_for_values(reference_question& q, std::uint64_t most, reference_work& out);
@@ -56,22 +56,25 @@ private:
   void close(error_info why, reference_work& out);
   void pump(reference_work& out);
   void accept(reference_work& out);
-  kept_value next_put(reference_work& out);
+  placed next_put(reference_work& out);
   bool serve(taker& t, reference_work& out);
   bool available() const;
   bool full() const;
-  kept_value pop(reference_work& out);
+  placed pop(reference_work& out);
   void return_lease(lease& l);
-  void put_back(proc_id from, std::uint64_t take, std::span<kept_value> values);
+  void put_back(placed x);
+  void come_back(proc_id from, std::uint64_t take, reference_work& out);
+  void pump_again(reference_work& out);
 
   const std::uint64_t type_;
   const std::uint64_t capacity_;
   std::shared_ptr<const error_info> closed_;
-  boost::container::deque<kept_value> values_;
-  boost::container::deque<returned> returned_; // the first of values_, in their order
+  boost::container::deque<placed> values_; // by their places
+  std::uint64_t last_place_ = 0;
   std::uint64_t leased_ = 0;
   std::vector<lease> leases_;
   boost::container::deque<taker> takers_;
+  std::vector<std::pair<proc_id, std::uint64_t>> coming_back_; // what these questions have taken
   boost::container::deque<putter> putters_;
 };
 

@@ -31,6 +31,8 @@ struct reference_answer {
   kept_value value;
   std::vector<kept_value> elements;
   std::uint64_t number = 0;
+  /// Of values that were taken, what to give back with them; 0: nothing was taken.
+  std::uint64_t place = 0;
   std::shared_ptr<const error_info> why;
 };
 
@@ -82,6 +84,9 @@ public:
 
   /// Who asked waits no more. Returns whether it did.
   virtual bool withdraw(proc_id from, std::uint64_t number, reference_work& out) = 0;
+
+  /// What an answer has brought to a process, if anything, is on its way back.
+  virtual void expect_back(proc_id, std::uint64_t) {}
 
   /// A process has gone: those there who wait are forgotten, and so is what was promised by it.
   virtual void forget(proc_id gone, const error_info& why, reference_work& out) = 0;

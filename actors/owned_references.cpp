@@ -30,6 +30,13 @@ reference_question read_question(proc_id from, frame_view& f, reader& in, ref_id
   return q;
 }
 
+reference_answer withdrawn(proc_id from, std::uint64_t number) {
+  reference_answer out;
+  out.to = from;
+  out.question = number;
+  return out;
+}
+
 reference_answer refusal(const reference_question& q, const error_info& why) {
   reference_answer out;
   out.to = q.from;
@@ -313,11 +320,13 @@ void owned_references::ask(proc_id from, frame_view& f) {
     } else if (q.op == ask_op::withdraw) {
       if (i != s.all.end() && i->second.waiting) {
         const auto number = in.get<std::uint64_t>();
-        std::erase_if(*i->second.waiting, [&](auto& p) {
+        const auto n = std::erase_if(*i->second.waiting, [&](auto& p) {
           std::uint64_t asked;
           std::memcpy(&asked, p.frame.payload.data(), sizeof asked);
           return p.from == from && asked == number;
         });
+        if (n > 0)
+          work.answers.push_back(withdrawn(from, number));
       }
     } else if (from == about.whence || about.whence == settings_.id || settings_.gone(about.whence)) {
       if (q.number != 0)
@@ -353,10 +362,9 @@ void owned_references::handle(entry& e, proc_id from, frame_view& f, reference_w
       case ask_op::withdraw: {
         const auto number = in.get<std::uint64_t>();
         if (made_in(e)->withdraw(from, number, out)) {
-          reference_answer a;
-          a.to = from;
-          a.question = number;
-          out.answers.push_back(std::move(a));
+          out.answers.push_back(withdrawn(from, number));
+        } else if ((q.flags & ask_flags::comes_back) != 0) {
+          made_in(e)->expect_back(from, number);
         }
         return;
       }

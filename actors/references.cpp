@@ -374,11 +374,11 @@ std::pair<ask_op, ref_id> peek_question(std::span<const std::byte> payload) {
   return {in.get<ask_op>(), about};
 }
 
-void references::withdraw(const ref_id& about, std::uint64_t number, bool answered) {
+void references::withdraw(const ref_id& about, std::uint64_t number, bool answered, std::uint8_t flags) {
   if (!answered)
     settings_.forget(number);
   borrowed_builder f{nullptr};
-  begin(*f, about, 0, ask_op::withdraw);
+  begin(*f, about, 0, ask_op::withdraw, flags);
   f->out().put(number);
   settings_.ask(about.where, *f, nullptr, false);
 }

@@ -59,6 +59,8 @@ namespace ask_flags {
 inline constexpr std::uint8_t at_once = 1;
 /// For a channel whose store looks at keys: they stand in front.
 inline constexpr std::uint8_t keyed = 2;
+/// Of a withdrawal: what the question has brought, if it has been answered, comes back. Until then nobody else gets a value.
+inline constexpr std::uint8_t comes_back = 4;
 } // namespace ask_flags
 
 /// The references that this process holds: how often each was handed to it and by whom, which it gives up, all at once, when the last copy here is gone. Its
@@ -153,7 +155,7 @@ public:
     return settings_.ask(owner, f, std::move(waiting), now);
   }
   /// Takes a question back, if it is still unanswered. `answered`: the owner confirms that.
-  void withdraw(const ref_id& about, std::uint64_t number, bool answered);
+  void withdraw(const ref_id& about, std::uint64_t number, bool answered, std::uint8_t flags = 0);
   actor_codec* actors() const { return settings_.actors; }
 
   /// How many references are held. For tests.

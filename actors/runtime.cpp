@@ -38,6 +38,7 @@ constexpr std::size_t reply_head =
 constexpr std::uint8_t reply_value = 0;
 constexpr std::uint8_t reply_error = 1;
 constexpr std::uint8_t reply_nothing = 2; // there is a result, which stays there; or nothing is to be had at once
+constexpr std::uint8_t reply_taken = 3; // a place in a channel, and what was taken from there
 
 // News for owners wait for others so long.
 constexpr auto counts_wait = std::chrono::milliseconds{2};
@@ -152,7 +153,10 @@ std::unique_ptr<landing> runtime::frame_begins(const frame_header& h, std::span<
   try {
     if (h.kind == frame_kind::reply) {
       const auto waiting = replies_.find(in.get<std::uint64_t>());
-      if (waiting && in.get<std::uint8_t>() == 0)
+      const auto status = in.get<std::uint8_t>();
+      if (status == reply_taken)
+        in.take(sizeof(std::uint64_t));
+      if (waiting && (status == reply_value || status == reply_taken))
         waiting->seek_landing(in);
     } else if (h.kind == frame_kind::call) {
       in.take(sizeof(std::uint64_t));
@@ -413,7 +417,9 @@ void runtime::take_reply(frame_view& f) {
   auto waiting = replies_.take(number);
   if (!waiting)
     return; // its caller has been told that the process is lost, or has given it up
-  if (status == reply_value) {
+  if (status == reply_value || status == reply_taken) {
+    if (status == reply_taken)
+      waiting->taken_from(in.get<std::uint64_t>());
     f.payload = f.payload.last(in.left());
     waiting->set_value(std::move(f));
     return;
@@ -637,6 +643,7 @@ void runtime::answer(reference_answer& a) {
     const auto waiting = replies_.take(a.question);
     if (!waiting)
       return;
+    waiting->taken_from(a.place);
     if (a.what == kind::value)
       waiting->set_kept(std::move(a.value));
     else if (a.what == kind::error)
@@ -648,7 +655,10 @@ void runtime::answer(reference_answer& a) {
   borrowed_builder f{hub_};
   auto& out = f->start(frame_kind::reply).out();
   out.put(a.question);
-  out.put(a.what == kind::nothing ? reply_nothing : a.what == kind::error ? reply_error : reply_value);
+  const auto of_value = a.place == 0 ? reply_value : reply_taken;
+  out.put(a.what == kind::nothing ? reply_nothing : a.what == kind::error ? reply_error : of_value);
+  if (a.place != 0)
+    out.put(a.place);
   if (a.what == kind::error) {
     write(out, *a.why);
   } else if (a.what == kind::value) {

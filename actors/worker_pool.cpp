@@ -41,10 +41,10 @@ public:
 
 protected:
   // a member that came when nobody waited for it any more
-  void orphaned(encoded& x) override {
-    if (op_ != ask_op::pool_take)
+  void orphaned(encoded* x) override {
+    if (op_ != ask_op::pool_take || x == nullptr)
       return;
-    reader in{x.value.bytes};
+    reader in{x->value.bytes};
     const auto id = static_cast<proc_id>(in.get<std::uint64_t>());
     pool_.ask(ask_op::pool_put, 0, nullptr, false, [=](writer& out) { out.put(id); });
   }

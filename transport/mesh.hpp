@@ -256,6 +256,8 @@ private:
   bool reached_by(const peer& p) const;
   bool must_be_dialled(proc_id who) const;
   void reopen(const peer_ptr& p);
+  bool over(const peer& p) const;
+  bool may_dial(const peer& p) const;
   bool relay_possible(const peer& p) const;
 
   void connect(const peer_ptr& p);

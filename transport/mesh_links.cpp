@@ -196,6 +196,11 @@ bool mesh::can_link(proc_id id) const {
   return p && (id == master_id || this->id() == master_id || reachable(*p) || reached_by(*p));
 }
 
+// Whether nothing is to be done for it any more.
+bool mesh::over(const peer& p) const { return closed_ || p.is_gone; }
+
+bool mesh::may_dial(const peer& p) const { return !over(p) && !leaving_; }
+
 bool mesh::relay_possible(const peer& p) const {
   if (id() == master_id || p.id == master_id)
     return false;
@@ -228,7 +233,7 @@ void mesh::redial(proc_id id) {
 }
 
 void mesh::connect(const peer_ptr& p) {
-  if (closed_ || leaving_ || p->is_gone || p->dialling || p->relaying || p->talk->attached())
+  if (!may_dial(*p) || p->dialling || p->relaying || p->talk->attached())
     return;
   if (!p->known) {
     // the news of it may be on its way
@@ -251,7 +256,7 @@ void mesh::reopen(const peer_ptr& p) {
 }
 
 void mesh::dial(const peer_ptr& p) {
-  if (p->dialling || p->is_gone || closed_ || leaving_)
+  if (p->dialling || !may_dial(*p))
     return;
   if (!p->talk->attached())
     bridge(p);
@@ -279,7 +284,7 @@ void mesh::dial_failed(const peer_ptr& p, const std::string& why, bool refused) 
 }
 
 void mesh::retry_later(const peer_ptr& p) {
-  if (p->is_gone || closed_ || (p->talk->attached() && p->talk->kind() != "relay"))
+  if (over(*p) || (p->talk->attached() && p->talk->kind() != "relay"))
     return;
   auto delay = std::min<std::chrono::milliseconds>(20ms * (1 << std::min(p->failures, 8)), longest_retry);
   loop_.cancel(p->retry);
@@ -312,7 +317,7 @@ void mesh::bridge(const peer_ptr& p) {
     return;
   p->bridge = loop_.call_after(settings_.relay_after, [this, p] {
     p->bridge = 0;
-    if (closed_ || p->is_gone || !p->wanted || p->talk->attached())
+    if (over(*p) || !p->wanted || p->talk->attached())
       return;
     if (relay_possible(*p))
       dial_relay(p, p->why_broken);
@@ -373,7 +378,7 @@ void mesh::shake_hands(const peer_ptr& p, std::unique_ptr<byte_stream> stream, s
 void mesh::open(const peer_ptr& p, std::unique_ptr<established> e) {
   const bool relayed = e->stream->kind() == "relay";
   // who opens a relayed link has given up the direct one, unless both were opened at once
-  if (p->is_gone || closed_ || (relayed && heard_lately(*p) && p->talk->kind() != "relay"))
+  if (over(*p) || (relayed && heard_lately(*p) && p->talk->kind() != "relay"))
     return; // the stream ends with the link
   stop_timers(*p);
   p->wanted = true;
@@ -438,7 +443,7 @@ void mesh::lose(const peer_ptr& p, const std::string& why) {
 
 void mesh::link_ended(session& which, const std::string& why, bool violated) {
   auto p = find(which.peer());
-  if (!p || closed_ || p->is_gone)
+  if (!p || over(*p))
     return;
   if (violated) {
     if (loop_.now() - p->last_violation > violations_time)
@@ -457,7 +462,7 @@ void mesh::link_lost(const peer_ptr& p, const std::string& why, bool silent) {
   loop_.cancel(p->limit);
   if (p->left) {
     events_.down(p->id, why);
-    if (!p->is_gone && !closed_)
+    if (!over(*p))
       lose(p, "it has left");
     return;
   }
@@ -467,14 +472,14 @@ void mesh::link_lost(const peer_ptr& p, const std::string& why, bool silent) {
     limit += limit / 2;
   p->limit = loop_.call_after(limit, [this, p] { limit_reached(p); });
   events_.down(p->id, why);
-  if (p->is_gone || closed_ || leaving_)
+  if (!may_dial(*p))
     return;
   if (dials(*p))
     return dial(p);
   // The other end dials when it sees that the link has ended, which it may not do for long.
   if (p->id != master_id)
     p->retry = loop_.call_after(settings_.relay_after / 3, [this, p] {
-      if (!p->talk->attached() && !p->is_gone && !closed_)
+      if (!p->talk->attached() && !over(*p))
         reopen(p);
     });
 }

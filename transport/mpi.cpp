@@ -307,7 +307,6 @@ void mpi_transport::network::use(loop& l) {
   l.watch(bells_->socket(), EPOLLIN, [this](std::uint32_t) {
     bells_->drain();
     poll(); // what it rang for may have come since the last time, and a thread that sleeps doesn't look again
-    poll(); // see rest
   });
   l.set_source(shared_from_this());
 }
@@ -497,9 +496,7 @@ bool mpi_transport::network::tell() {
 
 clock::duration mpi_transport::network::rest() {
   bells_->sleeps(true);
-  // MPI_Improbe looks among what has arrived, and if there's nothing takes in what arrives: then the next one finds it.
-  bool any = receive();
-  any = receive() || any;
+  const bool any = receive();
   if (tell() || any)
     return clock::duration::zero();
   if (bells_->all_here() && in_flight_now_ == 0 && receiving_.empty())

@@ -48,9 +48,10 @@ inline arguments values(std::vector<int> xs) {
   };
 }
 
-inline arguments given_back(std::uint64_t take, std::vector<int> xs) {
+inline arguments given_back(std::uint64_t take, std::uint64_t place, std::vector<int> xs) {
   return [=, write = values(std::move(xs))](troupe::writer& w) {
     w.put(take);
+    w.put(place);
     write(w);
   };
 }

@@ -377,36 +377,127 @@ BOOST_AUTO_TEST_CASE(values_given_back_are_the_first_again) {
   c.take(3, 1);
   BOOST_TEST(c.taken(3, 1) == 1);
   c.put(2, 2, {3});
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {1}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {1}));
   BOOST_TEST((c.drain() == ints{1, 2, 3}));
   c.take(4, 1);
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {9}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {9}));
   BOOST_TEST(c.taken(4, 1) == 9);
   c.ask(2, c.id, 0, ask_op::close, closing());
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {10}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {10}));
   BOOST_TEST((c.drain() == ints{10}));
 }
 
-BOOST_AUTO_TEST_CASE(values_given_back_late_keep_the_order_in_which_they_were_asked_for) {
+BOOST_AUTO_TEST_CASE(values_given_back_late_keep_the_order_in_which_they_were_put) {
   channel c{9};
   c.put(2, 1, {1, 2, 3, 4, 5});
   for (std::uint64_t n : {1, 2, 3})
     c.take(3, n);
   c.ask(3, c.id, 4, ask_op::take_many, number(1));
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(2, {2}));
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(4, {4}));
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, {1}));
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(3, {3}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(2, 2, {2}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(4, 4, {4}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {1}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(3, 3, {3}));
   BOOST_TEST((c.drain() == ints{1, 2, 3, 4, 5}));
 
   c.put(2, 2, {1, 2, 3, 4});
   BOOST_TEST((c.lease(3, 5, 2) == ints{1, 2}));
   c.take(3, 6);
-  c.ask(3, c.id, 0, ask_op::give_back, given_back(6, {3}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(6, 8, {3}));
   c.ask(3, c.id, 0, ask_op::settle, settlement(5, 1, true));
   c.take(4, 1); // the lease's second
   BOOST_TEST(c.taken(4, 1) == 2);
   BOOST_TEST((c.drain() == ints{3, 4}));
+
+  // of several processes, taken together, taken again, and put meanwhile
+  c.put(2, 3, {10, 11, 12, 13, 14, 15, 16});
+  c.ask(3, c.id, 7, ask_op::take_many, number(2));
+  c.take(4, 2);
+  c.ask(3, c.id, 8, ask_op::take_many, number(2));
+  const auto first = c.answer_to(3, 7).place, second = c.answer_to(4, 2).place, third = c.answer_to(3, 8).place;
+  BOOST_TEST((first < second && second < third));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(8, third, {13, 14}));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(7, first, {10, 11}));
+  c.take(4, 3);
+  BOOST_TEST(c.answer_to(4, 3).place == first);
+  c.put(2, 4, {17});
+  c.ask(4, c.id, 0, ask_op::give_back, given_back(2, second, {12}));
+  c.ask(4, c.id, 0, ask_op::give_back, given_back(3, first, {10}));
+  BOOST_TEST((c.drain() == range(10, 18)));
+
+  // what has a gap in it is not taken at once
+  c.put(2, 5, {20, 21, 22, 23});
+  c.take(3, 9);
+  c.take(4, 4);
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(9, c.answer_to(3, 9).place, {20}));
+  c.ask(3, c.id, 10, ask_op::take_many, number(9));
+  BOOST_TEST((ints_of(c.answer_to(3, 10)) == ints{20}));
+  BOOST_TEST((c.drain() == ints{22, 23}));
+}
+
+BOOST_AUTO_TEST_CASE(who_takes_waits_for_what_is_on_its_way_back) {
+  channel c{9};
+  const auto abandon = [&](std::uint64_t n) { c.ask(3, c.id, 0, ask_op::withdraw, number(n), flags::comes_back); };
+  c.put(2, 1, {1, 2, 3, 4, 5});
+  c.take(3, 1);
+  c.take(3, 2);
+  abandon(2);
+  abandon(1);
+  c.take(4, 1);
+  c.take(4, 2, flags::at_once);
+  c.ask(4, c.id, 3, ask_op::fetch);
+  BOOST_TEST(c.size() == 3u);
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(2, 2, {2}));
+  BOOST_TEST(!c.answered(4, 1));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {1}));
+  BOOST_TEST(c.taken(4, 1) == 1);
+  BOOST_TEST(c.taken(4, 2) == 2);
+  BOOST_TEST(c.taken(4, 3) == 3);
+  BOOST_TEST((c.drain() == ints{3, 4, 5}));
+
+  // what had no answer is just withdrawn
+  c.take(3, 3);
+  abandon(3);
+  BOOST_TEST(c.done(3, 3));
+  c.take(4, 4, flags::at_once);
+  BOOST_TEST(c.done(4, 4));
+
+  // nothing has come of it; whoever wanted something at once had to wait for that
+  c.take(3, 4, flags::at_once);
+  abandon(4);
+  c.take(4, 5, flags::at_once);
+  BOOST_TEST(!c.answered(4, 5));
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(4, 0, {}));
+  BOOST_TEST(c.done(4, 5));
+
+  // a lease
+  c.put(2, 2, {6, 7});
+  BOOST_TEST((c.lease(3, 5, 1) == ints{6}));
+  abandon(5);
+  c.take(4, 6);
+  BOOST_TEST(!c.answered(4, 6));
+  c.ask(3, c.id, 0, ask_op::settle, settlement(5, 0, true));
+  BOOST_TEST(c.taken(4, 6) == 6);
+  c.ask(2, c.id, 3, ask_op::close, closing());
+  c.take(3, 6); // 7, the last
+  abandon(6);
+  c.take(4, 7);
+  c.ask(4, c.id, 8, ask_op::lease, number(1));
+  BOOST_TEST(!c.answered(4, 7));
+  c.lose(3);
+  BOOST_TEST((c.answer_to(4, 7).what == answer_kind::error));
+  BOOST_TEST((c.answer_to(4, 8).what == answer_kind::error));
+}
+
+BOOST_AUTO_TEST_CASE(without_room_nobody_counts_on_who_waits_for_what_is_on_its_way_back) {
+  channel c{0};
+  c.put(2, 1, {1});
+  c.take(3, 1);
+  c.ask(3, c.id, 0, ask_op::withdraw, number(1), flags::comes_back);
+  c.take(4, 1);
+  c.put(2, 2, {2}, flags::at_once);
+  BOOST_TEST(c.answer_to(2, 2).number == 0u);
+  c.ask(3, c.id, 0, ask_op::give_back, given_back(1, 1, {1}));
+  BOOST_TEST(c.taken(4, 1) == 1);
 }
 
 // -- processes that go ------------------------------------------------------------------------------------------------------
@@ -488,7 +579,7 @@ BOOST_AUTO_TEST_CASE(a_question_cut_off_anywhere_is_no_question) {
   const auto lease = c.lease(3, 5, 2);
   const std::pair<ask_op, arguments> all[] = {
     {ask_op::put, values({7, 8})},
-    {ask_op::give_back, given_back(4, {7})},
+    {ask_op::give_back, given_back(4, 1, {7})},
     {ask_op::take_many, number(3)},
     {ask_op::lease, number(3)},
     {ask_op::settle, settlement(5, 1, true)},

@@ -185,7 +185,7 @@ void append_chunk(byte_buffer& out, std::uint64_t number, std::uint16_t flags, s
   to.put(h);
   if (first)
     to.put(whole);
-  out.resize(out.size() + part);
+  out.resize(out.size() + part, std::byte{0});
 }
 
 // Values in chunks, and what is wrong with some.

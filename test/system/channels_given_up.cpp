@@ -111,6 +111,36 @@ BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_when_a_deadline_meets_its_value)
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_take_that_came_too_late_is_followed_by_one_of_the_same_value) {
+  workers w{2};
+  for (auto where : {proc_id{1}, w[0]}) {
+    const auto ch = channel_of_ints::on(here(), where, 2000);
+    ch.put_many(range(0, 2000));
+    const auto taking = here().remotecall(
+      w[1],
+      [](const channel_of_ints& c) {
+        ints out;
+        int late = 0;
+        for (int i = 0; out.size() < 2000; ++i)
+          try {
+            if (i % 10 == 9) {
+              for (int x : c.take_many(3, call_options{.deadline = std::chrono::microseconds{i % 7 * 10}}))
+                out.push_back(x);
+            } else {
+              out.push_back(c.take(call_options{.deadline = std::chrono::microseconds{i % 7 * 10}}));
+            }
+          } catch (const troupe::deadline_exceeded&) {
+            ++late;
+          }
+        return std::pair{out, late};
+      },
+      ch);
+    const auto [taken, late] = taking.fetch();
+    BOOST_TEST((taken == range(0, 2000)));
+    BOOST_TEST(late > 0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_token_ends_waits) {
   workers w{1};
   for (auto where : {proc_id{1}, w[0]}) {

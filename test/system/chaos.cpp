@@ -6,8 +6,6 @@
 #include "system/load.hpp"
 #include "system/test_manager.hpp"
 
-#include <malloc.h>
-
 namespace {
 
 enum class break_kind { kill, stop, cut, silence };
@@ -32,11 +30,6 @@ int open_descriptors() {
   for ([[maybe_unused]] auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
     ++n;
   return n;
-}
-
-std::size_t used_memory() {
-  const auto info = ::mallinfo2();
-  return info.uordblks + info.hblkhd;
 }
 
 class broken_cluster {
@@ -175,14 +168,14 @@ void break_and_check(unsigned salt, int rounds, const std::function<breaks()>& c
   const auto of_witness = [&] { return here().remotecall_fetch<open_descriptors>(c.witness()); };
   c.round({}); // what is made once is there now
   const auto descriptors = of_witness();
-  const auto memory = used_memory();
+  const auto memory = bytes_in_use();
   int wanted = 0;
   for (int i = 0; i < rounds; ++i) {
     const auto now = choose();
     wanted += static_cast<int>(now.size());
     c.round(now);
   }
-  const auto more_memory = static_cast<std::ptrdiff_t>(used_memory() - memory) / 1024;
+  const auto more_memory = (bytes_in_use() - memory) / 1024;
   BOOST_TEST_MESSAGE(c.made() << " breaks: " << c.generator().right() << " calls returned, " << c.generator().lost()
                               << " ended with a process; " << more_memory << " KiB more in use");
   BOOST_TEST(c.made() > wanted * 3 / 4); // for the others nothing was there

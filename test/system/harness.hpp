@@ -35,6 +35,7 @@
 
 #include <ext/stdio_filebuf.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -56,6 +57,14 @@ inline constexpr auto patience = 20s;
 
 /// Each process of a run has this variable, with the same value.
 inline constexpr const char* run_variable = "SYSTEM_TEST_RUN";
+
+/// The bytes that a process has in use; not what it has from the system: how much is queued at once varies, and so does what malloc keeps of that.
+inline std::int64_t bytes_in_use(proc_id id = here().myid()) {
+  return here().remotecall_fetch(id, [] {
+    const auto m = ::mallinfo2();
+    return static_cast<std::int64_t>(m.uordblks + m.hblkhd);
+  });
+}
 
 /// Asks again and again until the answer is yes, for what tells nobody when it happens. False after the
 /// limit.

@@ -2,8 +2,6 @@
 #define BOOST_TEST_MODULE many_references
 #include "system/harness.hpp"
 
-#include <malloc.h>
-
 #include <cstdlib>
 #include <fstream>
 #include <numeric>
@@ -79,13 +77,7 @@ BOOST_AUTO_TEST_CASE(a_million_futures_and_100000_channels_passed_around_three_p
     for (proc_id p : {proc_id{1}, w[0], w[1], w[2]})
       BOOST_TEST(becomes_empty(p));
   };
-  // What is in use, not what the process has: how much is queued at once varies, and so does what malloc keeps of that.
-  const auto in_use = [&] {
-    return here().remotecall_fetch(w[0], [] {
-      const auto m = ::mallinfo2();
-      return static_cast<double>(m.uordblks + m.hblkhd) / 1e6;
-    });
-  };
+  const auto in_use = [&] { return static_cast<double>(bytes_in_use(w[0])) / 1e6; };
   rounds(5);
   const auto before = in_use();
   const auto time = std::chrono::duration<double>{time_of([&] { rounds(45); })}.count();

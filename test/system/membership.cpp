@@ -4,8 +4,6 @@
 
 #include "system/test_manager.hpp"
 
-#include <malloc.h>
-
 #include <numeric>
 #include <set>
 
@@ -411,19 +409,14 @@ BOOST_AUTO_TEST_CASE(workers_that_come_and_go_leave_nothing_behind) {
         == 1000U);
     }
   };
-  const auto in_use = [] {
-    const auto m = ::mallinfo2();
-    return static_cast<double>(m.uordblks + m.hblkhd);
-  };
-  const auto in_use_at = [&](proc_id id) { return here().remotecall_fetch(id, in_use); };
   worker_output output;
   rounds(20);
-  const auto before = in_use_at(1), before_there = in_use_at(stays[0]);
+  const auto before = bytes_in_use(1), before_there = bytes_in_use(stays[0]);
   rounds(100);
-  BOOST_TEST_MESSAGE((in_use_at(1) - before) / 100 << " bytes for each that was here, " << (in_use_at(stays[0]) - before_there) / 100
-                                                   << " at another worker");
-  BOOST_TEST(in_use_at(1) - before < 100 * 10'000);
-  BOOST_TEST(in_use_at(stays[0]) - before_there < 100 * 10'000);
+  BOOST_TEST_MESSAGE((bytes_in_use(1) - before) / 100 << " bytes for each that was here, " << (bytes_in_use(stays[0]) - before_there) / 100
+                                                      << " at another worker");
+  BOOST_TEST(bytes_in_use(1) - before < 100 * 10'000);
+  BOOST_TEST(bytes_in_use(stays[0]) - before_there < 100 * 10'000);
   const auto links = here().links();
   BOOST_TEST(links.size() == 1U);
   BOOST_TEST(output.lines_of(stays[0]) == std::vector<std::string>{},
