@@ -588,7 +588,7 @@ BOOST_AUTO_TEST_CASE(no_more_is_drawn_than_is_needed) {
                       [](int x) {
                         if (x == 10)
                           throw std::runtime_error("enough");
-                        troupe::this_task::sleep_for(20ms); // longer than it takes to tell of an error
+                        troupe::this_task::sleep_for(x < 10 ? 5ms : 500ms); // longer than it takes to tell of an error
                         return x;
                       },
                       endless, pmap_options<>{.batch_size = 1, .ahead = 0}),
