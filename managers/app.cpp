@@ -9,6 +9,7 @@
 #include "troupe/managers/mpi_rank_manager.hpp"
 #include "troupe/managers/mpirun_manager.hpp"
 #include "troupe/managers/rank_keeper.hpp"
+#include "troupe/managers/rank_output.hpp"
 #include "troupe/managers/slurm_manager.hpp"
 #include "troupe/managers/start_line.hpp"
 #include "troupe/managers/usable_cpus.hpp"
@@ -741,6 +742,7 @@ int app::state::serve(prepared_worker w, mpi_job& job, rank_keeper& keeper) {
   };
   w.joined = [&](proc_id id) { keeper.label(id); };
   w.leaving = [&](bool apart) {
+    rank_output::leave();
     if (apart)
       job.end_apart();
     job.stop_exchange();

@@ -94,11 +94,42 @@ void master::on_join(join_function f) {
 // -- output -----------------------------------------------------------------------------------------------------------------
 
 void master::on_output(output_handler handler) {
-  std::lock_guard guard{output_mutex_};
-  output_ = std::move(handler);
+  rank_output* ranks = nullptr;
+  {
+    std::lock_guard guard{output_mutex_};
+    output_ = std::move(handler);
+    if (!output_ || rank_output_ || !settings_.job || !settings_.job->shows_output())
+      return;
+    rank_output_ = std::make_unique<rank_output>([this](proc_id id, std::string_view line) { print(id, line); });
+    ranks = rank_output_.get();
+  }
+  ranks->begin(ranks_of_own_job());
+}
+
+std::vector<proc_id> master::ranks_of_own_job() const {
+  std::vector<proc_id> out;
+  for (auto& [rank, id] : settings_.job->ranks())
+    if (id != master_id)
+      out.push_back(id);
+  return out;
+}
+
+// Before these processes leave.
+void master::take_last_lines(const std::vector<proc_id>& ids) {
+  rank_output* ranks = nullptr;
+  {
+    std::lock_guard guard{output_mutex_};
+    ranks = rank_output_.get();
+  }
+  if (ranks == nullptr)
+    return;
+  auto those = ranks_of_own_job();
+  std::erase_if(those, [&](auto id) { return std::find(ids.begin(), ids.end(), id) == ids.end(); });
+  ranks->end(those);
 }
 
 void master::print(proc_id id, std::string_view line) {
+  std::lock_guard one_at_a_time{printing_};
   output_handler handler;
   {
     std::lock_guard guard{output_mutex_};
@@ -321,6 +352,7 @@ std::string master::shut_down() {
     waiter::interrupt_all();
     waiter::forget_interrupt();
   }
+  take_last_lines(all);
   auto b = std::make_shared<batch>();
   process_.run_in_loop([&] { begin_removal(all, b); });
   if (!wait_for_leaving(leave_time)) {

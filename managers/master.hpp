@@ -9,6 +9,7 @@
 #include "troupe/managers/named_changes.hpp"
 #include "troupe/managers/output_pump.hpp"
 #include "troupe/managers/process.hpp"
+#include "troupe/managers/rank_output.hpp"
 #include "troupe/transport/tcp.hpp"
 
 #include <chrono>
@@ -114,6 +115,9 @@ private:
   std::optional<mesh::guest> take_guest(const hello& h);
   std::optional<std::string> missing_peer(const batch& b) const;
   void control(proc_id from, frame_view& f);
+  void print(proc_id id, std::string_view line);
+  std::vector<proc_id> ranks_of_own_job() const;
+  void take_last_lines(const std::vector<proc_id>& ids);
   void give_up_joining(const std::shared_ptr<batch>& b);
   std::vector<named_changes::listener> listeners() const;
   void set_up(const worker_ptr& w);
@@ -133,7 +137,6 @@ private:
   void wait_until_seen(std::chrono::milliseconds limit);
   bool wait_until(std::function<bool()> holds, std::optional<std::chrono::milliseconds> limit);
   void look_again();
-  void print(proc_id id, std::string_view line);
   worker_ptr find(proc_id id) const;
   std::vector<proc_id> removable(const std::vector<proc_id>& ids, const std::string& what) const;
   void wait_for_removal(const std::vector<std::shared_ptr<batch>>& all, std::optional<std::chrono::milliseconds> limit);
@@ -155,6 +158,8 @@ private:
   std::mutex own_managers_mutex_;
   std::vector<std::weak_ptr<own_manager>> own_managers_;
 
+  std::mutex printing_; // held while a handler runs
+  std::unique_ptr<rank_output> rank_output_; // guarded by output_mutex_; once made, it stays
   std::mutex output_mutex_;
   output_handler output_;
   bool output_lost_ = false; // the pump's thread

@@ -146,6 +146,7 @@ void master::left(const worker_ptr& w) {
 
 // Those that leave already are waited for, too.
 std::vector<std::shared_ptr<master::batch>> master::start_removal(const std::vector<proc_id>& ids) {
+  take_last_lines(ids);
   std::vector<std::shared_ptr<batch>> all{std::make_shared<batch>()};
   process_.run_in_loop([&] {
     for (auto id : ids)

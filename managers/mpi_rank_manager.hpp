@@ -23,6 +23,7 @@ public:
   /// Where a rank's death isn't the end of all, and its process is one of this host's.
   bool watch(proc_id id, const worker_config& config, std::function<void(exit_cause)> ended) override;
   void attach(const manager_context& context) override { context_ = context; }
+  bool shows_output() const override { return true; }
 
 private:
   struct watched {

@@ -63,6 +63,8 @@ public:
   /// The launcher lets the others live when a rank dies.
   void set_survivable() { survivable_ = true; }
   bool survivable() const { return survivable_; }
+  /// Its launcher shows what ranks write, which doesn't come to the master.
+  virtual bool shows_output() const { return false; }
   /// Whether its ranks end each by itself, without MPI_Finalize, which takes all of them: one may have died.
   bool ends_apart() const { return survivable_; }
 

@@ -1,11 +1,16 @@
 #pragma once
 
 #include "troupe/transport/proc_id.hpp"
+#include "troupe/transport/unique_fd.hpp"
 
+#include <chrono>
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace troupe {
 
@@ -28,6 +33,18 @@ public:
 
   /// What is written from now on is labelled.
   void label(proc_id id);
+
+  /// Takes lines, without their ends. Returns false if it can't take any more.
+  using line_sink = std::function<bool(std::vector<std::string> lines)>;
+
+  /// What is written from now on is given to `sink`, on a thread of its own, instead of being shown. While it blocks, who writes is slowed down. What it doesn't take
+  /// any more is shown, and so is what a rank that dies has written last. Once.
+  void forward(line_sink sink);
+  /// Ends that, once the sink has had what was written before; no later than after this time.
+  void stop_forwarding(std::chrono::milliseconds limit);
+
+  /// The one of this process; null if there is none.
+  static rank_keeper* of_process();
 
   /// Whatever end this rank comes to, its launcher is not to end the others. For hydra, MPICH's.
   void let_others_survive();
@@ -55,7 +72,11 @@ public:
   static std::optional<ended> end_of(std::string_view line);
 
 private:
+  struct forwarding;
+
   int orders_ = -1;
+  unique_fd lines_; // from the keeper's process
+  std::shared_ptr<forwarding> forwarding_;
 };
 
 } // namespace troupe

@@ -82,7 +82,9 @@ inline void check_says(const std::string& text, std::initializer_list<std::strin
 
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream in{path, std::ios::binary};
-  return {std::istreambuf_iterator<char>{in}, {}};
+  std::ostringstream out; // takes what there is, also of a process that goes meanwhile
+  out << in.rdbuf();
+  return out.str();
 }
 
 /// A program of the build.

@@ -89,7 +89,9 @@ inline bool contains(std::string_view text, std::string_view part) { return text
 
 inline std::string read_file(const std::filesystem::path& path) {
   std::ifstream in{path, std::ios::binary};
-  return {std::istreambuf_iterator<char>{in}, {}};
+  std::ostringstream out; // takes what there is, also of a process that goes meanwhile
+  out << in.rdbuf();
+  return out.str();
 }
 
 /// What f throws as an E; fails the case if it throws something else, or nothing.

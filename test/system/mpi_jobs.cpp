@@ -255,6 +255,31 @@ BOOST_AUTO_TEST_CASE(what_ranks_print_is_labelled) {
   check_says(handled.out(), {"handled: 3 to stdout by 3\n", "handled: 3 to stderr by 3\n", "handled: 4 last, without an end\n"});
 }
 
+BOOST_AUTO_TEST_CASE(what_ranks_print_can_be_handled_in_each_mode) {
+  for (auto& m : modes(3)) {
+    auto r = m.start({"--what", "flood"});
+    check_ends_well(r);
+    BOOST_TEST(r.value("of the one that left") == "10000");
+    BOOST_TEST(r.value("of another") == "10000");
+    BOOST_TEST(r.value("wrong") == "0");
+    check_says(r.out(), {"      From worker 2:\tprinted again\n"});
+  }
+  for (auto& mode : mpi_modes) {
+    auto r = mpirun(3, "mpi_work", {mode, "--what", "output", "--handler", "yes"});
+    check_ends_well(r);
+    check_says(r.out(),
+               {"2 to stdout by 2\n", "2 to stderr by 2\n", "3 to stdout by 3\n", "3 to stderr by 3\n", "3 last, without an end\n"});
+    BOOST_TEST(r.out().find("From worker") == std::string::npos, r.out());
+    for (int i = 0; i < 5; ++i) { // by the handler or, where the rank has not come to hand them over, by its launcher
+      run dies{"/usr/bin/mpirun", {"-disable-auto-cleanup", "-n", "3", program("mpi_work"), mode, "--what", "words", "--handler", "yes"}};
+      const auto end = dies.end(30s);
+      BOOST_TEST(dies.value("died") == "yes");
+      check_says(end.out + end.err, {"last words\n", "not the whole of a line\n"});
+      dies.check_nothing_left();
+    }
+  }
+}
+
 // MP-35
 BOOST_AUTO_TEST_CASE(a_rank_that_dies_takes_its_job_along_and_nobody_else) {
   run r{program("mpi_work"), {"--what", "kill", "-p", "1"}};

@@ -262,6 +262,38 @@ void show_traffic(troupe::cluster& c, const troupe::mpi_manager& m) {
 
 } // namespace
 
+// Every worker writes more than any pipe holds, while each line takes its time; one leaves, another is printed again.
+void show_flood(troupe::cluster& c) {
+  constexpr int lines = 10'000;
+  std::map<proc_id, std::atomic<int>> next;
+  for (auto id : c.workers())
+    next[id] = 0;
+  int wrong = 0;
+  std::atomic<bool> at_once{false};
+  c.on_output([&](proc_id id, std::string_view line) { // one at a time
+    wrong += line != std::to_string(next[id]++) + std::string(40, '.');
+    if (next[id] % 2000 == 0 && !at_once)
+      std::this_thread::sleep_for(20ms);
+  });
+  std::vector<troupe::future<void>> writing;
+  for (auto id : c.workers())
+    writing.push_back(c.remotecall(id, [] {
+      for (int i = 0; i < lines; ++i)
+        std::printf("%d%s\n", i, std::string(40, '.').c_str());
+    }));
+  for (auto& w : writing)
+    w.wait();
+  at_once = true;
+  c.rmprocs(c.workers().back());
+  const auto until = steady::now() + 20s;
+  while ((next.begin()->second < lines || next.rbegin()->second < lines) && steady::now() < until)
+    std::this_thread::sleep_for(1ms);
+  c.on_output(nullptr);
+  std::cout << "of the one that left: " << next.rbegin()->second << "\nof another: " << next.begin()->second << "\nwrong: " << wrong
+            << std::endl;
+  c.remotecall_fetch(c.workers().front(), [] { std::printf("printed again\n"); });
+}
+
 int main(int argc, char** argv) {
   troupe::app app{"mpi_work", "What the ranks of an MPI job do together"};
   std::string what = "functions", mpi_cmd = troupe::mpi_options{}.mpi_cmd;
@@ -284,7 +316,9 @@ int main(int argc, char** argv) {
   app.option("--timeout", timeout, "how long that may take, in seconds");
   return app.run(argc, argv, [&](troupe::cluster& c) {
     if (!handler.empty())
-      c.on_output([](proc_id id, std::string_view line) { std::cout << "handled: " << id << ' ' << line << std::endl; });
+      c.on_output([](proc_id id, std::string_view line) {
+        std::cout << "handled: " + std::to_string(id) + ' ' + std::string{line} + '\n' << std::flush;
+      });
     std::vector<troupe::mpi_manager> all;
     try {
       all.push_back(c.mpi());
@@ -402,6 +436,18 @@ int main(int argc, char** argv) {
         std::printf("last, without an end");
         std::fflush(stdout);
       });
+    } else if (what == "flood") {
+      show_flood(c);
+    } else if (what == "words") { // of one that dies
+      try {
+        c.remotecall_fetch(c.workers().back(), [] {
+          std::printf("last words\nnot the whole of a line");
+          std::fflush(stdout);
+          ::raise(SIGKILL);
+        });
+      } catch (const troupe::process_exited&) {
+        std::cout << "died: yes" << std::endl;
+      }
     } else if (what == "kill") {
       if (remove_before)
         c.rmprocs({m.procs()[1]});
@@ -486,7 +532,7 @@ int main(int argc, char** argv) {
         MPI_Barrier(world);
       });
     }
-    std::cout << "finished: yes" << std::endl;
+    std::cout << "finished: yes\n" << std::flush; // at once: others print, too
     return 0;
   });
 }
