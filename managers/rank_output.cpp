@@ -71,7 +71,8 @@ void rank_output::forward_here() {
   keeper->forward([](const std::vector<std::string>& lines) {
     try {
       const call_options options{.token = leaving()};
-      detail::begin_call(master_id, {.flags = detail::call_kept, .options = &options}, fn<&rank_output::take>, runtime::get().id(), lines).get();
+      detail::begin_call(master_id, {.flags = detail::call_kept, .options = &options}, fn<&rank_output::take>, runtime::get().id(), lines)
+        .get();
       return true;
     } catch (const error&) {
       return false;
