@@ -141,7 +141,8 @@ void connection::send(std::span<const std::byte> bytes) {
     iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
     auto result = stream_->write({&piece, 1});
     if (result.what != stream_result::status::moved)
-      return fail("the peer doesn't take what introduces this process");
+      return abandon("doesn't take what introduces this process"
+                     + (result.what == stream_result::status::failed ? std::string{": "} + std::strerror(result.error) : std::string{}));
     bytes = bytes.subspan(result.bytes);
   }
 }
