@@ -64,19 +64,14 @@ bool future_state::set(encoded value) {
   return true;
 }
 
-// The answer to one that was abandoned is no value.
-void future_state::abandoned_in_vain() {
+bool future_state::set_error(error_info why) {
   bool unwanted;
   {
     std::lock_guard guard{mutex_};
     unwanted = abandoned_;
   }
   if (unwanted)
-    orphaned(nullptr);
-}
-
-bool future_state::set_error(error_info why) {
-  abandoned_in_vain();
+    orphaned(nullptr); // the answer to one that was abandoned is no value
   return end_with(std::move(why));
 }
 
@@ -96,16 +91,21 @@ bool future_state::end_with(error_info why) {
 }
 
 bool future_state::set_elsewhere() {
-  abandoned_in_vain();
   about_to_be_ready();
-  bool wanted = false;
+  bool wanted = false, unwanted = false, was_ready = false;
   {
     std::lock_guard guard{mutex_};
-    if (ready())
-      return false;
-    complete(outcome::elsewhere);
-    wanted = !callbacks_.empty();
+    unwanted = abandoned_;
+    was_ready = ready();
+    if (!was_ready) {
+      complete(outcome::elsewhere);
+      wanted = !callbacks_.empty();
+    }
   }
+  if (unwanted)
+    orphaned(nullptr);
+  if (was_ready)
+    return false;
   if (wanted && !home_)
     set_error(make_error_info(error_kind::not_decodable, "an answer without a value, where there is no reference that has one"));
   else if (wanted)

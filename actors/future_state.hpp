@@ -205,7 +205,6 @@ private:
   callbacks complete(outcome o);
   void about_to_be_ready();
   bool set(encoded value);
-  void abandoned_in_vain();
   bool wait_until(outcome least, std::optional<time_point> limit);
   void request(ask_op op, bool now);
   std::uint64_t send(ask_op op, std::shared_ptr<future_state> waiting, bool now, const std::function<void(writer&)>& arguments);

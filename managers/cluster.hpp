@@ -184,7 +184,8 @@ public:
   }
 
   /// Has `handler` called with each line that a worker writes to stdout or stderr, without its end, instead of having it printed. On a
-  /// thread of its own, one line at a time; while it blocks, workers that write are slowed down. Null: printing again. Master only.
+  /// thread of its own, or in tasks for ranks of the master's own MPI job, one line at a time; while it blocks, workers that write are slowed
+  /// down. Null: printing again. Master only.
   void on_output(std::function<void(proc_id, std::string_view)> handler);
 
   /// What is known of a process, also of one that is gone. Throws unknown_process.

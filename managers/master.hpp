@@ -158,11 +158,11 @@ private:
   std::mutex own_managers_mutex_;
   std::vector<std::weak_ptr<own_manager>> own_managers_;
 
-  std::mutex printing_; // held while a handler runs
+  std::mutex printing_; // held while a line is printed or handled: the pump's thread does that, and tasks of rank_output
   std::unique_ptr<rank_output> rank_output_; // guarded by output_mutex_; once made, it stays
   std::mutex output_mutex_;
   output_handler output_;
-  bool output_lost_ = false; // the pump's thread
+  bool output_lost_ = false; // guarded by printing_
 
   // loop thread
   std::map<proc_id, worker_ptr> workers_;
