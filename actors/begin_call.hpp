@@ -59,32 +59,41 @@ struct call_place {
   std::shared_ptr<function_store> functions;
 };
 
+/// Of a function that says `form` of itself.
+inline std::uint8_t flags_of(const call_manner& m, std::uint8_t form) {
+  const bool reports = (m.flags & call_no_reply) == 0 && m.lent == nullptr;
+  return static_cast<std::uint8_t>(m.flags | form | (m.options != nullptr || reports ? call_stoppable : 0));
+}
+
+/// Sends what has been encoded.
+template <class R>
+future<R> send_call(outgoing_call& call, call_place& to, const call_manner& m) {
+  const bool now = m.lent != nullptr;
+  if ((m.flags & call_no_reply) == 0) {
+    auto state = std::make_shared<typed_future_state<R>>();
+    if (to.turn)
+      state->hold_until_ready(std::move(to.turn));
+    if ((m.flags & call_kept) != 0)
+      state->set_call(references_of_process(), call.id());
+    call.send(state, now);
+    return future<R>{std::move(state)};
+  }
+  if (m.options == nullptr)
+    call.send(nullptr, now);
+  else
+    call.send_unheard();
+  return future<R>{};
+}
+
 /// Calls f on a process, and returns the future of its result, which is empty if nobody is to hear of it. No sync scope gets it. Throws as cluster's calls do.
 template <class F, class... Args>
 auto begin_call(call_place to, const call_manner& m, const F& f, Args&&... args) {
   // a function that is passed by its name comes as a pointer, and is told what to do by `callable`
   using how = call_form<std::decay_t<F>>;
   using task = task_of<typename how::function, Args...>;
-  using result = typename task::result;
-  const bool now = m.lent != nullptr;
-  const bool waits_for_result = (m.flags & call_no_reply) == 0;
-  const auto flags = m.flags | how::flags | (m.options != nullptr || (waits_for_result && !now) ? call_stoppable : 0);
-  outgoing_call call{to.id, task::id(), static_cast<std::uint8_t>(flags), &task::label, m.options, to.since};
+  outgoing_call call{to.id, task::id(), flags_of(m, how::flags), &task::label, m.options, to.since};
   call.encode([&](writer& out) { task::write_call(out, m.lent, how::get(f), std::forward<Args>(args)...); });
-  if (waits_for_result) {
-    auto state = std::make_shared<typed_future_state<result>>();
-    if (to.turn)
-      state->hold_until_ready(std::move(to.turn));
-    if ((flags & call_kept) != 0)
-      state->set_call(references_of_process(), call.id());
-    call.send(state, now);
-    return future<result>{std::move(state)};
-  }
-  if (m.options == nullptr)
-    call.send(nullptr, now);
-  else
-    call.send_unheard();
-  return future<result>{};
+  return send_call<typename task::result>(call, to, m);
 }
 
 template <class F, class... Args>

@@ -75,7 +75,7 @@ public:
       all_.splice(all_.begin(), all_, i);
       return i->function;
     }
-    auto made = std::make_shared<typed_sent_function<F>>(f);
+    const auto made = make_sent_function(f);
     if (made->is_plain())
       return made;
     all_.push_front({type, made, std::move(bytes)});

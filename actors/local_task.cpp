@@ -13,9 +13,9 @@ namespace {
 struct closure_table {
   std::mutex mutex;
   std::uint64_t last = 0;
-  std::unordered_map<std::uint64_t, std::shared_ptr<local_closure>> all;
+  std::unordered_map<std::uint64_t, std::unique_ptr<local_closure>> all;
 
-  std::shared_ptr<local_closure> take(std::uint64_t number) {
+  std::unique_ptr<local_closure> take(std::uint64_t number) {
     std::lock_guard guard{mutex};
     auto node = all.extract(number);
     return node ? std::move(node.mapped()) : nullptr;
@@ -29,7 +29,7 @@ closure_table& closures() {
 
 } // namespace
 
-std::uint64_t keep_closure(std::shared_ptr<local_closure> f, future_state& result) {
+std::uint64_t keep_closure(std::unique_ptr<local_closure> f, future_state& result) {
   auto& t = closures();
   std::uint64_t number = 0;
   {
@@ -40,12 +40,12 @@ std::uint64_t keep_closure(std::shared_ptr<local_closure> f, future_state& resul
   result.when_here([number] {
     // one that was never run: it ends where the user's code may run
     if (auto unused = closures().take(number))
-      run_as_job([unused = std::move(unused)] {});
+      run_as_job([unused = std::shared_ptr<local_closure>{std::move(unused)}] {});
   });
   return number;
 }
 
-std::shared_ptr<local_closure> take_closure(std::uint64_t number) {
+std::unique_ptr<local_closure> take_closure(std::uint64_t number) {
   auto out = closures().take(number);
   if (!out)
     throw usage_error{"there is no task " + std::to_string(number) + " of c.async that waits on process " + std::to_string(own_id())};

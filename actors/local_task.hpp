@@ -20,9 +20,9 @@ public:
 };
 
 /// Keeps a closure until its task begins, or `result` is ready. Returns its number. Any thread.
-std::uint64_t keep_closure(std::shared_ptr<local_closure> f, future_state& result);
+std::uint64_t keep_closure(std::unique_ptr<local_closure> f, future_state& result);
 /// Throws usage_error if there's none of this number: who calls on another process can't know one.
-std::shared_ptr<local_closure> take_closure(std::uint64_t number);
+std::unique_ptr<local_closure> take_closure(std::uint64_t number);
 proc_id own_id();
 
 /// What is called as the task: it goes by the name of the closure's function.
@@ -78,7 +78,8 @@ auto begin_local_task(const call_options* options, F&& f) {
   using task = task_of<local_task<function>, std::uint64_t>;
   auto state = std::make_shared<typed_future_state<result>>();
   outgoing_call call{own_id(), task::id(), call_stoppable, &task::label, options};
-  const auto number = keep_closure(std::make_shared<local_function<function, result, Bare>>(std::forward<F>(f), state), *state);
+  const auto number =
+    keep_closure(std::unique_ptr<local_closure>{new local_function<function, result, Bare>(std::forward<F>(f), state)}, *state);
   call.encode([&](writer& out) { task::write_call(out, nullptr, {}, number); });
   call.send(state, false); // the task sets the state, unless it fails
   return future<result>{std::move(state)};

@@ -126,11 +126,11 @@ public:
 template <>
 class local_reply<void> final : public batch_reply {};
 
-template <class Task>
+/// The answer of a worker to a batch.
+template <class R>
 class remote_reply final : public batch_reply {
 public:
   void seek_landing(reader& in) const override {
-    using R = typename Task::result;
     if constexpr (can_land<R>) {
       for (auto n = in.get<batch_report>().tried; n > 0; --n) {
         if (in.get<std::uint8_t>() == 0)
@@ -276,7 +276,7 @@ private:
       source_.template write<Ps...>(out, *b.lent, b.first, b.count);
       b.bytes = call.size() - before;
     });
-    auto reply = std::make_shared<remote_reply<task>>();
+    auto reply = std::make_shared<remote_reply<result>>();
     expect(b, reply);
     call.send(std::move(reply), !answers_soon());
   }
@@ -296,7 +296,7 @@ private:
     };
     expect(b, reply);
     using called = task_of<map_item<F>, std::uint64_t>;
-    const auto number = keep_closure(std::make_shared<map_closure<decltype(one)>>(std::move(one)), *reply);
+    const auto number = keep_closure(std::unique_ptr<local_closure>{new map_closure{std::move(one)}}, *reply);
     outgoing_call call{own_id(), called::id(), call_stoppable, &called::label};
     call.encode([&](writer& out) { called::write_call(out, nullptr, {}, number); });
     call.send(std::move(reply), false);
@@ -433,9 +433,10 @@ private:
 template <class F>
 std::shared_ptr<sent_function> functions_for(const worker_pool& pool, const F& f) {
   try {
-    if (const auto store = function_store_of(pool))
-      return store->get(f);
-    return std::make_shared<typed_sent_function<F>>(f);
+    if constexpr (may_be_kept<F>)
+      if (const auto store = function_store_of(pool))
+        return store->get(f);
+    return make_sent_function(f);
   } catch (const error&) {
     throw;
   } catch (const std::exception& e) {

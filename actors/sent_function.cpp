@@ -5,6 +5,8 @@
 #include "troupe/actors/task.hpp"
 #include "troupe/actors/waiter.hpp"
 
+#include <string>
+
 namespace troupe::detail {
 
 namespace {
@@ -26,6 +28,8 @@ void tell_to_forget(proc_id whom, const ref_id& id, bool behind_calls) {
 }
 
 } // namespace
+
+void throw_no_such_form(function_form form) { throw codec_error{"a function of form " + std::to_string(static_cast<int>(form))}; }
 
 sent_function::sent_function(function_form form) : form_(form) {
   if (form != function_form::plain) {

@@ -48,6 +48,7 @@ public:
   /// A process has ended.
   void forget(proc_id gone);
 
+  function_form form() const { return form_; }
   bool is_plain() const { return form_ == function_form::plain; }
   const ref_id& id() const { return id_; }
 
@@ -98,6 +99,10 @@ inline constexpr bool is_with<with_t<F, Vs...>> = true;
 template <class F>
 inline constexpr bool may_be_kept = is_with<F> || has_inspect<F> || sizeof(F) > 64;
 
+/// Whether a function of this type may be too large to be written into each call.
+template <class F>
+inline constexpr bool may_be_shared = may_be_kept<F> && (is_with<F> || has_inspect<F>);
+
 template <class F>
 function_form form_of([[maybe_unused]] const F& f) {
   if constexpr (!may_be_kept<F>)
@@ -112,38 +117,55 @@ template <class F>
 class typed_sent_function final : public sent_function {
 public:
   explicit typed_sent_function(F f) : sent_function(form_of(f)) {
-    const auto form = form_of(f);
-    if (form == function_form::shared) {
-      shared_ = shared<function_box<F>>{function_box<F>{std::make_shared<const F>(std::move(f))}};
-      return;
-    }
+    if constexpr (may_be_shared<F>)
+      if (form() == function_form::shared) {
+        shared_ = shared<function_box<F>>{function_box<F>{std::make_shared<const F>(std::move(f))}};
+        return;
+      }
     writer out{bytes_, process_codec()};
     callable<F>::write(out, f);
-    small_ = std::make_shared<const F>(std::move(f));
+    small_ = std::make_unique<const F>(std::move(f));
   }
 
-  const F& get() const { return small_ ? *small_ : *shared_.get().f; }
+  const F& get() const {
+    if constexpr (may_be_shared<F>)
+      if (!small_)
+        return *shared_.get().f;
+    return *small_;
+  }
 
 protected:
   void write_itself(writer& out) override {
-    if (shared_.valid()) {
-      troupe::write(out, shared_);
-      return;
-    }
+    if constexpr (may_be_shared<F>)
+      if (!small_) {
+        troupe::write(out, shared_);
+        return;
+      }
     if (!is_plain())
       out.put(std::uint64_t{bytes_.size()});
     out.raw(bytes_.data(), bytes_.size());
   }
 
 private:
+  struct nothing {};
+
   byte_buffer bytes_;
-  std::shared_ptr<const F> small_;
-  shared<function_box<F>> shared_;
+  std::unique_ptr<const F> small_; // or shared_
+  // what programs needn't compile for most functions
+  [[no_unique_address]] std::conditional_t<may_be_shared<F>, shared<function_box<F>>, nothing> shared_;
 };
+
+/// No pointer to the derived class but `new`'s: there is one for each function, and each smart pointer to it would be compiled.
+template <class F>
+std::shared_ptr<sent_function> make_sent_function(const F& f) {
+  return std::unique_ptr<sent_function>{new typed_sent_function<F>(f)};
+}
 
 /// See function_cache.
 std::shared_ptr<const void> kept_function(const ref_id& id, std::uint64_t type);
 std::shared_ptr<const void> keep_function(const ref_id& id, std::uint64_t type, const std::function<std::shared_ptr<const void>()>& make);
+
+[[noreturn]] void throw_no_such_form(function_form form);
 
 /// What sent_function::write has written. Blocks while a shared one is brought.
 template <class F>
@@ -151,29 +173,33 @@ std::shared_ptr<const F> read_sent_function(reader& in) {
   const auto form = in.get<function_form>();
   if (form == function_form::plain)
     return std::make_shared<const F>(callable<F>::read(in));
-  const auto id = in.get<ref_id>();
-  const auto type = type_tag<F>();
-  if (form == function_form::known)
-    return std::static_pointer_cast<const F>(kept_function(id, type));
-  if (form == function_form::shared) {
-    const auto value = troupe::read<shared<function_box<F>>>(in);
-    return std::static_pointer_cast<const F>(keep_function(id, type, [&]() -> std::shared_ptr<const void> {
-      const auto all = std::make_shared<const shared<function_box<F>>>(value);
-      const auto& box = all->get();
-      if (!box.f)
-        throw codec_error{"a shared function that is empty"};
-      return {all, &*box.f};
-    }));
+  if constexpr (may_be_kept<F>) {
+    const auto id = in.get<ref_id>();
+    const auto type = type_tag<F>();
+    if (form == function_form::known)
+      return std::static_pointer_cast<const F>(kept_function(id, type));
+    if constexpr (may_be_shared<F>)
+      if (form == function_form::shared) {
+        const auto value = troupe::read<shared<function_box<F>>>(in);
+        return std::static_pointer_cast<const F>(keep_function(id, type, [&]() -> std::shared_ptr<const void> {
+          const auto all = std::make_shared<const shared<function_box<F>>>(value);
+          const auto& box = all->get();
+          if (!box.f)
+            throw codec_error{"a shared function that is empty"};
+          return {all, &*box.f};
+        }));
+      }
+    if (form == function_form::bytes) {
+      const auto bytes = in.take(in.get<std::uint64_t>());
+      return std::static_pointer_cast<const F>(keep_function(id, type, [&]() -> std::shared_ptr<const void> {
+        reader own{bytes, in.actors()};
+        auto f = std::make_shared<const F>(callable<F>::read(own));
+        own.expect_end();
+        return f;
+      }));
+    }
   }
-  if (form != function_form::bytes)
-    throw codec_error{"a function of form " + std::to_string(static_cast<int>(form))};
-  const auto bytes = in.take(in.get<std::uint64_t>());
-  return std::static_pointer_cast<const F>(keep_function(id, type, [&]() -> std::shared_ptr<const void> {
-    reader own{bytes, in.actors()};
-    auto f = std::make_shared<const F>(callable<F>::read(own));
-    own.expect_end();
-    return f;
-  }));
+  throw_no_such_form(form);
 }
 
 } // namespace detail

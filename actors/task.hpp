@@ -4,9 +4,13 @@
 #include "troupe/actors/future.hpp"
 #include "troupe/actors/type_tag.hpp"
 
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 /// Gives a function, or the type of a function object, its name on the wire, so that programs that are built from other sources
 /// can call it. At namespace scope, once for each name; two functions of one name stop the program when it starts.
@@ -79,6 +83,21 @@ struct callable_label<with_t<F, Vs...>> : callable_label<F> {};
 template <class F>
 struct callable_label<bytes_t<F>> : callable_label<F> {};
 
+/// Encodes what a function has returned. What it has returned by value is given away.
+template <class Result, class R>
+void encode_result(writer& out, R&& x, std::string (*label)()) {
+  const auto begin = out.buffer().size();
+  try {
+    if constexpr (!std::is_reference_v<R> && can_land<R>)
+      write_given_away(out, x);
+    else
+      write(out, static_cast<const Result&>(x));
+  } catch (const std::exception& e) {
+    out.buffer().resize(begin);
+    throw_result_not_serializable(label(), e);
+  }
+}
+
 /// One function with the types of its parameters, ready to be called from elsewhere.
 template <class F, class Parameters>
 struct task;
@@ -94,24 +113,7 @@ struct task<F, parameters<Ps...>> {
 
   static std::string label() { return callable_label<F>::text(); }
 
-  static void run(reader& in, writer& out) {
-    std::tuple<typename argument<Ps>::held...> held;
-    auto f = decode(in, held);
-    auto call = [&]() -> decltype(auto) {
-      return std::apply([&](auto&... xs) -> decltype(auto) { return std::invoke(f, argument<Ps>::pass(xs)...); }, held);
-    };
-    if constexpr (std::is_void_v<raw_result>) {
-      call();
-    } else if constexpr (is_future<std::remove_cvref_t<raw_result>>) {
-      auto waiting = call();
-      if constexpr (std::is_void_v<result>)
-        std::move(waiting).get();
-      else
-        encode(out, std::move(waiting).get());
-    } else {
-      encode(out, call());
-    }
-  }
+  static void run(reader& in, writer& out) { run_with(in, out, std::index_sequence_for<Ps...>{}); }
 
   /// Encodes a call of f; see write_argument.
   template <class... Args>
@@ -144,33 +146,32 @@ struct task<F, parameters<Ps...>> {
   }
 
 private:
-  static F decode(reader& in, std::tuple<typename argument<Ps>::held...>& held) {
-    try {
-      return decode_unguarded(in, held);
-    } catch (const std::exception& e) {
-      throw_arguments_not_decodable(label(), e);
+  // Each program has as many tasks as it calls functions: few functions for each make it compile fast.
+  template <std::size_t... I>
+  static void run_with(reader& in, writer& out, std::index_sequence<I...>) {
+    std::tuple<typename argument<Ps>::held...> held;
+    auto f = decode(in, std::get<I>(held)...);
+    if constexpr (std::is_void_v<raw_result>) {
+      f(argument<Ps>::pass(std::get<I>(held))...);
+    } else if constexpr (is_future<std::remove_cvref_t<raw_result>>) {
+      auto waiting = f(argument<Ps>::pass(std::get<I>(held))...);
+      if constexpr (std::is_void_v<result>)
+        std::move(waiting).get();
+      else
+        encode_result<result>(out, std::move(waiting).get(), label);
+    } else {
+      encode_result<result>(out, f(argument<Ps>::pass(std::get<I>(held))...), label);
     }
   }
 
-  static F decode_unguarded(reader& in, std::tuple<typename argument<Ps>::held...>& held) {
-    auto f = callable<F>::read(in);
-    std::apply([&](auto&... xs) { (troupe::read(in, xs), ...); }, held);
-    in.expect_end();
-    return f;
-  }
-
-  // What the function has returned by value is given away.
-  template <class R>
-  static void encode(writer& out, R&& x) {
-    auto begin = out.buffer().size();
+  static F decode(reader& in, typename argument<Ps>::held&... xs) {
     try {
-      if constexpr (!std::is_reference_v<R> && can_land<R>)
-        write_given_away(out, x);
-      else
-        write(out, static_cast<const result&>(x));
+      auto f = callable<F>::read(in);
+      (troupe::read(in, xs), ...);
+      in.expect_end();
+      return f;
     } catch (const std::exception& e) {
-      out.buffer().resize(begin);
-      throw_result_not_serializable(label(), e);
+      throw_arguments_not_decodable(label(), e);
     }
   }
 };

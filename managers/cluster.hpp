@@ -224,22 +224,23 @@ public:
   /// Calls F on a process and returns at once.
   template <class F, class... Args>
   auto remotecall(target where, F&& f, Args&&... args) {
-    return begin({.flags = detail::call_kept}, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept}, resolve(where), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// The same with a deadline or a token.
   template <class F, class... Args>
   auto remotecall(const call_options& options, target where, F&& f, Args&&... args) {
-    return begin({.flags = detail::call_kept, .options = &options}, where, std::forward<F>(f), std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept, .options = &options}, resolve(where, &options), std::forward<F>(f),
+                 std::forward<Args>(args)...);
   }
   /// The same of a function that is named as template argument: `c.remotecall<simulate>(where, args…)`.
   template <auto F, class... Args>
   auto remotecall(target where, Args&&... args) {
-    return begin({.flags = detail::call_kept}, where, fn<F>, std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept}, resolve(where), fn<F>, std::forward<Args>(args)...);
   }
   /// The same of a function that is named as template argument, with a deadline or a token.
   template <auto F, class... Args>
   auto remotecall(const call_options& options, target where, Args&&... args) {
-    return begin({.flags = detail::call_kept, .options = &options}, where, fn<F>, std::forward<Args>(args)...);
+    return begin({.flags = detail::call_kept, .options = &options}, resolve(where, &options), fn<F>, std::forward<Args>(args)...);
   }
 
   /// Calls F, and blocks until it has returned. Throws what it failed with. The future is ready.
@@ -287,12 +288,12 @@ public:
   /// Calls F; nobody hears of its end. An exception is printed on stderr there.
   template <class F, class... Args>
   void remote_do(target where, F&& f, Args&&... args) {
-    begin({.flags = detail::call_no_reply}, where, std::forward<F>(f), std::forward<Args>(args)...);
+    begin({.flags = detail::call_no_reply}, resolve(where), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// The same with a deadline or a token.
   template <class F, class... Args>
   void remote_do(const call_options& options, target where, F&& f, Args&&... args) {
-    begin({.flags = detail::call_no_reply, .options = &options}, where, std::forward<F>(f), std::forward<Args>(args)...);
+    begin({.flags = detail::call_no_reply, .options = &options}, resolve(where, &options), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// The same of a function that is named as template argument: `c.remote_do<simulate>(where, args…)`.
   template <auto F, class... Args>
@@ -768,11 +769,6 @@ private:
   using place = detail::call_place;
 
   template <class F, class... Args>
-  auto begin(const manner& m, const target& where, const F& f, Args&&... args) {
-    return begin(m, resolve(where, m.options), f, std::forward<Args>(args)...);
-  }
-
-  template <class F, class... Args>
   auto begin(const manner& m, place to, const F& f, Args&&... args) {
     using how = detail::call_form<std::decay_t<F>>;
     using function = typename how::function;
@@ -848,7 +844,7 @@ private:
 
   template <class F, class... Args>
   void call_all(const call_options* options, const std::vector<proc_id>& ids, F&& f, Args&&... args) {
-    using result = decltype(begin({}, 1, f, args...));
+    using result = decltype(begin({}, place{1}, f, args...));
     std::vector<result> open(ids.size());
     std::vector<std::exception_ptr> failed(ids.size());
     for (auto local : {false, true}) { // others can begin before this process does its part
@@ -856,7 +852,7 @@ private:
         if ((ids[i] == myid()) != local)
           continue;
         try {
-          open[i] = begin({.options = options}, ids[i], f, args...);
+          open[i] = begin({.options = options}, place{ids[i]}, f, args...);
         } catch (...) {
           failed[i] = std::current_exception();
         }
@@ -896,7 +892,7 @@ private:
   }
 
   proc_id next_worker() const;
-  place resolve(const target& where, const call_options* options) const;
+  place resolve(const target& where, const call_options* options = nullptr) const;
   std::optional<rank_group> ranks_of(const std::vector<proc_id>& ids) const;
   std::vector<proc_id> loop_workers(const loop_options& options) const;
   std::vector<proc_id> loop_workers_in_turn(const loop_options& options, std::uint64_t shares) const;

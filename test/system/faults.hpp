@@ -8,6 +8,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "system/read_file.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <atomic>
@@ -18,12 +20,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <optional>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -40,6 +40,7 @@
 namespace faults {
 
 using namespace std::chrono_literals;
+using system_test::read_file;
 using clock = std::chrono::steady_clock;
 using milliseconds = std::chrono::milliseconds;
 
@@ -78,13 +79,6 @@ inline int count(std::string_view text, std::string_view part) {
 inline void check_says(const std::string& text, std::initializer_list<std::string_view> parts) {
   for (auto part : parts)
     BOOST_CHECK_MESSAGE(contains(text, part), "no '" << part << "' in:\n" << text);
-}
-
-inline std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in{path, std::ios::binary};
-  std::ostringstream out; // takes what there is, also of a process that goes meanwhile
-  out << in.rdbuf();
-  return out.str();
 }
 
 /// A program of the build.

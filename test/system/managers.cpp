@@ -5,6 +5,7 @@
 #include "troupe/managers/child_process.hpp"
 #include "troupe/managers/start_line.hpp"
 
+#include <poll.h>
 #include <sched.h>
 
 namespace {

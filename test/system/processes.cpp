@@ -9,6 +9,7 @@
 #include <set>
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace {

@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <numeric>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>

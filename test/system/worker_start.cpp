@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include <poll.h>
 #include <sys/stat.h>
 
 namespace {
