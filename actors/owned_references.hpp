@@ -101,14 +101,23 @@ private:
   static owned_reference* made_in(entry& e) {
     return e.future ? &*e.future : e.other.get(); // null: not made yet
   }
-  using table = std::unordered_map<ref_id, entry>;
+  // References that are made one after the other lie in the same shard: news of them come together.
+  static constexpr std::uint64_t shard_count = 16, in_a_row = 64;
+
+  // Those of one maker in one shard lie side by side.
+  struct place_in_shard {
+    std::size_t operator()(ref_id id) const noexcept {
+      id.id = id.id / (in_a_row * shard_count) * in_a_row + id.id % in_a_row;
+      return std::hash<ref_id>{}(id);
+    }
+  };
+  using table = std::unordered_map<ref_id, entry, place_in_shard>;
   struct shard {
     mutable std::mutex mutex;
     table all;
   };
 
-  // Those that are made one after the other lie in the same one: news of them come together.
-  shard& shard_of(const ref_id& id) { return shards_[id.id / 64 % shards_.size()]; }
+  shard& shard_of(const ref_id& id) { return shards_[id.id / in_a_row % shard_count]; }
   void made(entry& e, reference_work& out);
   template <class Make>
   bool make_for(const ref_id& id, proc_id maker, Make make);
@@ -127,7 +136,7 @@ private:
   error_info unknown(const ref_id& id) const;
 
   settings settings_;
-  std::array<shard, 16> shards_;
+  std::array<shard, shard_count> shards_;
 };
 
 } // namespace troupe

@@ -355,8 +355,10 @@ bool loop::sleep_seated(clock::time_point limit, const std::atomic<bool>* told, 
   --watchful_;
   if (asleep != nullptr)
     *asleep = true;
-  if (rung_ || any_soon_ || (told != nullptr && *told))
+  if (rung_ || (told != nullptr && (any_soon_ || *told)))
     nap = clock::duration::zero();
+  else if (any_soon_) // handle_all leaves it to who is busy until then
+    nap = std::clamp(clock::duration{soon_due_.load(std::memory_order_relaxed)} - now().time_since_epoch(), clock::duration::zero(), nap);
   epoll_event events[max_events];
   const auto n = wait_for_events(events, nap);
   if (asked != nullptr)

@@ -71,7 +71,7 @@ using held_reference_ptr = std::shared_ptr<held_reference>;
 template <>
 struct std::hash<troupe::ref_id> {
   std::size_t operator()(const troupe::ref_id& x) const noexcept {
-    // consecutive numbers of one maker shall not meet those of another
-    return static_cast<std::size_t>((x.id + (static_cast<std::uint64_t>(x.whence) << 40)) * 0x9e3779b97f4a7c15u);
+    // Consecutive numbers of one maker lie side by side in tables whose size is a prime, and are used one after the other.
+    return static_cast<std::size_t>(x.id + (static_cast<std::uint64_t>(x.whence) << 40));
   }
 };

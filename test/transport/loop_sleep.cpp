@@ -3,6 +3,7 @@
 #define BOOST_TEST_MODULE loop_sleep
 #include <boost/test/unit_test.hpp>
 
+#include "cpu_seconds.hpp"
 #include "transport/loop_thread.hpp"
 #include "transport/pipe_ends.hpp"
 
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <sys/epoll.h>
 #include <thread>
 
@@ -153,6 +155,25 @@ BOOST_AUTO_TEST_CASE(what_is_to_be_run_soon_is_run_whoever_sleeps) {
   std::atomic<bool> ran{false};
   l.run([&] { l.get().soon([&] { ran = true; }); });
   BOOST_TEST(comes([&] { return ran.load(); }));
+}
+
+// What took long isn't repeated at once; until it is due, nobody asks for the time again and again.
+BOOST_AUTO_TEST_CASE(the_loop_sleeps_until_what_is_to_be_run_soon_is_due) {
+  test::loop_thread l;
+  const loop::looking_later busy; // the loop's own thread has to do it
+  std::promise<void> first, second;
+  l.get().soon([&] {
+    std::this_thread::sleep_for(30ms);
+    first.set_value();
+  });
+  first.get_future().wait();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto cpu = test::cpu_seconds();
+  l.get().soon([&] { second.set_value(); });
+  BOOST_REQUIRE((second.get_future().wait_for(test::deadline) == std::future_status::ready));
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+  BOOST_TEST(waited.count() > 0.1);
+  BOOST_TEST(test::cpu_seconds() - cpu < waited.count() / 2);
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_stops_wakes_who_sleeps) {
