@@ -27,7 +27,7 @@ void driving::look() {
   if (!lease)
     return;
   waiter::no_blocking guard{why_not_to_block};
-  lease.poll();
+  lease.look();
 }
 
 driving::driving(patience& p, loop::sitter who) : patience_(p), who_(who), loop_(the_loop) {}

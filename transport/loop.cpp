@@ -26,8 +26,6 @@ constexpr std::chrono::nanoseconds at_once{1};
 constexpr std::chrono::microseconds short_parking_time{500};
 // What is to be run soon is run this often, at most.
 constexpr std::chrono::microseconds soon_interval{100};
-// One of so many rounds asks for more than the source.
-constexpr int source_rounds = 8;
 // How often who wants the seat lets others run until it is free.
 constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.
@@ -78,19 +76,30 @@ loop::~loop() {
 }
 
 void loop::watch(int fd, std::uint32_t events, watcher on_event) {
+  add_watched(fd, events, false, [f = std::move(on_event)](std::uint32_t what) {
+    f(what);
+    return true;
+  });
+}
+
+void loop::watch_reader(int fd, std::uint32_t events, reader on_event) { add_watched(fd, events, true, std::move(on_event)); }
+
+void loop::add_watched(int fd, std::uint32_t events, bool reads, reader on_event) {
   auto generation = next_generation_++;
   epoll_event e{};
   e.events = events;
   e.data.u64 = key(fd, generation);
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0)
     throw_errno("troupe: cannot watch a descriptor");
-  watched_[fd] = {generation, std::make_shared<watcher>(std::move(on_event))};
+  watched_[fd] = {generation, reads, std::make_shared<reader>(std::move(on_event))};
 }
 
 void loop::rewatch(int fd, std::uint32_t events) {
   auto i = watched_.find(fd);
   if (i == watched_.end())
     return;
+  if (fd == alone_ && (events & EPOLLIN) == 0)
+    alone_ = favourite_ = -1;
   epoll_event e{};
   e.events = events;
   e.data.u64 = key(fd, i->second.generation);
@@ -99,6 +108,8 @@ void loop::rewatch(int fd, std::uint32_t events) {
 }
 
 void loop::unwatch(int fd) {
+  if (fd == alone_)
+    alone_ = favourite_ = -1;
   if (watched_.erase(fd) != 0)
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
@@ -229,10 +240,26 @@ bool loop::handle_events(const epoll_event* events, int n) {
     auto found = watched_.find(fd);
     if (found == watched_.end() || found->second.generation != generation)
       continue;
+    note_alone(n == 1 ? fd : -1, found->second.reads);
     auto on_event = found->second.on_event;
     (*on_event)(events[i].events);
     any = true;
   }
+  return any;
+}
+
+void loop::note_alone(int fd, bool reads) {
+  if (!reads)
+    fd = -1;
+  favourite_ = fd == alone_ ? fd : -1;
+  alone_ = fd;
+}
+
+bool loop::ask_favourite() {
+  const auto on_event = watched_.at(favourite_).on_event;
+  const bool any = (*on_event)(EPOLLIN);
+  if (any)
+    not_looked_ = source_rounds; // the others' turn
   return any;
 }
 
@@ -247,9 +274,12 @@ void loop::give_back() { driver_.store(std::thread::id{}, std::memory_order_rele
 
 bool loop::poll() noexcept {
   bool any = source_ != nullptr && source_->poll();
-  // to ask a source is much cheaper than a system call
-  if (source_ == nullptr || ++not_looked_ >= source_rounds)
+  // to ask a source is much cheaper than a system call, and to ask a socket brings what it has
+  const bool asks_one = source_ != nullptr || favourite_ >= 0;
+  if (!asks_one || ++not_looked_ >= source_rounds)
     any = look_around() || any;
+  else if (source_ == nullptr)
+    any = ask_favourite() || any;
   any = run_posted() || any;
   run_soon_if_due();
   return any;
@@ -525,9 +555,8 @@ void loop::leave(bool sooner, bool nobody_else) {
 bool loop::step() {
   if (!take())
     return false;
+  not_looked_ = source_rounds;
   auto any = poll();
-  if (source_ != nullptr)
-    any = look_around() || any;
   any = run_soon() || any;
   give_back();
   return any;

@@ -41,6 +41,8 @@ public:
   using task = std::function<void()>;
   /// Gets epoll's event mask.
   using watcher = std::function<void(std::uint32_t)>;
+  /// The same, of what can be asked without an event, with EPOLLIN; returns whether there was anything.
+  using reader = std::function<bool(std::uint32_t)>;
   /// By which a timer is cancelled; never 0.
   using timer_id = std::uint64_t;
 
@@ -74,6 +76,9 @@ public:
 
   /// Calls `on_event` when `fd` has one of `events`. Throws std::system_error if the descriptor can't be watched.
   void watch(int fd, std::uint32_t events, watcher on_event);
+  /// The same of a descriptor that brings messages. One that is alone to have events is asked itself by threads that ask again and again,
+  /// which spares them a system call for each message; epoll is asked in one of several rounds then.
+  void watch_reader(int fd, std::uint32_t events, reader on_event);
   /// Changes what a watched descriptor is watched for.
   void rewatch(int fd, std::uint32_t events);
   /// Must come before the descriptor is closed. Events of it that were already fetched are dropped.
@@ -148,6 +153,11 @@ public:
     explicit operator bool() const { return has_it_; }
     /// Handles what there is to do now; returns whether there was anything.
     bool poll() { return loop_.poll(); }
+    /// The same, and surely of all descriptors.
+    void look() {
+      loop_.not_looked_ = source_rounds;
+      loop_.poll();
+    }
     /// Runs what is to be run soon: the thread is about to wait.
     void run_soon() { loop_.run_soon(); }
     /// Sleeps until there is something to do, and does it; at most until `limit`, up to 2 ms less than that. `told` is asked once
@@ -197,15 +207,22 @@ public:
 private:
   struct watched {
     std::uint32_t generation;
-    std::shared_ptr<watcher> on_event;
+    bool reads;
+    std::shared_ptr<reader> on_event;
   };
 
   enum class alarm : std::uint8_t { none, late, early };
+
+  // One of so many rounds asks for more than the source, or the favourite.
+  static constexpr int source_rounds = 8;
 
   bool take();
   void give_back();
   bool poll() noexcept;
   bool look_around();
+  bool ask_favourite();
+  void note_alone(int fd, bool reads);
+  void add_watched(int fd, std::uint32_t events, bool reads, reader on_event);
   int wait_for_events(epoll_event* events, clock::duration limit);
   bool sit(sitter who);
   bool sleep_seated(clock::time_point limit, const std::atomic<bool>* told, std::atomic<bool>* asleep);
@@ -239,7 +256,9 @@ private:
   clock::time_point sleeps_until_{}; // who has the seat
   patience patience_;
   std::shared_ptr<source> source_;
-  int not_looked_ = 0; // rounds in which only the source was asked
+  int not_looked_ = 0; // rounds in which only the source, or the favourite, was asked
+  int alone_ = -1; // the descriptor that was alone to have events in the last round that had any, and can be asked
+  int favourite_ = -1; // the one that was so twice in a row
 
   std::atomic<std::thread::id> driver_{};
   std::atomic<std::uint32_t> leases_{0}; // that there have been

@@ -83,18 +83,26 @@ public:
     if (started_)
       l.unwatch(socket_.get());
     started_ = true;
-    l.watch(socket_.get(), EPOLLIN, [readable = std::move(readable), writable = std::move(writable)](std::uint32_t events) {
+    l.watch_reader(socket_.get(), EPOLLIN,
+                   [moved = moved_, readable = std::move(readable), writable = std::move(writable)](std::uint32_t events) {
+                     *moved = false;
       // the first call may end this object, and with it the second function: so either, never both
-      if ((events & EPOLLOUT) != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
-        writable();
-      else if ((events & EPOLLOUT) != 0 && (events & EPOLLIN) != 0)
-        writable(), readable();
-      else
-        readable();
-    });
+                     if ((events & EPOLLOUT) != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+                       writable();
+                     else if ((events & EPOLLOUT) != 0 && (events & EPOLLIN) != 0)
+                       writable(), readable();
+                     else
+                       readable();
+                     return *moved;
+                   });
   }
 
-  stream_result read(std::span<std::byte> into) override { return result_of(::recv(socket_.get(), into.data(), into.size(), 0)); }
+  stream_result read(std::span<std::byte> into) override {
+    const auto out = result_of(::recv(socket_.get(), into.data(), into.size(), 0));
+    if (out.what != stream_result::status::would_block)
+      *moved_ = true;
+    return out;
+  }
 
   stream_result write(std::span<const iovec> pieces) override {
     msghdr m{};
@@ -139,6 +147,7 @@ private:
   endpoint peer_;
   std::string kind_;
   bool started_ = false;
+  const std::shared_ptr<bool> moved_ = std::make_shared<bool>(false); // whether the last event has brought anything
 };
 
 unique_fd open_socket(int family) {

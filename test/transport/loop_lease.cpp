@@ -85,6 +85,100 @@ BOOST_AUTO_TEST_CASE(what_comes_is_handled_by_who_has_the_lease) {
   l.run([&] { l.get().unwatch(p.read.get()); });
 }
 
+namespace {
+
+// A pipe whose handler counts how often it is asked, and what it has got.
+struct counted_reader {
+  explicit counted_reader(loop& l) : of(l) {
+    of.watch_reader(pipe.read.get(), EPOLLIN, [this](std::uint32_t events) {
+      BOOST_TEST(events == EPOLLIN);
+      ++asked;
+      char c;
+      const bool any = ::read(pipe.read.get(), &c, 1) == 1;
+      got += any ? 1 : 0;
+      return any;
+    });
+  }
+  ~counted_reader() { of.unwatch(pipe.read.get()); }
+
+  loop& of;
+  pipe_ends pipe;
+  int asked = 0, got = 0;
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_reader_that_is_alone_to_have_something_is_asked_without_an_event) {
+  loop l;
+  counted_reader one{l}, other{l};
+  loop::lease lease{l};
+  BOOST_REQUIRE(static_cast<bool>(lease));
+  const auto rounds = [&](int n) {
+    for (int i = 0; i < n; ++i)
+      lease.poll();
+  };
+  rounds(100);
+  BOOST_TEST(one.asked == 0);
+  for (int i = 1; i <= 3; ++i) { // the first two make it the favourite
+    one.pipe.fill();
+    rounds(8);
+    BOOST_TEST(one.got == i);
+  }
+  BOOST_TEST(one.asked > 8);
+
+  one.asked = 0;
+  rounds(100); // each of eight asks for all
+  BOOST_TEST(one.asked > 80);
+  BOOST_TEST(one.asked < 95);
+  BOOST_TEST(other.asked == 0);
+
+  one.pipe.fill();
+  other.pipe.fill();
+  lease.look(); // both, whoever is the favourite
+  BOOST_TEST(one.got == 4);
+  BOOST_TEST(other.got == 1);
+
+  one.asked = 0;
+  rounds(100); // neither was alone
+  BOOST_TEST(one.asked == 0);
+
+  for (int i = 0; i < 2; ++i) {
+    one.pipe.fill();
+    lease.look();
+  }
+  other.pipe.fill();
+  rounds(8); // is found beside the favourite, which isn't any more
+  BOOST_TEST(other.got == 2);
+  one.asked = 0;
+  rounds(100);
+  BOOST_TEST(one.asked == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_favourite_is_left_alone_once_it_is_unwatched_or_watched_for_something_else) {
+  loop l;
+  std::optional<counted_reader> r{l};
+  const auto make_favourite = [&](loop::lease& lease) {
+    for (int i = 0; i < 2; ++i) {
+      r->pipe.fill();
+      lease.look();
+    }
+    r->asked = 0;
+    lease.poll();
+    BOOST_TEST(r->asked == 1);
+  };
+  loop::lease lease{l};
+  make_favourite(lease);
+  l.rewatch(r->pipe.read.get(), 0);
+  for (int i = 0; i < 20; ++i)
+    lease.poll();
+  BOOST_TEST(r->asked == 1);
+  l.rewatch(r->pipe.read.get(), EPOLLIN);
+  make_favourite(lease);
+  r.reset();
+  for (int i = 0; i < 20; ++i)
+    BOOST_TEST(!lease.poll());
+}
+
 BOOST_AUTO_TEST_CASE(the_loops_own_thread_goes_on_after_a_lease) {
   for (bool handed_over : {true, false}) {
     test::loop_thread l;
