@@ -259,7 +259,7 @@ void array_operation::deliver(const caf::message& message, const std::shared_ptr
     const auto element = part_->element(own);
     if (!element) {
       if (asks)
-        element_failed(own, caf::make_error(caf::sec::request_receiver_down, "it has ended"));
+        element_ended(own, part_->reason_of(part_->positions()[own]).value_or(caf::exit_reason::unknown));
       continue;
     }
     const auto id = asks ? caf::message_id{own + 1}.with_normal_priority() : caf::make_message_id();

@@ -52,9 +52,14 @@ struct exception_handling : caf::scheduled_actor {
 struct keep_exception {
   std::exception_ptr* where;
 
+  // With what it says, for others that asked the element.
   caf::error operator()(caf::scheduled_actor*, std::exception_ptr& x) const {
     *where = x;
-    return caf::sec::runtime_error;
+    try {
+      std::rethrow_exception(x);
+    } catch (...) {
+      return caf::make_error(caf::sec::runtime_error, describe_current_exception().message);
+    }
   }
 };
 

@@ -153,9 +153,10 @@ public:
     explicit operator bool() const { return has_it_; }
     /// Handles what there is to do now; returns whether there was anything.
     bool poll() { return loop_.poll(); }
-    /// The same, and surely of all descriptors.
+    /// The same, and if there is no source, surely of all descriptors.
     void look() {
-      loop_.not_looked_ = source_rounds;
+      if (loop_.source_ == nullptr)
+        loop_.not_looked_ = source_rounds;
       loop_.poll();
     }
     /// Runs what is to be run soon: the thread is about to wait.

@@ -178,7 +178,7 @@ command_end run_command(const troupe::child_options& what, std::chrono::millisec
     if (!answer)
       program.close_input();
     if (!program.finish(start + limit, end)) {
-      end.took = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - start);
+      end.took = limit;
       program.terminate(end);
       end.state.reset();
       return end;

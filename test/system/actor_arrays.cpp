@@ -970,7 +970,7 @@ BOOST_AUTO_TEST_CASE(what_goes_wrong_before_an_element_has_begun_is_told_as_it_i
   alone_and_on_three([] {
     for (int how : {0, 1}) {
       const auto e = error_of<troupe::remote_error>([&] { here().spawn_array<early>(3, placement::block, how); });
-      BOOST_TEST(contains(e.what(), "would wait for itself"));
+      BOOST_TEST(contains(e.what(), "would wait for itself"), e.what());
     }
     const auto e = error_of<troupe::remote_error>([&] { here().spawn_array<early>(3, placement::block, 2); });
     BOOST_TEST(e.message() == "nothing to do");
