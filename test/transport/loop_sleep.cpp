@@ -7,6 +7,7 @@
 #include "transport/loop_thread.hpp"
 #include "transport/pipe_ends.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -172,8 +173,8 @@ BOOST_AUTO_TEST_CASE(the_loop_sleeps_until_what_is_to_be_run_soon_is_due) {
   l.get().soon([&] { second.set_value(); });
   BOOST_REQUIRE((second.get_future().wait_for(test::deadline) == std::future_status::ready));
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
-  BOOST_TEST(waited.count() > 0.1);
-  BOOST_TEST(test::cpu_seconds() - cpu < waited.count() / 2);
+  BOOST_TEST(test::cpu_seconds() - cpu
+             < std::max(0.05, waited.count() / 2)); // of about 0.24 s, less if this thread didn't get to run before
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_stops_wakes_who_sleeps) {
