@@ -413,7 +413,8 @@ bool mpi_transport::network::receive() {
     p->bytes.resize(static_cast<std::size_t>(bytes));
     any = true;
     if (bytes <= here_already && receiving_.empty()) {
-      MPI_Mrecv(p->bytes.data(), bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
+      // not MPI_Mrecv: a thread of mpi_do's that waits in the loop would take it for one of its function's, which may be ended (mpi_twins)
+      PMPI_Mrecv(p->bytes.data(), bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
       take(std::move(p));
       continue;
     }
