@@ -48,6 +48,9 @@ using namespace std::chrono_literals;
 
 // Ctrl-C ends a program whose body doesn't notice it within this time.
 constexpr auto interrupt_time = 2s;
+// Signals that come together are one: timeout(1) and launchers send theirs to the process and to its group, a terminal that is
+// closed sends several. Nobody presses Ctrl-C twice as fast.
+constexpr auto same_interrupt = 200ms;
 // A function of mpi_do that was told to end has this long before the user hears of it.
 constexpr auto run_end_time = 500ms;
 
@@ -896,15 +899,30 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
   int status = 0;
   std::string left;
   {
-    interrupts on_interrupt{m.self().events(), [&](int number) {
-                              if (signal.exchange(number) != 0 || ending)
-                                m.end_now(128 + number);
-                              waiter::interrupt_all();
-                              m.self().events().call_after(interrupt_time, [&, number] {
-                                if (main_waiter.interrupt_pending())
-                                  m.end_now(128 + number);
-                              });
-                            }};
+    const auto end_now = [&](int number, const char* why) {
+      end_within(500ms, 128 + number); // should nobody read what is written
+      std::fprintf(stderr, "%s: %s\n", s.name.c_str(), why);
+      m.end_now(128 + number);
+    };
+    std::chrono::steady_clock::time_point first_came;
+    const auto on_signal = [&](int number) {
+      const auto now = std::chrono::steady_clock::now();
+      if (signal != 0) {
+        if (now - first_came >= same_interrupt)
+          end_now(number, "asked to end again: ended at once");
+        return;
+      }
+      signal = number;
+      first_came = now;
+      if (ending)
+        end_now(number, "asked to end when it was ending: ended at once");
+      waiter::interrupt_all();
+      m.self().events().call_after(interrupt_time, [&, number] {
+        if (main_waiter.interrupt_pending())
+          end_now(number, "asked to end, it hasn't waited for anything of troupe for 2 s: ended");
+      });
+    };
+    const interrupts on_interrupt{m.self().events(), on_signal};
     cluster c{m.self(), &m};
     m.set_options(s.collect());
     try {

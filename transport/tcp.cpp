@@ -83,18 +83,18 @@ public:
     if (started_)
       l.unwatch(socket_.get());
     started_ = true;
-    l.watch_reader(socket_.get(), EPOLLIN,
-                   [moved = moved_, readable = std::move(readable), writable = std::move(writable)](std::uint32_t events) {
-                     *moved = false;
+    auto on_event = [moved = moved_, readable = std::move(readable), writable = std::move(writable)](std::uint32_t events) {
+      *moved = false;
       // the first call may end this object, and with it the second function: so either, never both
-                     if ((events & EPOLLOUT) != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
-                       writable();
-                     else if ((events & EPOLLOUT) != 0 && (events & EPOLLIN) != 0)
-                       writable(), readable();
-                     else
-                       readable();
-                     return *moved;
-                   });
+      if ((events & EPOLLOUT) != 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+        writable();
+      else if ((events & EPOLLOUT) != 0 && (events & EPOLLIN) != 0)
+        writable(), readable();
+      else
+        readable();
+      return *moved;
+    };
+    l.watch_reader(socket_.get(), EPOLLIN, std::move(on_event));
   }
 
   stream_result read(std::span<std::byte> into) override {

@@ -70,30 +70,6 @@ private:
   std::string program_;
 };
 
-/// Workers that live no longer than the object.
-class remote_workers {
-public:
-  explicit remote_workers(std::vector<proc_id> ids) : ids_(std::move(ids)) {}
-  ~remote_workers() {
-    const auto there = here().procs();
-    std::erase_if(ids_, [&](proc_id id) { return std::find(there.begin(), there.end(), id) == there.end(); });
-    try {
-      here().rmprocs(ids_);
-    } catch (const std::exception& e) {
-      std::fprintf(stderr, "workers that a test has left can't be removed: %s\n", e.what());
-    }
-  }
-  remote_workers(const remote_workers&) = delete;
-  remote_workers& operator=(const remote_workers&) = delete;
-
-  const std::vector<proc_id>& ids() const { return ids_; }
-  proc_id operator[](std::size_t i) const { return ids_.at(i); }
-  std::size_t size() const { return ids_.size(); }
-
-private:
-  std::vector<proc_id> ids_;
-};
-
 inline int count_of(std::string_view text, std::string_view part) {
   int n = 0;
   for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size()))

@@ -88,10 +88,11 @@ E error_of(F f) {
 
 // -- workers ------------------------------------------------------------------------------------------------
 
-/// Local workers that live no longer than the object.
+/// Workers that live no longer than the object: new ones of this host, or those that have been added.
 class workers {
 public:
   explicit workers(int n, troupe::local_options options = {}) : ids_(here().addprocs(n, std::move(options))) {}
+  explicit workers(std::vector<proc_id> ids) : ids_(std::move(ids)) {}
 
   ~workers() {
     const auto there = here().procs();
@@ -108,6 +109,7 @@ public:
 
   const std::vector<proc_id>& ids() const { return ids_; }
   proc_id operator[](std::size_t i) const { return ids_.at(i); }
+  std::size_t size() const { return ids_.size(); }
 
 private:
   std::vector<proc_id> ids_;

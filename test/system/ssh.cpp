@@ -51,7 +51,7 @@ bool says(const std::string& text, const std::string& part) {
 // SM-02, SM-03, SM-11, SM-14
 BOOST_AUTO_TEST_CASE(each_machine_has_its_workers_over_one_connection) {
   const fake_ssh ssh{"test \"$host\" = slow && sleep 0.5"};
-  const remote_workers w{here().addprocs({{"slow", 2}, "user@node:2222", {"all", auto_count}}, ssh.options())};
+  const workers w{here().addprocs({{"slow", 2}, "user@node:2222", {"all", auto_count}}, ssh.options())};
   BOOST_TEST(w.size() == static_cast<std::size_t>(3 + cpus()));
   for (auto id : w.ids())
     BOOST_TEST(here().remotecall_fetch(id, [] { return here().myid(); }) == id);
@@ -71,7 +71,7 @@ BOOST_AUTO_TEST_CASE(each_machine_has_its_workers_over_one_connection) {
 // SM-04
 BOOST_AUTO_TEST_CASE(the_same_machine_is_reached_once) {
   const fake_ssh ssh;
-  const remote_workers w{here().addprocs({"h", {"h", 2}, "h"}, ssh.options())};
+  const workers w{here().addprocs({"h", {"h", 2}, "h"}, ssh.options())};
   BOOST_TEST(w.size() == 4u);
   BOOST_TEST(ssh.log().size() == 1u);
 }
@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(the_client_gets_fixed_options_then_the_users_then_the_port)
   auto o = ssh.options();
   o.sshflags = {"-v", "-o", "Some Thing=x"};
   o.launch_timeout = 30s;
-  const remote_workers w{here().addprocs({"ann@node1:2222 127.0.0.1"}, o)};
+  const workers w{here().addprocs({"ann@node1:2222 127.0.0.1"}, o)};
   const auto line = ssh.log().at(0);
   BOOST_TEST(line.starts_with("<-T><-a><-x><-o><ClearAllForwardings=yes><-v><-o><Some Thing=x><-o><BatchMode=yes><-o><ConnectTimeout=10>"),
              line);
@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(the_cookie_may_stand_on_the_command_line) {
   const fake_ssh ssh;
   auto o = ssh.options();
   o.cmdline_cookie = true;
-  const remote_workers w{here().addprocs({"h"}, o)};
+  const workers w{here().addprocs({"h"}, o)};
   BOOST_TEST(says(ssh.log().at(0), "--worker=" + here().cookie()));
   BOOST_TEST(says(read_file("/proc/" + std::to_string(here().info(w[0]).os_pid) + "/cmdline"), "--worker=" + here().cookie()));
 }
@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(the_cookie_may_stand_on_the_command_line) {
 // SM-10
 BOOST_AUTO_TEST_CASE(machines_are_reached_at_the_same_time) {
   const fake_ssh ssh{"sleep 1"};
-  const auto took = time_of([&] { const remote_workers w{here().addprocs({"a", "b", "c", "d"}, ssh.options())}; });
+  const auto took = time_of([&] { const workers w{here().addprocs({"a", "b", "c", "d"}, ssh.options())}; });
   BOOST_TEST((took < 3s));
 }
 
@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(no_more_than_max_parallel_connections_are_in_the_making) {
   const fake_ssh ssh{R"(d=$(dirname "$0"); touch "$d/in.$$"; ls "$d" | grep -c '^in\.' >> "$d/counts"; sleep 0.2; rm "$d/in.$$")"};
   auto o = ssh.options();
   o.max_parallel = 2;
-  const remote_workers w{here().addprocs({"a", "b", "c", "d", "e"}, o)};
+  const workers w{here().addprocs({"a", "b", "c", "d", "e"}, o)};
   BOOST_TEST(w.size() == 5u);
   std::istringstream in{read_file(ssh.folder() / "counts")};
   int most = 0;
@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(no_more_than_max_parallel_connections_are_in_the_making) {
 // SM-13
 BOOST_AUTO_TEST_CASE(workers_with_a_fixed_port_take_successive_ones) {
   const fake_ssh ssh;
-  const remote_workers w{here().addprocs({{"h 127.0.0.1:21000", 3}}, ssh.options())};
+  const workers w{here().addprocs({{"h 127.0.0.1:21000", 3}}, ssh.options())};
   std::set<int> ports;
   for (auto id : w.ids())
     ports.insert(port_of(id));
@@ -151,7 +151,7 @@ BOOST_AUTO_TEST_CASE(directory_variables_and_flags_arrive_as_they_are) {
   auto o = ssh.options();
   o.dir = dir;
   o.env = {{"ODD", odd}, {"SLOT", [](int i) { return "slot " + std::to_string(i); }}};
-  const remote_workers w{here().addprocs({{"h", 2}, "g"}, o)};
+  const workers w{here().addprocs({{"h", 2}, "g"}, o)};
   for (auto id : w.ids()) {
     BOOST_TEST(fetch_variable(id, "ODD") == odd);
     BOOST_TEST(fetch_dir(id) == dir);
@@ -171,7 +171,7 @@ BOOST_AUTO_TEST_CASE(a_c_shell_starts_them_too) {
   auto o = ssh.options();
   o.shell = "csh";
   o.env = {{"ODD", "it's !x $y \\ \"\n"}};
-  const remote_workers w{here().addprocs({"h"}, o)};
+  const workers w{here().addprocs({"h"}, o)};
   BOOST_TEST(fetch_variable(w[0], "ODD") == "it's !x $y \\ \"\n");
 }
 
@@ -182,7 +182,7 @@ BOOST_AUTO_TEST_CASE(our_own_variables_go_along_unless_they_are_set) {
   ::setenv("TROUPE_HOSTFILE", "/no/file", 1);
   const fake_ssh ssh{"unset TROUPE_OF_MINE TROUPE_LAUNCH_TIMEOUT TROUPE_HOSTFILE"};
   {
-    const remote_workers w{here().addprocs({"h"}, ssh.options())};
+    const workers w{here().addprocs({"h"}, ssh.options())};
     BOOST_TEST(fetch_variable(w[0], "TROUPE_OF_MINE") == "x y");
     BOOST_TEST(fetch_variable(w[0], "TROUPE_LAUNCH_TIMEOUT") == "55");
     BOOST_TEST(fetch_variable(w[0], "TROUPE_HOSTFILE") == "(none)");
@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(our_own_variables_go_along_unless_they_are_set) {
   }
   auto o = ssh.options();
   o.env = {{"TROUPE_LAUNCH_TIMEOUT", "44"}};
-  const remote_workers w{here().addprocs({"h"}, o)};
+  const workers w{here().addprocs({"h"}, o)};
   BOOST_TEST(fetch_variable(w[0], "TROUPE_LAUNCH_TIMEOUT") == "44");
   for (auto name : {"TROUPE_LAUNCH_TIMEOUT", "TROUPE_OF_MINE", "TROUPE_HOSTFILE"})
     ::unsetenv(name);
@@ -226,7 +226,7 @@ BOOST_AUTO_TEST_CASE(what_makes_no_sense_is_said_before_anything_is_started) {
 // SM-12, IO-05
 BOOST_AUTO_TEST_CASE(what_they_write_comes_over_the_one_connection_under_their_own_ids) {
   const fake_ssh ssh;
-  const remote_workers w{here().addprocs({{"h", 3}}, ssh.options())};
+  const workers w{here().addprocs({{"h", 3}}, ssh.options())};
   worker_output output;
   for (auto id : w.ids())
     here().remotecall_wait(
@@ -257,7 +257,7 @@ BOOST_AUTO_TEST_CASE(what_they_write_comes_over_the_one_connection_under_their_o
 
 BOOST_AUTO_TEST_CASE(a_death_there_is_known_exactly) {
   const fake_ssh ssh;
-  const remote_workers w{here().addprocs({{"h", 3}}, ssh.options())};
+  const workers w{here().addprocs({{"h", 3}}, ssh.options())};
   const auto die = [&](proc_id id, auto how) {
     return error_of<troupe::process_exited>([&] { here().remotecall_fetch(id, how); }).cause();
   };
@@ -284,7 +284,7 @@ BOOST_AUTO_TEST_CASE(one_that_is_lost_is_replaced_on_its_host_with_its_number) {
   here().remote_do(before[2], [] { ::_exit(1); });
   const auto last = *std::max_element(before.begin(), before.end());
   BOOST_REQUIRE(eventually([&] { return here().workers().back() > last; }));
-  const remote_workers w{here().workers()};
+  const workers w{here().workers()};
   BOOST_REQUIRE(w.size() == 3u);
   BOOST_TEST(fetch_variable(w[2], "SLOT") == "1");
   BOOST_TEST(says(ssh.log().back(), "<h>"));
@@ -294,7 +294,7 @@ BOOST_AUTO_TEST_CASE(one_that_is_lost_is_replaced_on_its_host_with_its_number) {
 BOOST_AUTO_TEST_CASE(a_host_that_fails_is_named_and_the_others_stay) {
   const fake_ssh ssh{"test \"$host\" = bad && { echo 'ssh: connect to host bad port 22: Connection refused' >&2; exit 255; }"};
   const auto e = error_of<troupe::launch_error>([&] { here().addprocs({"good", {"bad", 2}, "fine"}, ssh.options()); });
-  const remote_workers w{e.joined()};
+  const workers w{e.joined()};
   BOOST_TEST(w.size() == 2u);
   const auto f = only_failure(e);
   BOOST_TEST(f.host == "bad");
@@ -305,7 +305,7 @@ BOOST_AUTO_TEST_CASE(a_host_that_fails_is_named_and_the_others_stay) {
   BOOST_TEST(says(e.what(), "on bad (unreachable)"));
   auto o = ssh.options();
   o.partial = true;
-  const remote_workers some{here().addprocs({"bad", "good"}, o)};
+  const workers some{here().addprocs({"bad", "good"}, o)};
   BOOST_TEST(some.size() == 1u);
 }
 
@@ -361,7 +361,7 @@ BOOST_AUTO_TEST_CASE(failures_of_the_far_end_are_told_apart) {
 BOOST_AUTO_TEST_CASE(what_a_login_shell_says_does_no_harm) {
   const fake_ssh ssh{"echo welcome; echo; printf 'no end of line '"};
   captured_stream out{STDOUT_FILENO};
-  const remote_workers w{here().addprocs({"h"}, ssh.options())};
+  const workers w{here().addprocs({"h"}, ssh.options())};
   const auto text = out.text();
   BOOST_TEST(w.size() == 1u);
   BOOST_TEST(says(text, "welcome\n"));
@@ -428,7 +428,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_left_when_the_master_is_killed) {
 // the keeper is killed: its workers go, and are lost with a reason
 BOOST_AUTO_TEST_CASE(workers_go_with_their_keeper) {
   const fake_ssh ssh;
-  const remote_workers w{here().addprocs({{"h", 2}}, ssh.options())};
+  const workers w{here().addprocs({{"h", 2}}, ssh.options())};
   const auto keeper = here().remotecall_fetch(w[0], [] { return static_cast<int>(::getppid()); });
   const auto os_pid = here().info(w[1]).os_pid;
   ::kill(keeper, SIGKILL);
@@ -446,7 +446,7 @@ BOOST_AUTO_TEST_CASE(workers_go_with_their_keeper) {
 BOOST_AUTO_TEST_CASE(the_connection_ends_with_the_last_worker) {
   const fake_ssh ssh;
   {
-    const remote_workers w{here().addprocs({{"h", 2}}, ssh.options())};
+    const workers w{here().addprocs({{"h", 2}}, ssh.options())};
     BOOST_TEST(!processes_of_run().empty());
   }
   BOOST_TEST(eventually([] { return processes_of_run().empty(); }));
@@ -475,7 +475,7 @@ BOOST_AUTO_TEST_CASE(workers_that_listen_everywhere_are_reached_at_their_hosts_a
   const fake_ssh ssh;
   auto o = ssh.options();
   o.bind_addr = "0.0.0.0";
-  const remote_workers w{here().addprocs({{"h", 2}}, o)};
+  const workers w{here().addprocs({{"h", 2}}, o)};
   for (auto id : w.ids())
     BOOST_TEST(!contains(here().info(id).address, "0.0.0.0"));
 }

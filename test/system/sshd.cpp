@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(every_spelling_of_a_machine_adds_a_worker, *needs_sshd) {
   o.sshflags.insert(o.sshflags.end(), {"-o", "Port=" + std::to_string(sshd.port()), "-o", "User=" + user_name()});
   const auto at = ":" + std::to_string(sshd.port());
   const auto me = user_name() + "@127.0.0.1";
-  const remote_workers w{here().addprocs({"127.0.0.1", me, me + at, me + at + " 127.0.0.1", me + at + " 127.0.0.1:22300"}, o)};
+  const workers w{here().addprocs({"127.0.0.1", me, me + at, me + at + " 127.0.0.1", me + at + " 127.0.0.1:22300"}, o)};
   BOOST_REQUIRE(w.size() == 5u);
   BOOST_TEST(says(here().info(w[3]).address, "127.0.0.1:"));
   BOOST_TEST(here().info(w[4]).address == "127.0.0.1:22300");
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(a_host_that_says_nothing_costs_the_others_nothing, *needs_s
   const auto took = time_of([&] {
     const auto e =
       error_of<troupe::launch_error>([&] { here().addprocs({"127.0.0.1:" + std::to_string(ntohs(at.sin_port)), sshd.spec()}, o); });
-    const remote_workers w{e.joined()};
+    const workers w{e.joined()};
     BOOST_TEST(w.size() == 1u);
     BOOST_REQUIRE(e.failures().size() == 1u);
     BOOST_CHECK(e.failures().front().reason == troupe::launch_reason::unreachable);
@@ -164,7 +164,7 @@ BOOST_AUTO_TEST_CASE(through_a_tunnel_the_master_reaches_the_workers_by_ports_of
   const own_sshd sshd;
   auto o = sshd.options();
   o.tunnel = true;
-  const remote_workers w{here().addprocs({{sshd.spec(), 3}}, o)};
+  const workers w{here().addprocs({{sshd.spec(), 3}}, o)};
   BOOST_REQUIRE(w.size() == 3u);
   std::string tunnel;
   for (auto& [pid, command] : processes_of_run())
@@ -191,7 +191,7 @@ BOOST_AUTO_TEST_CASE(a_forwarding_that_fails_is_tried_again_with_another_port, *
   auto o = sshd.options();
   o.ssh = client;
   o.tunnel = true;
-  const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+  const workers w{here().addprocs({{sshd.spec(), 2}}, o)};
   BOOST_TEST(w.size() == 2u);
   std::istringstream in{read_file(folder / "log")};
   std::set<std::string> ports;
@@ -227,7 +227,7 @@ BOOST_AUTO_TEST_CASE(a_tunnel_that_breaks_is_mended, *needs_sshd) {
   const own_sshd sshd;
   auto o = sshd.options();
   o.tunnel = true;
-  const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+  const workers w{here().addprocs({{sshd.spec(), 2}}, o)};
   const auto tunnel_of = [] {
     for (auto& [pid, command] : processes_of_run())
       if (contains(command, "ExitOnForwardFailure"))
@@ -252,7 +252,7 @@ BOOST_AUTO_TEST_CASE(workers_whose_tunnel_stays_broken_are_lost_with_that_reason
   own_sshd sshd;
   auto o = sshd.options();
   o.tunnel = true;
-  const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+  const workers w{here().addprocs({{sshd.spec(), 2}}, o)};
   sshd.stop(); // who is connected stays
   for (auto& [pid, command] : processes_of_run())
     if (contains(command, "ExitOnForwardFailure"))
@@ -280,7 +280,7 @@ BOOST_AUTO_TEST_CASE(one_connection_does_for_all_with_multiplex, *needs_sshd) {
   o.tunnel = true;
   o.multiplex = true;
   {
-    const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+    const workers w{here().addprocs({{sshd.spec(), 2}}, o)};
     BOOST_TEST(says(sockets_in(home / ".ssh"), user_name() + "@127.0.0.1:" + std::to_string(sshd.port())));
     for (auto id : w.ids())
       BOOST_TEST(here().remotecall_fetch(id, [] { return 4; }) == 4);
@@ -360,7 +360,7 @@ BOOST_AUTO_TEST_CASE(two_clusters_on_a_host_leave_each_other_alone, *needs_sshd)
   ::setenv("SSH_SPEC", sshd.spec().c_str(), 1);
   auto o = sshd.options();
   o.multiplex = o.tunnel = true;
-  const remote_workers w{here().addprocs({{sshd.spec(), 2}}, o)};
+  const workers w{here().addprocs({{sshd.spec(), 2}}, o)};
   const auto r = run_scenario("other_cluster");
   BOOST_TEST(r.end.status == 42, r.err);
   BOOST_TEST(count_of(sockets_in(home / ".ssh"), "troupe-") == 1); // of this one
