@@ -67,6 +67,17 @@ void references::set_of_process(std::shared_ptr<references> r) {
   process_references() = std::move(r);
 }
 
+ref_id references::next(proc_id where) {
+  auto& next = next_ids_[static_cast<std::size_t>(where) % next_ids_.size()];
+  auto seen = next.load(std::memory_order_relaxed);
+  while (true) {
+    const bool none_left = seen % ids_at_once == 0;
+    const auto id = none_left ? std::max<std::uint64_t>(first_unused_.fetch_add(ids_at_once, std::memory_order_relaxed), 1) : seen;
+    if (next.compare_exchange_strong(seen, id + 1, std::memory_order_relaxed)) // else another thread has got new ones: these stay unused
+      return {where, settings_.id, id};
+  }
+}
+
 // -- holding ----------------------------------------------------------------------------------------------------------------
 
 // Needs mutex_. The one before it may be about to end, in a thread that waits for the mutex: what it has goes on.

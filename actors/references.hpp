@@ -4,6 +4,7 @@
 #include "troupe/transport/proc_id.hpp"
 #include "troupe/transport/reference.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -93,8 +94,9 @@ public:
 
   proc_id id() const { return settings_.id; }
 
-  /// The id of a new reference.
-  ref_id next(proc_id where) { return {where, settings_.id, last_.fetch_add(1, std::memory_order_relaxed) + 1}; }
+  /// The id of a new reference. Those that live on one process follow each other, however they are made in turn with others': who owns them
+  /// has tables by id, in which neighbours are found together.
+  ref_id next(proc_id where);
 
   /// How the owner learns of a reference that was made here.
   enum class origin {
@@ -181,7 +183,9 @@ private:
   bool take_news_scheduled();
 
   settings settings_;
-  std::atomic<std::uint64_t> last_{0};
+  static constexpr std::uint64_t ids_at_once = 1024;
+  std::atomic<std::uint64_t> first_unused_{0}; // of the ids; a multiple of ids_at_once
+  std::array<std::atomic<std::uint64_t>, 256> next_ids_{}; // by where they live; a multiple of ids_at_once: none is left
   std::recursive_mutex order_;
   mutable std::mutex mutex_;
   std::unordered_map<ref_id, record> records_;

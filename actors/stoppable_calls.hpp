@@ -16,8 +16,8 @@ namespace troupe {
 /// The calls to this process that their callers may stop, while they are queued or run, by caller and number.
 ///
 /// Any thread. Locking: each bucket has its own lock, which guards its list and is held for moments; a control's is taken under it. A call
-/// begins without one. Each call that gives a future comes and goes here, so the lock is a bit of the list's head, and there are many buckets: two calls in
-/// one would have to touch each other.
+/// begins without one. Each call that gives a future comes and goes here, so the lock is a bit of the list's head, and there are many buckets, but not so many
+/// that each call brings another one into the cache.
 class stoppable_calls {
 public:
   /// One such call. Its owner keeps it where it is while it is in the table, and takes it out before it ends.
@@ -79,11 +79,12 @@ private:
 
   bucket& bucket_of(const entry& e) { return bucket_of(e.client.from, e.client.number); }
   bucket& bucket_of(proc_id from, std::uint64_t number) {
-    return buckets_[(number + static_cast<std::uint64_t>(from) * 509) % buckets_.size()]; // numbers of open calls follow each other
+    // numbers of open calls follow each other, with gaps where calls to others were made in turn: neighbours share what is in the cache
+    return buckets_[(number / 8 + static_cast<std::uint64_t>(from) * 61) % buckets_.size()];
   }
   static void unlist(locked& b, entry& e);
 
-  mutable std::array<bucket, 8192> buckets_;
+  mutable std::array<bucket, 1024> buckets_;
 };
 
 } // namespace troupe

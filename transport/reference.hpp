@@ -22,7 +22,7 @@ struct ref_id {
   proc_id where = 0;
   /// The process that made it.
   proc_id whence = 0;
-  /// Counts what `whence` has made, from 1. 0: none.
+  /// Of all that `whence` has made, only this has it. 0: none.
   std::uint64_t id = 0;
 
   /// By `whence` and `id`.
