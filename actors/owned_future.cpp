@@ -11,6 +11,16 @@ using kind = reference_answer::kind;
 
 } // namespace
 
+owned_future::rest& owned_future::more() {
+  if (!more_)
+    more_ = std::make_unique<rest>();
+  return *more_;
+}
+
+std::vector<reference_question> owned_future::take_waiting() {
+  return more_ ? std::exchange(more_->waiting, {}) : std::vector<reference_question>{};
+}
+
 void owned_future::ask(reference_question& q, reference_work& out) {
   if (q.from == id().whence && type_ == 0)
     type_ = q.type; // its maker knows
@@ -22,7 +32,7 @@ void owned_future::ask(reference_question& q, reference_work& out) {
         return answer(q, out);
       if (q.at_once())
         return answer_nothing(out, q);
-      waiting_.push_back(q.to_be_kept());
+      more().waiting.push_back(q.to_be_kept());
       return;
     case ask_op::isready:
       check_type(q, type_);
@@ -52,13 +62,14 @@ void owned_future::ask(reference_question& q, reference_work& out) {
 
 void owned_future::throw_already_set() const {
   throw_error(make_error_info(error_kind::already_set,
-                              "future " + to_string(id()) + " has " + (error_ ? "an error" : "a value") + " already: it is set only once",
+                              "future " + to_string(id()) + " has " + (more_ && more_->error ? "an error" : "a value")
+                                + " already: it is set only once",
                               id().where));
 }
 
 void owned_future::set_value(kept_value value, std::uint64_t type, reference_work& out) {
   done_ = true;
-  value_ = std::move(value);
+  more().value = std::move(value);
   type_ = type;
   answer_all(out);
 }
@@ -73,24 +84,27 @@ void owned_future::set_small_value(std::span<const std::byte> value, std::uint64
 
 void owned_future::set_error(error_info why, reference_work& out) {
   done_ = true;
-  error_ = std::make_shared<const error_info>(std::move(why));
+  more().error = std::make_shared<const error_info>(std::move(why));
   answer_all(out);
 }
 
 void owned_future::answer(const reference_question& q, reference_work& out) const {
   auto a = answer_to(q, kind::nothing);
-  if (error_) {
+  if (more_ && more_->error) {
     a.what = kind::error;
-    a.why = error_;
+    a.why = more_->error;
   } else if (q.op == ask_op::fetch) {
     a.what = kind::value;
-    a.value = inside_size_ != 0 ? kept_value::of(std::span{inside_}.first(inside_size_), nullptr, {}) : value_;
+    if (inside_size_ != 0)
+      a.value = kept_value::of(std::span{inside_}.first(inside_size_), nullptr, {});
+    else if (more_)
+      a.value = more_->value;
   }
   out.answers.push_back(std::move(a));
 }
 
 void owned_future::answer_all(reference_work& out) {
-  for (auto& q : std::exchange(waiting_, {}))
+  for (auto& q : take_waiting())
     try {
       check_type(q, type_);
       answer(q, out);
@@ -100,20 +114,21 @@ void owned_future::answer_all(reference_work& out) {
 }
 
 bool owned_future::withdraw(proc_id from, std::uint64_t number, reference_work&) {
-  return std::erase_if(waiting_, [&](auto& q) { return q.from == from && q.number == number; }) > 0;
+  return more_ && std::erase_if(more_->waiting, [&](auto& q) { return q.from == from && q.number == number; }) > 0;
 }
 
 void owned_future::forget(proc_id gone, const error_info& why, reference_work& out) {
-  std::erase_if(waiting_, [&](auto& q) { return q.from == gone; });
+  if (more_)
+    std::erase_if(more_->waiting, [&](auto& q) { return q.from == gone; });
   if (tied == gone && !done_)
     set_error(why, out);
 }
 
 void owned_future::end(const reason& why, reference_work& out) {
-  for (auto& q : std::exchange(waiting_, {}))
+  for (auto& q : take_waiting())
     answer_error(out, q, why());
-  if (value_.keeper || !value_.references.empty())
-    out.garbage.push_back(std::move(value_));
+  if (more_ && (more_->value.keeper || !more_->value.references.empty()))
+    out.garbage.push_back(std::move(more_->value));
 }
 
 } // namespace troupe

@@ -35,13 +35,21 @@ private:
   void answer_all(reference_work& out);
   [[noreturn]] void throw_already_set() const;
 
+  // What few of them have: most are the results of calls, small, and gone before anybody has asked. They are many, and are looked at once for each
+  // step of theirs, so that each line of cache counts.
+  struct rest {
+    kept_value value;
+    std::shared_ptr<const error_info> error;
+    std::vector<reference_question> waiting;
+  };
+  rest& more();
+  std::vector<reference_question> take_waiting();
+
   std::uint64_t type_ = 0;
-  kept_value value_;
   std::array<std::byte, most_inside> inside_{};
-  std::uint8_t inside_size_ = 0; // if value_ is empty
-  std::shared_ptr<const error_info> error_;
-  std::vector<reference_question> waiting_;
+  std::uint8_t inside_size_ = 0; // 0: the value, if there is one, is in `more_`
   bool done_ = false;
+  std::unique_ptr<rest> more_;
 };
 
 } // namespace troupe
