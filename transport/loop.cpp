@@ -24,8 +24,11 @@ constexpr std::chrono::milliseconds parking_time{1};
 constexpr std::chrono::nanoseconds at_once{1};
 // When a thread waits for that, or something is to be run soon.
 constexpr std::chrono::microseconds short_parking_time{500};
-// What is to be run soon is run this often, at most.
+// What is to be run soon is run this often, at most. It takes the longer the more peers are written to, each of which then has to be woken, and finds its
+// caches cold: so it is run the less often the longer it takes, but not so seldom that who waits for it elsewhere would notice.
 constexpr std::chrono::microseconds soon_interval{100};
+constexpr int soon_share = 16;
+constexpr std::chrono::milliseconds longest_soon_interval{4};
 // How often who wants the seat lets others run until it is free.
 constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.
@@ -175,7 +178,8 @@ void loop::run_soon_if_due() {
     return;
   run_soon();
   const auto end = now().time_since_epoch();
-  soon_due_.store((end + std::max<clock::duration>(soon_interval, 8 * (end - begin))).count(), std::memory_order_relaxed);
+  soon_due_.store((end + std::clamp<clock::duration>(soon_share * (end - begin), soon_interval, longest_soon_interval)).count(),
+                  std::memory_order_relaxed);
 }
 
 bool loop::run_soon() { return any_soon_.exchange(false) && run_all(soon_mutex_, soon_); }
