@@ -16,18 +16,33 @@ future_state::~future_state() {
     home_->remove_state(id_);
 }
 
+// Needs mutex_, or to be called before others know the state.
+future_state::rest& future_state::more() {
+  if (!rest_)
+    rest_ = std::make_unique<rest>();
+  return *rest_;
+}
+
+void future_state::remove_waiter(waiter& w) {
+  std::lock_guard guard{mutex_};
+  if (rest_)
+    std::erase(rest_->waiters, &w);
+}
+
 // -- the result ---------------------------------------------------------------------------------------------------------------
 
 // Needs mutex_. Who calls it calls what it returns, without the mutex.
 future_state::callbacks future_state::complete(outcome o) {
   outcome_.store(o, std::memory_order_release);
   asked_ = question::none;
-  asked_number_ = 0;
-  for (auto w : waiters_)
+  if (!rest_)
+    return {};
+  rest_->asked_number = 0;
+  for (auto w : rest_->waiters)
     w->notify();
-  waiters_.clear();
-  kept_ = nullptr;
-  return o == outcome::elsewhere ? callbacks{} : std::exchange(callbacks_, {});
+  rest_->waiters.clear();
+  rest_->kept = nullptr;
+  return o == outcome::elsewhere ? callbacks{} : std::exchange(rest_->todo, {});
 }
 
 void future_state::hold_until_ready(std::unique_ptr<until_ready> what) { until_ready_.store(what.release(), std::memory_order_release); }
@@ -99,7 +114,7 @@ bool future_state::set_elsewhere() {
     was_ready = ready();
     if (!was_ready) {
       complete(outcome::elsewhere);
-      wanted = !callbacks_.empty();
+      wanted = rest_ && !rest_->todo.empty();
     }
   }
   if (unwanted)
@@ -131,7 +146,7 @@ bool future_state::complete_here(const std::function<void()>& keep) {
 void future_state::keep_until_ready(std::shared_ptr<void> what) {
   std::lock_guard guard{mutex_};
   if (!ready())
-    kept_ = std::move(what);
+    more().kept = std::move(what);
 }
 
 bool future_state::wait(std::optional<time_point> limit) {
@@ -165,10 +180,7 @@ bool future_state::wait_until(outcome least, std::optional<time_point> limit) {
   struct leave {
     future_state& state;
     waiter& me;
-    ~leave() {
-      std::lock_guard guard{state.mutex_};
-      std::erase(state.waiters_, &me);
-    }
+    ~leave() { state.remove_waiter(me); }
   } leaving{*this, me};
   while (true) {
     me.reset();
@@ -176,8 +188,9 @@ bool future_state::wait_until(outcome least, std::optional<time_point> limit) {
       std::lock_guard guard{mutex_};
       if (over())
         return true;
-      if (std::find(waiters_.begin(), waiters_.end(), &me) == waiters_.end())
-        waiters_.push_back(&me);
+      auto& all = more().waiters;
+      if (std::find(all.begin(), all.end(), &me) == all.end())
+        all.push_back(&me);
     }
     if (!me.wait(limit))
       return over();
@@ -192,7 +205,7 @@ void future_state::when_here(std::function<void()> f) {
       lock.unlock();
       return f();
     }
-    callbacks_.push_back(std::move(f));
+    more().todo.push_back(std::move(f));
     wanted = asks_ || ready();
   }
   if (wanted)
@@ -221,17 +234,15 @@ bool wait_for_any(const std::vector<std::shared_ptr<future_state>>& states, std:
     const std::vector<std::shared_ptr<future_state>>& states;
     waiter& me;
     ~leave() {
-      for (auto& s : states) {
-        std::lock_guard guard{s->mutex_};
-        std::erase(s->waiters_, &me);
-      }
+      for (auto& s : states)
+        s->remove_waiter(me);
     }
   } leaving{states, me};
   for (auto& s : states) {
     std::lock_guard guard{s->mutex_};
     if (s->ready())
       return true;
-    s->waiters_.push_back(&me);
+    s->more().waiters.push_back(&me);
   }
   const auto any = [&] { return std::any_of(states.begin(), states.end(), [](auto& s) { return s->ready(); }); };
   while (!any())
@@ -256,7 +267,7 @@ void future_state::never_sent() {
 void future_state::set_reference(std::shared_ptr<references> home, held_reference_ptr what) {
   home_ = std::move(home);
   id_ = what->id();
-  held_ = std::move(what);
+  more().held = std::move(what);
   asks_ = true;
   registered_ = true;
 }
@@ -270,11 +281,11 @@ ref_id future_state::id() {
 held_reference_ptr future_state::held() {
   std::lock_guard guard{mutex_};
   register_here();
-  if (!held_ && counted_) {
-    held_ = home_->hold(id_, references::origin::known);
+  if (counted_ && (!rest_ || !rest_->held)) {
+    more().held = home_->hold(id_, references::origin::known);
     counted_ = false;
   }
-  return held_;
+  return rest_ ? rest_->held : nullptr;
 }
 
 bool future_state::published() {
@@ -298,8 +309,9 @@ void future_state::publish() {
   id_ = home_->next(home_->id());
   if (settled_ || here())
     return; // it travels with what it holds
-  held_ = home_->hold(id_, references::origin::untold);
-  callbacks_.push_back([state = weak_from_this(), held = held_] { // who completes it keeps it
+  auto& r = more();
+  r.held = home_->hold(id_, references::origin::untold);
+  r.todo.push_back([state = weak_from_this(), held = r.held] { // who completes it keeps it
     if (const auto self = state.lock())
       self->hand_over(held);
   });
@@ -328,7 +340,7 @@ void future_state::settle() {
 
 void future_state::settle(std::unique_lock<std::mutex> lock) {
   settled_.store(true, std::memory_order_release);
-  const auto held = std::move(held_); // its end comes after the lock's
+  const auto held = rest_ ? std::move(rest_->held) : nullptr; // its end comes after the lock's
   const bool counted = std::exchange(counted_, false);
   lock.unlock();
   if (counted)
@@ -346,7 +358,7 @@ void future_state::request(ask_op op, bool now) {
   const auto number = send(op, shared_from_this(), now, {});
   std::lock_guard guard{mutex_};
   if (asked_ != question::none)
-    asked_number_ = number;
+    more().asked_number = number;
 }
 
 std::shared_ptr<reference_answer_state> future_state::ask(ask_op op, bool now, const std::function<void(writer&)>& arguments) {
@@ -392,7 +404,7 @@ void future_state::set_at_owner(ask_op op, const std::function<void(writer&)>& v
 // Whether somebody else than this process's own code may set it.
 bool future_state::counted_or_held() {
   std::lock_guard guard{mutex_};
-  return counted_ || (held_ && id_.where != home_->id());
+  return counted_ || (rest_ && rest_->held && id_.where != home_->id());
 }
 
 void future_state::cancel() {
@@ -447,7 +459,8 @@ void future_state::dropped() {
   std::uint64_t number = 0;
   {
     std::lock_guard guard{mutex_};
-    number = std::exchange(asked_number_, 0);
+    if (rest_)
+      number = std::exchange(rest_->asked_number, 0);
   }
   if (number != 0)
     home_->withdraw(id_, number, false);

@@ -202,6 +202,19 @@ private:
   enum class question : std::uint8_t { none, wait, fetch };
 
   using callbacks = std::vector<std::function<void()>>;
+
+  // What few of them have. Most are results of calls, of which there are many at once, and no part of them is in the cache when the next step of theirs
+  // comes: what is smaller is faster.
+  struct rest {
+    std::vector<waiter*> waiters;
+    callbacks todo; // when value or error are here
+    std::shared_ptr<void> kept;
+    held_reference_ptr held;
+    std::uint64_t asked_number = 0;
+  };
+  rest& more();
+  void remove_waiter(waiter& w);
+
   callbacks complete(outcome o);
   void about_to_be_ready();
   bool set(encoded value);
@@ -218,7 +231,7 @@ private:
   question asked_ = question::none;
   bool abandoned_ = false;
   bool withdrawn_ = false; // abandoned, or about to be
-  bool counted_ = false; // at the owner, by the call: given up when this ends, unless `held_` takes it over
+  bool counted_ = false; // at the owner, by the call: given up when this ends, unless what is held takes it over
   bool asks_ = false; // its result comes only when it is asked for
   bool registered_ = false; // its id leads to it
   std::atomic<bool> settled_{false};
@@ -226,15 +239,11 @@ private:
   std::atomic<int> watchers_{0}; // with shares_ sequentially consistent: of two who end the last of each, one at least sees both gone
   encoded value_;
   std::unique_ptr<error_info> error_;
-  std::vector<waiter*> waiters_;
   std::shared_ptr<references> home_;
   ref_id id_;
-  std::uint64_t asked_number_ = 0;
-  held_reference_ptr held_;
-  callbacks callbacks_;
   call call_;
-  std::shared_ptr<void> kept_;
   std::atomic<until_ready*> until_ready_{nullptr}; // owned
+  std::unique_ptr<rest> rest_;
 };
 
 /// What waits for the answer to a question about a reference.
