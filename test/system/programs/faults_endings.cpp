@@ -51,11 +51,14 @@ caf::behavior spinning(caf::event_based_actor*) {
   return {[](int n) { spin(n); }};
 }
 
-void ready() { std::cout << "ready: yes" << std::endl; }
+// In one piece: lines of workers come between.
+void say(const std::string& line) { std::cout << line + '\n' << std::flush; }
+
+void ready() { say("ready: yes"); }
 
 void started_on(troupe::cluster& c) {
   for (auto id : c.workers())
-    std::cout << "pid of " << id << ": " << c.info(id).os_pid << '\n';
+    say("pid of " + std::to_string(id) + ": " + std::to_string(c.info(id).os_pid));
   ready();
 }
 
@@ -140,8 +143,8 @@ int fetches_and_catches(troupe::cluster& c) {
   try {
     f.fetch();
   } catch (const troupe::interrupted& e) {
-    std::cout << "caught: " << e.what() << '\n';
-    std::cout << "a call afterwards: " << c.remotecall_fetch(3, [] { return 42; }) << std::endl;
+    say(std::string{"caught: "} + e.what());
+    say("a call afterwards: " + std::to_string(c.remotecall_fetch(3, [] { return 42; })));
     return 5;
   }
   return 0;
