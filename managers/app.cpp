@@ -48,9 +48,6 @@ using namespace std::chrono_literals;
 
 // Ctrl-C ends a program whose body doesn't notice it within this time.
 constexpr auto interrupt_time = 2s;
-// Signals that come together are one: timeout(1) and launchers send theirs to the process and to its group, a terminal that is
-// closed sends several. Nobody presses Ctrl-C twice as fast.
-constexpr auto same_interrupt = 200ms;
 // A function of mpi_do that was told to end has this long before the user hears of it.
 constexpr auto run_end_time = 500ms;
 
@@ -904,16 +901,9 @@ int app::state::run_master(int argc, char** argv, const body_function& body, con
       std::fprintf(stderr, "%s: %s\n", s.name.c_str(), why);
       m.end_now(128 + number);
     };
-    std::chrono::steady_clock::time_point first_came;
     const auto on_signal = [&](int number) {
-      const auto now = std::chrono::steady_clock::now();
-      if (signal != 0) {
-        if (now - first_came >= same_interrupt)
-          end_now(number, "asked to end again: ended at once");
-        return;
-      }
-      signal = number;
-      first_came = now;
+      if (signal.exchange(number) != 0)
+        end_now(number, "asked to end again: ended at once");
       if (ending)
         end_now(number, "asked to end when it was ending: ended at once");
       waiter::interrupt_all();

@@ -2,8 +2,11 @@
 
 #include "troupe/transport/loop.hpp"
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -17,14 +20,31 @@ namespace {
 
 constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-// What a handler can use: the loop reads at one end what the handler writes to the other.
+constexpr std::chrono::nanoseconds one_signal = std::chrono::milliseconds{200};
+
+// What a handler can use: the loop reads at one end what the handler writes to the other. Open from the first time on, since a handler may run in any thread.
 int pipe_ends[2] = {-1, -1};
+std::atomic<bool> listening{false};
+std::atomic<std::int64_t> first_came{0}; // on the steady clock, in ns; 0: none has
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
 bool taken[std::size(signals)] = {};
 
+void end_by(int number) {
+  std::signal(number, SIG_DFL);
+  ::raise(number);
+}
+
 extern "C" void troupe_take_signal(int number) {
-  auto saved = errno;
-  auto n = static_cast<unsigned char>(number);
-  static_cast<void>(!::write(pipe_ends[1], &n, 1)); // full: enough signals wait already
+  const auto saved = errno;
+  const std::int64_t now = std::chrono::nanoseconds{std::chrono::steady_clock::now().time_since_epoch()}.count();
+  std::int64_t first = 0;
+  if (first_came.compare_exchange_strong(first, now) || now - first >= one_signal.count()) {
+    const auto n = static_cast<unsigned char>(number);
+    if (listening)
+      static_cast<void>(!::write(pipe_ends[1], &n, 1)); // full: enough signals wait already
+    else
+      end_by(number);
+  }
   errno = saved;
 }
 
@@ -38,7 +58,7 @@ bool is_of_ucx(const struct sigaction& a) {
 } // namespace
 
 interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
-  if (::pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)
+  if (pipe_ends[0] < 0 && ::pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)
     throw std::system_error{errno, std::generic_category(), "troupe: cannot make a pipe for signals"};
   l.post([&l, on_signal = std::move(on_signal)] {
     l.watch(pipe_ends[0], EPOLLIN, [on_signal](std::uint32_t) {
@@ -47,10 +67,12 @@ interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
         on_signal(n);
     });
   });
+  first_came = 0;
+  listening = true;
   for (std::size_t i = 0; i < std::size(signals); ++i) {
     struct sigaction old{};
     ::sigaction(signals[i], nullptr, &old);
-    taken[i] = old.sa_handler == SIG_DFL || is_of_ucx(old);
+    taken[i] = old.sa_handler == SIG_DFL || old.sa_handler == troupe_take_signal || is_of_ucx(old);
     if (!taken[i])
       continue;
     struct sigaction mine{};
@@ -61,15 +83,14 @@ interrupts::interrupts(loop& l, std::function<void(int)> on_signal) {
 }
 
 interrupts::~interrupts() {
-  for (std::size_t i = 0; i < std::size(signals); ++i)
-    if (taken[i])
-      std::signal(signals[i], SIG_DFL);
+  listening = false;
+  if (first_came == 0) // else what is one with it is still on its way, perhaps
+    for (std::size_t i = 0; i < std::size(signals); ++i)
+      if (taken[i])
+        std::signal(signals[i], SIG_DFL);
   // what came after the loop had stopped
   for (unsigned char n; ::read(pipe_ends[0], &n, 1) == 1;)
-    ::raise(n);
-  ::close(pipe_ends[0]);
-  ::close(pipe_ends[1]);
-  pipe_ends[0] = pipe_ends[1] = -1;
+    end_by(n);
 }
 
 } // namespace troupe

@@ -63,7 +63,7 @@ outcome run_plain_program(int ranks, std::int64_t size) {
                       {"--bare", "heat", std::to_string(size), std::to_string(warming), std::to_string(steps_of(size))}};
   outcome out;
   std::istringstream{program.read_line()} >> out.rate >> out.checksum;
-  program.finish();
+  program.wait();
   return out;
 }
 

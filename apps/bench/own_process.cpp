@@ -153,6 +153,10 @@ void own_process::write_line(std::string line) {
 
 void own_process::finish() {
   close_fd(in_);
+  wait();
+}
+
+void own_process::wait() {
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }

@@ -31,13 +31,16 @@ public:
 
   /// Closes its stdin and blocks until it has ended. Throws std::runtime_error unless that was with status 0.
   void finish();
+  /// The same for one that ends without being told. Its stdin stays open until it has ended: an mpirun of MPICH that sees it end while its job does
+  /// ends with an error.
+  void wait();
 
 private:
   void close_pipes();
 
   ::pid_t pid_ = -1; // -1: its end has been seen
-  int in_ = -1;      // its stdin
-  int out_ = -1;     // its stdout
+  int in_ = -1; // its stdin
+  int out_ = -1; // its stdout
   std::string read_; // what has come after the latest line
 };
 

@@ -20,7 +20,7 @@ double start_program(int workers, bool over_mpi) {
     over_mpi ? own_process{mpirun(workers), {"--answer", "--mpi-transport"}} : own_process{{"--answer", "-p", std::to_string(workers)}};
   program.read_line();
   const double time = seconds_since(start);
-  program.finish();
+  program.wait();
   return time;
 }
 
@@ -30,7 +30,7 @@ double start_bare_job(int workers) {
   own_process program{mpirun(workers), {"--bare", "mpi"}};
   program.read_line();
   const double time = seconds_since(start);
-  program.finish();
+  program.wait();
   return time;
 }
 
