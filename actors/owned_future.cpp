@@ -12,13 +12,13 @@ using kind = reference_answer::kind;
 } // namespace
 
 owned_future::rest& owned_future::more() {
-  if (!more_)
-    more_ = std::make_unique<rest>();
-  return *more_;
+  if (!rest_)
+    rest_ = std::make_unique<rest>();
+  return *rest_;
 }
 
 std::vector<reference_question> owned_future::take_waiting() {
-  return more_ ? std::exchange(more_->waiting, {}) : std::vector<reference_question>{};
+  return rest_ ? std::exchange(rest_->waiting, {}) : std::vector<reference_question>{};
 }
 
 void owned_future::ask(reference_question& q, reference_work& out) {
@@ -62,7 +62,7 @@ void owned_future::ask(reference_question& q, reference_work& out) {
 
 void owned_future::throw_already_set() const {
   throw_error(make_error_info(error_kind::already_set,
-                              "future " + to_string(id()) + " has " + (more_ && more_->error ? "an error" : "a value")
+                              "future " + to_string(id()) + " has " + (rest_ && rest_->error ? "an error" : "a value")
                                 + " already: it is set only once",
                               id().where));
 }
@@ -90,15 +90,15 @@ void owned_future::set_error(error_info why, reference_work& out) {
 
 void owned_future::answer(const reference_question& q, reference_work& out) const {
   auto a = answer_to(q, kind::nothing);
-  if (more_ && more_->error) {
+  if (rest_ && rest_->error) {
     a.what = kind::error;
-    a.why = more_->error;
+    a.why = rest_->error;
   } else if (q.op == ask_op::fetch) {
     a.what = kind::value;
     if (inside_size_ != 0)
       a.value = kept_value::of(std::span{inside_}.first(inside_size_), nullptr, {});
-    else if (more_)
-      a.value = more_->value;
+    else if (rest_)
+      a.value = rest_->value;
   }
   out.answers.push_back(std::move(a));
 }
@@ -114,12 +114,12 @@ void owned_future::answer_all(reference_work& out) {
 }
 
 bool owned_future::withdraw(proc_id from, std::uint64_t number, reference_work&) {
-  return more_ && std::erase_if(more_->waiting, [&](auto& q) { return q.from == from && q.number == number; }) > 0;
+  return rest_ && std::erase_if(rest_->waiting, [&](auto& q) { return q.from == from && q.number == number; }) > 0;
 }
 
 void owned_future::forget(proc_id gone, const error_info& why, reference_work& out) {
-  if (more_)
-    std::erase_if(more_->waiting, [&](auto& q) { return q.from == gone; });
+  if (rest_)
+    std::erase_if(rest_->waiting, [&](auto& q) { return q.from == gone; });
   if (tied == gone && !done_)
     set_error(why, out);
 }
@@ -127,8 +127,8 @@ void owned_future::forget(proc_id gone, const error_info& why, reference_work& o
 void owned_future::end(const reason& why, reference_work& out) {
   for (auto& q : take_waiting())
     answer_error(out, q, why());
-  if (more_ && (more_->value.keeper || !more_->value.references.empty()))
-    out.garbage.push_back(std::move(more_->value));
+  if (rest_ && (rest_->value.keeper || !rest_->value.references.empty()))
+    out.garbage.push_back(std::move(rest_->value));
 }
 
 } // namespace troupe

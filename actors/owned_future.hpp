@@ -47,9 +47,9 @@ private:
 
   std::uint64_t type_ = 0;
   std::array<std::byte, most_inside> inside_{};
-  std::uint8_t inside_size_ = 0; // 0: the value, if there is one, is in `more_`
+  std::uint8_t inside_size_ = 0; // 0: the value, if there is one, is in `rest_`
   bool done_ = false;
-  std::unique_ptr<rest> more_;
+  std::unique_ptr<rest> rest_;
 };
 
 } // namespace troupe

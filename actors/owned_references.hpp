@@ -103,6 +103,8 @@ private:
   }
   // References that are made one after the other lie in the same shard: news of them come together.
   static constexpr std::uint64_t shard_count = 16, in_a_row = 64;
+  static_assert(references::ids_at_once % (shard_count * in_a_row) == 0,
+                "else the references of one owner would crowd in some of its shards");
 
   // Those of one maker in one shard lie side by side.
   struct place_in_shard {

@@ -98,6 +98,9 @@ public:
   /// has tables by id, in which neighbours are found together.
   ref_id next(proc_id where);
 
+  /// So many follow each other, from a multiple of it on.
+  static constexpr std::uint64_t ids_at_once = 1024;
+
   /// How the owner learns of a reference that was made here.
   enum class origin {
     /// By what made it.
@@ -183,7 +186,6 @@ private:
   bool take_news_scheduled();
 
   settings settings_;
-  static constexpr std::uint64_t ids_at_once = 1024;
   std::atomic<std::uint64_t> first_unused_{0}; // of the ids; a multiple of ids_at_once
   std::array<std::atomic<std::uint64_t>, 256> next_ids_{}; // by where they live; a multiple of ids_at_once: none is left
   std::recursive_mutex order_;

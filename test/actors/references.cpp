@@ -86,6 +86,23 @@ BOOST_AUTO_TEST_CASE(numbers_are_drawn_once_by_any_thread) {
   BOOST_TEST(*all.begin() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(numbers_of_what_lives_on_one_process_follow_each_other) {
+  process p;
+  std::map<troupe::proc_id, std::vector<std::uint64_t>> drawn;
+  for (std::uint64_t i = 0; i < 2 * troupe::references::ids_at_once; ++i)
+    for (troupe::proc_id where = 2; where < 20; ++where)
+      drawn[where].push_back(p.refs->next(where).id);
+  std::set<std::uint64_t> all;
+  for (auto& [where, ids] : drawn) {
+    all.insert(ids.begin(), ids.end());
+    int gaps = 0;
+    for (std::size_t i = 1; i < ids.size(); ++i)
+      gaps += ids[i] == ids[i - 1] + 1 ? 0 : 1;
+    BOOST_TEST(gaps <= 2);
+  }
+  BOOST_TEST(all.size() == 18 * 2 * troupe::references::ids_at_once);
+}
+
 // FU-10
 BOOST_AUTO_TEST_CASE(what_is_never_used_is_never_told) {
   process p;

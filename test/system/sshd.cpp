@@ -88,8 +88,8 @@ BOOST_AUTO_TEST_CASE(what_keeps_ssh_out_is_told_apart, *needs_sshd) {
   const own_sshd sshd;
   auto o = sshd.options();
   o.launch_timeout = 20s;
-  // nobody listens
-  auto f = failure_of("127.0.0.1:" + std::to_string(free_port()), o);
+  const test::unclaimed_port nobody;
+  auto f = failure_of("127.0.0.1:" + std::to_string(nobody.number()), o);
   BOOST_CHECK(f.reason == troupe::launch_reason::unreachable);
   BOOST_TEST(f.host == "127.0.0.1");
   BOOST_TEST(says(f.text, "Connection refused"));

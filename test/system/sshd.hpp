@@ -3,6 +3,7 @@
 /// An sshd of the test's own, on a port of this host's loopback, that takes one key.
 
 #include "system/fake_ssh.hpp"
+#include "unclaimed_port.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -23,18 +24,6 @@ inline troupe::exit_state run_program(const std::string& program, std::vector<st
   return child.wait_until(std::chrono::steady_clock::now() + 20s).value_or(troupe::exit_state{});
 }
 
-/// A port of 127.0.0.1 that nobody listened at a moment ago.
-inline int free_port() {
-  const troupe::unique_fd s{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  ::sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ::socklen_t size = sizeof at;
-  BOOST_REQUIRE(::bind(s.get(), reinterpret_cast<::sockaddr*>(&at), size) == 0);
-  BOOST_REQUIRE(::getsockname(s.get(), reinterpret_cast<::sockaddr*>(&at), &size) == 0);
-  return ntohs(at.sin_port);
-}
-
 inline bool can_connect(int port) {
   const troupe::unique_fd s{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   ::sockaddr_in at{};
@@ -53,7 +42,7 @@ inline std::string user_name() {
 
 class own_sshd {
 public:
-  own_sshd() : port_(free_port()) {
+  own_sshd() : port_(test::unclaimed_port{}.number()) { // it is free for a moment, since sshd takes no socket from others
     ::mkdir("/run/sshd", 0755); // where it locks itself in
     for (const char* key : {"host_key", "key"})
       BOOST_REQUIRE(run_program("ssh-keygen", {"-q", "-t", "ed25519", "-N", "", "-f", folder_ / key}).status == 0);

@@ -3,6 +3,7 @@
 
 #include "transport/encoding.hpp"
 #include "transport/loop_thread.hpp"
+#include "unclaimed_port.hpp"
 
 #include "troupe/transport/mesh.hpp"
 #include "troupe/transport/tcp.hpp"
@@ -13,7 +14,6 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <netinet/in.h>
 #include <set>
 #include <string>
 #include <sys/socket.h>
@@ -265,34 +265,10 @@ BOOST_AUTO_TEST_CASE(frames_pass_both_ways_over_the_link_and_are_counted) {
   BOOST_TEST(links[0].bytes >= 20 * (32 + 8 + 11u)); // and what is about the link
 }
 
-namespace {
-
-// A port that no other process gets, and where nobody listens.
-class unclaimed_port {
-public:
-  unclaimed_port() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    BOOST_REQUIRE(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) == 0);
-    socklen_t size = sizeof a;
-    BOOST_REQUIRE(::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&a), &size) == 0);
-    port_ = ntohs(a.sin_port);
-  }
-
-  troupe::endpoint where() const { return {"127.0.0.1", port_}; }
-
-private:
-  troupe::unique_fd socket_;
-  std::uint16_t port_ = 0;
-};
-
-} // namespace
-
 BOOST_AUTO_TEST_CASE(a_worker_that_cannot_be_reached_is_reported_with_the_reason) {
   node master{1};
-  const unclaimed_port nobody;
-  const auto closed = nobody.where();
+  const test::unclaimed_port nobody;
+  const troupe::endpoint closed{"127.0.0.1", nobody.number()};
   auto why = master.adopt(2, closed);
   BOOST_TEST(contains(why, "cannot connect to " + closed.to_text() + ": Connection refused"), why);
   why = master.adopt(3, {"no address", 1});
