@@ -1,6 +1,7 @@
 #include "troupe/actors/references.hpp"
 
 #include "troupe/actors/future_state.hpp"
+#include "troupe/transport/brief_lock.hpp"
 
 #include <boost/container/small_vector.hpp>
 
@@ -201,7 +202,7 @@ void references::not_left(proc_id to, std::span<const held_reference_ptr> list) 
 
 void references::give_up(const ref_id& id) {
   {
-    std::lock_guard guard{mutex_};
+    auto lock = lock_briefly(mutex_);
     tell_add(id, settings_.id, settings_.id, -1);
     if (!take_news_scheduled())
       return;
@@ -273,7 +274,7 @@ void references::flush() {
   std::lock_guard in_order{order_};
   std::map<proc_id, byte_buffer> news;
   {
-    std::lock_guard guard{mutex_};
+    auto lock = lock_briefly(mutex_);
     scheduled_ = false;
     if (closed_)
       return;

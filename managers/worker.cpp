@@ -11,6 +11,7 @@
 #include "troupe/transport/log.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -74,7 +75,7 @@ public:
       return leave(1);
     if (given_.joined)
       given_.joined(process_.net().id());
-    leaving_.wait();
+    leaving_.wait(false); // a thread that drives meanwhile would take the loop from those that run tasks
     if (given_.leaving)
       given_.leaving(ends_apart_);
     return leave(0);
@@ -129,7 +130,7 @@ private:
       if (n > 0 || (n < 0 && errno == EINTR))
         return;
       process_.events().unwatch(input);
-      if (!leaving_.ready()) {
+      if (!leaving_) {
         log(log_level::info, "the master has ended: ending");
         end_at_once(1);
       }
@@ -246,7 +247,8 @@ private:
         ends_apart_ = in.get<std::uint8_t>() != 0;
         in.expect_end();
         process_.net().take_leave();
-        leaving_.set_value({});
+        leaving_ = true;
+        leaving_.notify_all();
         return;
       default:
         throw codec_error{"a master doesn't send it"};
@@ -294,7 +296,7 @@ private:
 
   // Whether another worker still belongs to the cluster is the master's to say.
   void lost(proc_id id, const std::string& why) {
-    if (leaving_.ready())
+    if (leaving_)
       return;
     if (id == master_id) {
       process::warn("worker " + std::to_string(process_.net().id()) + " has lost its master (" + why + "): ending");
@@ -309,11 +311,11 @@ private:
 
   // Declared lost, and yet alive: what this process does must not be seen any more. If it was removed, the master's word may come last.
   void dismissed(const std::string& why) {
-    if (leaving_.ready() || std::exchange(dismissed_, true))
+    if (leaving_ || std::exchange(dismissed_, true))
       return;
     process_.net().take_leave();
     process_.events().call_after(dismissal_time, [this, why] {
-      if (leaving_.ready())
+      if (leaving_)
         return;
       process::warn("worker " + std::to_string(process_.net().id()) + ": the cluster goes on without this process (" + why + "): ending");
       end_at_once(1);
@@ -324,7 +326,7 @@ private:
   detail::future_state joining_;
   int cookie_doubts_ = 0; // in a row; on the loop
   detail::future_state values_here_;
-  detail::future_state leaving_;
+  std::atomic<bool> leaving_{false};
   join_request request_; // written before joining_ is set
   bool met_ = false;     // loop thread: knows the members, and takes news of them
   std::uint64_t unseen_ = 0; // loop thread: the last change that the master hasn't heard of yet

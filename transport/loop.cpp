@@ -24,11 +24,17 @@ constexpr std::chrono::milliseconds parking_time{1};
 constexpr std::chrono::nanoseconds at_once{1};
 // When a thread waits for that, or something is to be run soon.
 constexpr std::chrono::microseconds short_parking_time{500};
-// What is to be run soon is run this often, at most. It takes the longer the more peers are written to, each of which then has to be woken, and finds its
-// caches cold: so it is run the less often the longer it takes, but not so seldom that who waits for it elsewhere would notice.
+// What is to be run soon is run this often, at most. It takes the longer the more peers are written to, each of which then has to be woken, may take the
+// CPU from who wakes it, and finds its caches cold: so it is run the less often the longer it takes, but not so seldom that who waits for it elsewhere
+// would notice. Of many, some have their turn each time: then they don't all wake together, and not all of them late.
 constexpr std::chrono::microseconds soon_interval{100};
 constexpr int soon_share = 16;
 constexpr std::chrono::milliseconds longest_soon_interval{4};
+constexpr std::chrono::milliseconds longest_soon_wait{16}; // for its turn
+constexpr std::size_t most_turns = 8;
+constexpr std::size_t least_at_once = 2;
+// One of so many looks asks the clock, which waits for all that the CPU has begun to read.
+constexpr unsigned looks_share = 16;
 // How often who wants the seat lets others run until it is free.
 constexpr int courtesies = 100;
 // A µs, in which one round that handles nothing ends.
@@ -166,6 +172,12 @@ void loop::look_if_due() {
     run_soon_if_due();
 }
 
+void loop::look_now_and_then() {
+  thread_local unsigned times = 0;
+  if (++times % looks_share == 0)
+    look_if_due();
+}
+
 loop::looking_later::looking_later() { looks_later = true; }
 
 loop::looking_later::~looking_later() { looks_later = false; }
@@ -176,10 +188,28 @@ void loop::run_soon_if_due() {
   const auto begin = now().time_since_epoch();
   if (begin.count() < soon_due_.load(std::memory_order_relaxed))
     return;
-  run_soon();
+  const auto longest = std::min<clock::duration>(longest_soon_interval, longest_soon_wait / run_some_soon());
   const auto end = now().time_since_epoch();
-  soon_due_.store((end + std::clamp<clock::duration>(soon_share * (end - begin), soon_interval, longest_soon_interval)).count(),
+  soon_due_.store((end + std::clamp<clock::duration>(soon_share * (end - begin), soon_interval, longest)).count(),
                   std::memory_order_relaxed);
+}
+
+// Those that have waited longest. Returns in how many turns all would have been run.
+int loop::run_some_soon() {
+  std::vector<task> batch;
+  std::size_t all = 0;
+  {
+    auto lock = lock_briefly(soon_mutex_);
+    all = soon_.size();
+    const auto end =
+      soon_.begin() + static_cast<std::ptrdiff_t>(std::min(all, std::max(least_at_once, (all + most_turns - 1) / most_turns)));
+    batch.assign(std::make_move_iterator(soon_.begin()), std::make_move_iterator(end));
+    soon_.erase(soon_.begin(), end);
+    any_soon_ = !soon_.empty();
+  }
+  for (auto& what : batch)
+    what();
+  return batch.empty() ? 1 : static_cast<int>((all + batch.size() - 1) / batch.size());
 }
 
 bool loop::run_soon() { return any_soon_.exchange(false) && run_all(soon_mutex_, soon_); }

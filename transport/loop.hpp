@@ -103,11 +103,13 @@ public:
 
   /// @cond internal
 
-  /// Runs `what` within a fraction of a millisecond, once, on any thread, the calling one perhaps; several together. For what is
-  /// cheaper for many at once, and safe everywhere: writing what sessions have. In no order.
+  /// Runs `what` within a few milliseconds, usually a fraction of one, once, on any thread, the calling one perhaps; several together. For what is
+  /// cheaper for many at once, and safe everywhere: writing what sessions have. In no order, but of many those that wait longest come first.
   void soon(task what);
-  /// Runs what is to be run soon, unless that has been done a moment ago, or the calling thread drives or looks later. Any thread.
+  /// Runs some of what is to be run soon, unless that has been done a moment ago, or the calling thread drives or looks later. Any thread.
   void look_if_due();
+  /// The same, each 16th time that the thread calls it: for threads that call it all the time.
+  void look_now_and_then();
 
   /// While it lives, the calling thread is busy with several things, and takes a lease when they are done: what it wants to be run
   /// soon can usually wait for that.
@@ -232,6 +234,7 @@ private:
   void wake();
   bool run_soon();
   void run_soon_if_due();
+  int run_some_soon();
   bool too_late_for_sitter() const;
   void stop_driving();
   void leave(bool sooner, bool nobody_else);

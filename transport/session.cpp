@@ -230,7 +230,7 @@ void session::ring_or_flush(std::unique_lock<std::mutex>& lock, urgency u) {
   else if (ring)
     loop_.soon([self = shared_from_this()] { self->flush(); });
   else
-    loop_.look_if_due();
+    loop_.look_now_and_then();
 }
 
 void session::push_unnumbered(byte_buffer& frame) {

@@ -7,6 +7,7 @@
 #include "transport/loop_thread.hpp"
 #include "transport/pipe_ends.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include <future>
 #include <sys/epoll.h>
 #include <thread>
+#include <vector>
 
 using namespace std::chrono_literals;
 using test::comes;
@@ -180,6 +182,48 @@ BOOST_AUTO_TEST_CASE(the_loop_sleeps_until_what_is_to_be_run_soon_is_due) {
   const auto then = std::chrono::steady_clock::now();
   run(0ms);
   BOOST_TEST((std::chrono::steady_clock::now() - then < 800ms)); // not 16 times as long as it took
+}
+
+// 16 of them, two each time, the oldest first.
+BOOST_AUTO_TEST_CASE(of_much_that_is_to_be_run_soon_each_has_its_turn) {
+  loop l; // which nobody runs
+  std::vector<int> ran;
+  std::vector<std::size_t> sizes;
+  {
+    const loop::looking_later busy;
+    for (int i = 0; i < 16; ++i)
+      l.soon([&ran, i] { ran.push_back(i); });
+  }
+  BOOST_TEST(ran.empty());
+  while (ran.size() < 16 && sizes.size() < 16) {
+    l.look_if_due();
+    sizes.push_back(ran.size());
+    std::this_thread::sleep_for(5ms); // longer than anything waits for the next turn
+  }
+  BOOST_TEST(sizes == (std::vector<std::size_t>{2, 4, 6, 8, 10, 12, 14, 16}), boost::test_tools::per_element());
+  BOOST_TEST(std::is_sorted(ran.begin(), ran.end()));
+}
+
+BOOST_AUTO_TEST_CASE(who_adds_to_what_leaves_together_looks_at_the_clock_each_16th_time) {
+  loop l;
+  std::vector<int> looks;
+  std::thread{[&] {
+    for (int round = 0; round < 3; ++round) {
+      bool ran = false;
+      {
+        const loop::looking_later busy;
+        l.soon([&] { ran = true; });
+      }
+      std::this_thread::sleep_for(5ms); // it is due
+      int n = 0;
+      while (!ran && n < 100) {
+        l.look_now_and_then();
+        ++n;
+      }
+      looks.push_back(n);
+    }
+  }}.join();
+  BOOST_TEST(looks == (std::vector<int>{16, 16, 16}), boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_stops_wakes_who_sleeps) {
