@@ -1,5 +1,6 @@
 #include "bench/bare_modes.hpp"
 
+#include "bench/bare_crowd.hpp"
 #include "bench/bare_door.hpp"
 #include "bench/bare_heat.hpp"
 #include "bench/raw_peer.hpp"
@@ -76,6 +77,8 @@ int run_bare(int argc, char** argv) {
                            static_cast<std::uint32_t>(number(argc, argv, 2)));
     if (mode == "peer")
       return serve_raw_peer(number(argc, argv));
+    if (mode == "crowd")
+      return serve_crowd(number(argc, argv));
     if (mode == "door")
       return serve_bare_door();
     if (mode == "strangers")

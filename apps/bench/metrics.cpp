@@ -15,6 +15,8 @@ const std::vector<metric>& all_metrics() {
     {"wake_us", "a direct call and back, when both ends have been asleep", 1, false, measure_waking},
     {"call_rate", "tiny calls, many in flight, until every result is back", 1, false, measure_call_rate},
     {"msg_rate", "one-way messages between actors on two workers", 2, false, measure_message_rate},
+    {"crowd_pct", "what 16 workers make of the calls that 2 make", 16, false, measure_crowd},
+    {"callers_pct", "what 2, 4 and 8 threads make of the calls that one makes: the least", 2, false, measure_callers},
     {"strangers_pct", "what strangers who besiege a worker cost call_rate", 1, false, measure_strangers},
     {"observe_pct", "what asking for statistics and links all the time costs call_rate", 1, false, measure_observing},
     {"compute_loss_pct", "what a worker that computes loses to calls between others", 2, false, measure_computing},

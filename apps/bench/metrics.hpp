@@ -53,11 +53,13 @@ figure measure_waking(troupe::cluster& c, const options& o);
 figure measure_call_rate(troupe::cluster& c, const options& o);
 figure measure_message_rate(troupe::cluster& c, const options& o);
 
-/// Rounds of calls to all workers, divided among threads, which wait for the rounds between them.
+/// Rounds of calls to workers, divided among threads, which wait for the rounds between them.
 class call_rounds {
 public:
-  /// options::calls in all (or what can be divided evenly), from options::callers threads.
-  call_rounds(troupe::cluster& c, const options& o);
+  /// So many calls in all (or what can be divided evenly), from so many threads, to these workers in turn.
+  call_rounds(troupe::cluster& c, std::vector<troupe::proc_id> workers, int calls, int callers);
+  /// The options' calls from the options' callers to all workers.
+  call_rounds(troupe::cluster& c, const options& o) : call_rounds(c, c.workers(), o.calls, o.callers) {}
   ~call_rounds();
   call_rounds(const call_rounds&) = delete;
   call_rounds& operator=(const call_rounds&) = delete;
@@ -80,6 +82,12 @@ private:
   std::exception_ptr failure_; // guarded by mutex_
   std::vector<std::jthread> threads_;
 };
+
+// sharing.cpp: %
+/// What 16 workers make of the calls of 2.
+figure measure_crowd(troupe::cluster& c, const options& o);
+/// What 2, 4 or 8 threads that call at once make of the calls of one, whichever is least.
+figure measure_callers(troupe::cluster& c, const options& o);
 
 // strangers.cpp: %
 figure measure_strangers(troupe::cluster& c, const options& o);

@@ -106,9 +106,9 @@ caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& 
 
 } // namespace
 
-call_rounds::call_rounds(troupe::cluster& c, const options& o)
-  : cluster_(c), workers_(c.workers()), share_(o.calls / o.callers), calls_(share_ * o.callers), meet_(o.callers) {
-  for (int i = 1; i < o.callers; ++i)
+call_rounds::call_rounds(troupe::cluster& c, std::vector<troupe::proc_id> workers, int calls, int callers)
+  : cluster_(c), workers_(std::move(workers)), share_(calls / callers), calls_(share_ * callers), meet_(callers) {
+  for (int i = 1; i < callers; ++i)
     threads_.emplace_back([this] {
       while (true) {
         meet_.arrive_and_wait();

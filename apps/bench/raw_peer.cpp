@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,22 +23,6 @@ struct message {
   std::uint64_t padding[2];
 };
 static_assert(sizeof(message) == 32);
-
-void no_delay(int fd) {
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
-void send_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const auto n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      throw_errno("cannot write to the bare socket");
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-}
 
 // False at the end of the stream.
 bool receive_all(int fd, std::span<std::byte> bytes, raw_peer::wait how) {
@@ -73,10 +56,7 @@ struct raw_peer::listener {
 
 raw_peer::raw_peer() : listener_(std::make_unique<listener>()), process_({"--bare", "peer", listener_->port()}) {
   process_.read_line(); // it is connected
-  fd_ = ::accept4(listener_->fd, nullptr, nullptr, SOCK_CLOEXEC);
-  if (fd_ < 0)
-    throw_errno("cannot accept on a bare socket");
-  no_delay(fd_);
+  fd_ = accept_on_loopback(listener_->fd);
 }
 
 raw_peer::~raw_peer() { ::close(fd_); }
@@ -98,11 +78,7 @@ void raw_peer::send_there_and_back(std::span<std::byte> bytes) {
 }
 
 int serve_raw_peer(int port) {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const auto address = loopback(port);
-  if (fd < 0 || ::connect(fd, reinterpret_cast<const ::sockaddr*>(&address), sizeof address) != 0)
-    throw_errno("cannot connect a bare socket");
-  no_delay(fd);
+  const int fd = connect_to_loopback(port);
   if (::write(STDOUT_FILENO, "connected\n", 10) != 10)
     return 1;
   std::vector<std::byte> buffer;

@@ -33,9 +33,10 @@ void check_fields(const nlohmann::json& line, const std::vector<const char*>& na
 BOOST_AUTO_TEST_CASE(every_metric_is_listed) {
   const auto out = run_bench("--list");
   BOOST_TEST(out.status == 0);
-  for (const auto name : {"rtt_us", "rtt_direct_us", "actor_rtt_us", "call_rate", "msg_rate", "strangers_pct", "observe_pct",
-                          "compute_loss_pct", "array_bw", "channel_rate", "channel_put_rate", "channel_batch_rate", "channel_put_bw",
-                          "reference_bytes", "heat_efficiency_pct", "startup_4_s", "startup_16_s", "worker_pss_mb", "idle_cpu_pct"})
+  for (const auto name :
+       {"rtt_us",         "rtt_direct_us",   "actor_rtt_us",        "call_rate",   "msg_rate",     "crowd_pct",        "callers_pct",
+        "strangers_pct",  "observe_pct",     "compute_loss_pct",    "array_bw",    "channel_rate", "channel_put_rate", "channel_batch_rate",
+        "channel_put_bw", "reference_bytes", "heat_efficiency_pct", "startup_4_s", "startup_16_s", "worker_pss_mb",    "idle_cpu_pct"})
     BOOST_TEST(("\n" + out.text).find("\n" + std::string{name} + " ") != std::string::npos, name);
 }
 
@@ -84,6 +85,18 @@ BOOST_AUTO_TEST_CASE(the_heat_equation_is_measured_beside_a_plain_program_that_c
   for (const auto name : {"value", "elements_4", "elements_16", "rate", "raw", "min", "max"})
     BOOST_TEST(line[name].get<double>() > 0, name << " in " << line.dump());
   BOOST_TEST(line["n"].get<int>() >= 3);
+}
+
+BOOST_AUTO_TEST_CASE(many_workers_and_many_threads_are_compared_with_few) {
+  const auto out = run_bench("crowd_pct callers_pct --seconds 0.1 --calls 500");
+  BOOST_TEST(out.status == 0);
+  const auto lines = out.lines();
+  BOOST_REQUIRE(lines.size() == 2U);
+  BOOST_TEST(lines[0]["workers"] == 16);
+  for (const auto name : {"value", "raw", "workers_8", "raw_8", "rate_2", "raw_rate_2"})
+    BOOST_TEST(lines[0][name].get<double>() > 0, name << " in " << lines[0].dump());
+  for (const auto name : {"value", "callers_2", "callers_4", "callers_8", "rate_1"})
+    BOOST_TEST(lines[1][name].get<double>() > 0, name << " in " << lines[1].dump());
 }
 
 BOOST_AUTO_TEST_CASE(all_others_run_too) {

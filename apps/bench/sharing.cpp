@@ -1,0 +1,80 @@
+// Calls to many workers, and from many threads, against those to two and from one: what it costs to share the CPUs.
+
+#include "bench/bare_crowd.hpp"
+#include "bench/metrics.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace bench {
+
+namespace {
+
+// In which a thing is done again and again before it is another's turn: noise hits all alike.
+constexpr seconds turn{0.05};
+
+// One of what is compared: does so many things in so many seconds.
+struct contender {
+  std::function<double()> round;
+  samples rates{};
+};
+
+void compete(std::vector<contender>& all, double things, double time) {
+  for (auto& c : all)
+    c.round(); // warms up
+  const auto end = after(seconds{time * static_cast<double>(all.size()) / 2});
+  do
+    for (auto& c : all) {
+      c.round(); // what the others have left in the caches is gone
+      for (const auto until = after(turn); clock::now() < until;)
+        c.rates.add(things / c.round());
+    }
+  while (clock::now() < end);
+}
+
+double percent(const contender& c, const contender& of) { return 100 * c.rates.median() / of.rates.median(); }
+
+std::vector<troupe::proc_id> first(std::vector<troupe::proc_id> workers, std::size_t n) {
+  workers.resize(n);
+  return workers;
+}
+
+} // namespace
+
+figure measure_crowd(troupe::cluster& c, const options& o) {
+  const std::size_t sizes[] = {2, 8, 16};
+  bare_crowd bare{16};
+  std::vector<std::unique_ptr<call_rounds>> rounds;
+  std::vector<contender> all;
+  for (const auto n : sizes) {
+    rounds.push_back(std::make_unique<call_rounds>(c, first(c.workers(), n), o.calls, 1));
+    all.push_back({[&calls = *rounds.back()] { return calls.run(); }});
+  }
+  for (const auto n : sizes)
+    all.push_back({[&bare, &o, n] { return bare.ask(n, o.calls); }});
+  compete(all, o.calls, o.time);
+  figure f{"crowd_pct", percent(all[2], all[0]), "%", {}};
+  f.with("raw", percent(all[5], all[3])).with("workers_8", percent(all[1], all[0])).with("raw_8", percent(all[4], all[3]));
+  return f.with("rate_2", all[0].rates.median()).with("raw_rate_2", all[3].rates.median()).with("n", all[0].rates.size());
+}
+
+figure measure_callers(troupe::cluster& c, const options& o) {
+  const int threads[] = {1, 2, 4, 8};
+  std::vector<std::unique_ptr<call_rounds>> rounds;
+  std::vector<contender> all;
+  for (const int n : threads) {
+    rounds.push_back(std::make_unique<call_rounds>(c, c.workers(), o.calls, n));
+    all.push_back({[&calls = *rounds.back()] { return calls.run(); }});
+  }
+  compete(all, rounds.back()->calls(), o.time);
+  const double of_one[] = {percent(all[1], all[0]), percent(all[2], all[0]), percent(all[3], all[0])};
+  figure f{"callers_pct", *std::min_element(std::begin(of_one), std::end(of_one)), "%", {}};
+  f.with("callers_2", of_one[0]).with("callers_4", of_one[1]).with("callers_8", of_one[2]);
+  return f.with("rate_1", all[0].rates.median()).with("n", all[0].rates.size());
+}
+
+} // namespace bench
