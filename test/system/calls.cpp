@@ -991,3 +991,19 @@ BOOST_AUTO_TEST_CASE(a_call_that_was_waited_for_has_its_result_there_until_it_is
   BOOST_TEST(received() - before > 8000000u);
   BOOST_CHECK_THROW(here().remotecall_wait(w[0], [] { throw std::runtime_error{"on purpose"}; }), troupe::remote_error);
 }
+
+// It would take the loop from the threads that run tasks, and each batch of calls would wake two threads.
+BOOST_AUTO_TEST_CASE(the_main_thread_of_a_worker_sleeps_while_calls_come) {
+  const workers w{1};
+  const auto sleeps = [pid = std::to_string(here().info(w[0]).os_pid)] {
+    const auto text = system_test::read_file("/proc/" + pid + "/task/" + pid + "/status");
+    const std::string name = "\nvoluntary_ctxt_switches:";
+    return std::stoi(text.substr(text.find(name) + name.size()));
+  };
+  const auto before = sleeps();
+  for (int i = 0; i < 100; ++i) {
+    BOOST_TEST(here().remotecall_fetch(w[0], [](int x) { return x + 1; }, i) == i + 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds{3}); // the worker sleeps until the next call
+  }
+  BOOST_TEST(sleeps() - before < 20); // some, perhaps, until it had come to wait for its end
+}
