@@ -55,21 +55,22 @@ void take_all(std::vector<std::byte>& in, F f) {
   in.erase(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
-// What comes, at the end of `in`. False if nothing does without waiting; throws at the end of the stream.
-bool receive_some(int fd, std::span<std::byte> buffer, std::vector<std::byte>& in, int flags) {
+enum class received { some, nothing_yet, end };
+
+// What comes, at the end of `in`.
+received receive_some(int fd, std::span<std::byte> buffer, std::vector<std::byte>& in, int flags) {
   while (true) {
     const auto n = ::recv(fd, buffer.data(), buffer.size(), flags);
     if (n > 0) {
       in.insert(in.end(), buffer.begin(), buffer.begin() + n);
-      return true;
+      return received::some;
     }
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0 && errno == EAGAIN)
-      return false;
-    if (n < 0)
+    if (n == 0)
+      return received::end;
+    if (errno == EAGAIN)
+      return received::nothing_yet;
+    if (errno != EINTR)
       throw_errno("cannot read from the bare socket");
-    throw std::runtime_error("the process at the other end of the bare socket has ended");
   }
 }
 
@@ -141,12 +142,14 @@ void bare_crowd::send_what_is_put_together(std::size_t n) {
 }
 
 bool bare_crowd::receive(peer& p) {
-  const bool any = receive_some(p.fd, buffer_, p.in, MSG_DONTWAIT);
+  const auto what = receive_some(p.fd, buffer_, p.in, MSG_DONTWAIT);
+  if (what == received::end)
+    throw std::runtime_error("the process at the other end of the bare socket has ended");
   take_all<answer>(p.in, [this](const answer& a) {
     sum_ += a.value;
     ++answered_;
   });
-  return any;
+  return what == received::some;
 }
 
 int serve_crowd(int port) {
@@ -155,22 +158,19 @@ int serve_crowd(int port) {
     return 1;
   std::vector<std::byte> buffer(buffer_size), in, out;
   std::vector<std::unique_ptr<kept>> results;
-  try {
-    while (true) {
-      receive_some(fd, buffer, in, 0);
-      take_all<question>(in, [&](const question& q) {
-        if (q.number == 0)
-          return results.clear();
-        results.push_back(std::make_unique<kept>());
-        results.back()->fill(q.number + 1);
-        append(out, answer{results.back()->back(), {}});
-      });
-      send_all(fd, out);
-      out.clear();
-    }
-  } catch (const std::exception&) { // the end
-    return 0;
+  while (receive_some(fd, buffer, in, 0) != received::end) {
+    take_all<question>(in, [&](const question& q) {
+      if (q.number == 0)
+        return results.clear();
+      results.push_back(std::make_unique<kept>());
+      results.back()->fill(q.number + 1);
+      append(out, answer{results.back()->back(), {}});
+    });
+    send_all(fd, out);
+    out.clear();
   }
+  ::close(fd);
+  return 0;
 }
 
 } // namespace bench

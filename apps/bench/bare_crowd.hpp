@@ -2,6 +2,7 @@
 
 #include "bench/own_process.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

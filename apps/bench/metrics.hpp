@@ -56,7 +56,7 @@ figure measure_message_rate(troupe::cluster& c, const options& o);
 /// Rounds of calls to workers, divided among threads, which wait for the rounds between them.
 class call_rounds {
 public:
-  /// So many calls in all (or what can be divided evenly), from so many threads, to these workers in turn.
+  /// So many calls in all (or what can be divided evenly, at least one from each), from so many threads, to these workers in turn.
   call_rounds(troupe::cluster& c, std::vector<troupe::proc_id> workers, int calls, int callers);
   /// The options' calls from the options' callers to all workers.
   call_rounds(troupe::cluster& c, const options& o) : call_rounds(c, c.workers(), o.calls, o.callers) {}

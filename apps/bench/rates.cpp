@@ -4,6 +4,7 @@
 
 #include <troupe/actors.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <dlfcn.h>
@@ -107,7 +108,7 @@ caf::behavior sender(caf::stateful_actor<sender_state>* self, const caf::actor& 
 } // namespace
 
 call_rounds::call_rounds(troupe::cluster& c, std::vector<troupe::proc_id> workers, int calls, int callers)
-  : cluster_(c), workers_(std::move(workers)), share_(calls / callers), calls_(share_ * callers), meet_(callers) {
+  : cluster_(c), workers_(std::move(workers)), share_(std::max(1, calls / callers)), calls_(share_ * callers), meet_(callers) {
   for (int i = 1; i < callers; ++i)
     threads_.emplace_back([this] {
       while (true) {

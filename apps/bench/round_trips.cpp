@@ -18,9 +18,8 @@ figure beside_raw(const char* name, troupe::cluster& c, const options& o, Trips 
   samples ours, raw, raw_spin, ignored;
   bare->ping(after(seconds{0.02}), ignored);
   trips(after(seconds{0.05}), ignored);
-  alternate(
-    seconds{o.time}, [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping(end, raw); }, [&](auto end) { trips(end, ours); },
-    [&](auto end) { bare->ping_spinning(end, raw_spin); });
+  alternate(seconds{o.time}, {[&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping(end, raw); },
+                              [&](auto end) { trips(end, ours); }, [&](auto end) { bare->ping_spinning(end, raw_spin); }});
   figure f{name, ours.median(), "us", {}};
   f.with("p99", ours.percentile(99)).with("raw", raw.median()).with("raw_spin", raw_spin.median());
   f.with("min", ours.min()).with("p10", ours.percentile(10)).with("p90", ours.percentile(90));

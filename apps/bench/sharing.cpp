@@ -14,26 +14,29 @@ namespace bench {
 
 namespace {
 
-// In which a thing is done again and again before it is another's turn: noise hits all alike.
-constexpr seconds turn{0.05};
-
 // One of what is compared: does so many things in so many seconds.
 struct contender {
+  double things;
   std::function<double()> round;
   samples rates{};
 };
 
-void compete(std::vector<contender>& all, double things, double time) {
-  for (auto& c : all)
+void compete(std::vector<contender>& all, double time) {
+  std::vector<std::function<void(clock::time_point)>> turns;
+  for (auto& c : all) {
     c.round(); // warms up
-  const auto end = after(seconds{time * static_cast<double>(all.size()) / 2});
-  do
-    for (auto& c : all) {
+    turns.emplace_back([&c](clock::time_point end) {
       c.round(); // what the others have left in the caches is gone
-      for (const auto until = after(turn); clock::now() < until;)
-        c.rates.add(things / c.round());
-    }
-  while (clock::now() < end);
+      do
+        c.rates.add(c.things / c.round());
+      while (clock::now() < end);
+    });
+  }
+  alternate(seconds{time * static_cast<double>(all.size()) / 2}, turns);
+}
+
+contender of_calls(call_rounds& calls) {
+  return {static_cast<double>(calls.calls()), [&calls] { return calls.run(); }};
 }
 
 double percent(const contender& c, const contender& of) { return 100 * c.rates.median() / of.rates.median(); }
@@ -52,11 +55,11 @@ figure measure_crowd(troupe::cluster& c, const options& o) {
   std::vector<contender> all;
   for (const auto n : sizes) {
     rounds.push_back(std::make_unique<call_rounds>(c, first(c.workers(), n), o.calls, 1));
-    all.push_back({[&calls = *rounds.back()] { return calls.run(); }});
+    all.push_back(of_calls(*rounds.back()));
   }
   for (const auto n : sizes)
-    all.push_back({[&bare, &o, n] { return bare.ask(n, o.calls); }});
-  compete(all, o.calls, o.time);
+    all.push_back({static_cast<double>(o.calls), [&bare, &o, n] { return bare.ask(n, o.calls); }});
+  compete(all, o.time);
   figure f{"crowd_pct", percent(all[2], all[0]), "%", {}};
   f.with("raw", percent(all[5], all[3])).with("workers_8", percent(all[1], all[0])).with("raw_8", percent(all[4], all[3]));
   return f.with("rate_2", all[0].rates.median()).with("raw_rate_2", all[3].rates.median()).with("n", all[0].rates.size());
@@ -68,9 +71,9 @@ figure measure_callers(troupe::cluster& c, const options& o) {
   std::vector<contender> all;
   for (const int n : threads) {
     rounds.push_back(std::make_unique<call_rounds>(c, c.workers(), o.calls, n));
-    all.push_back({[&calls = *rounds.back()] { return calls.run(); }});
+    all.push_back(of_calls(*rounds.back()));
   }
-  compete(all, rounds.back()->calls(), o.time);
+  compete(all, o.time);
   const double of_one[] = {percent(all[1], all[0]), percent(all[2], all[0]), percent(all[3], all[0])};
   figure f{"callers_pct", *std::min_element(std::begin(of_one), std::end(of_one)), "%", {}};
   f.with("callers_2", of_one[0]).with("callers_4", of_one[1]).with("callers_8", of_one[2]);

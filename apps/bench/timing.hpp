@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <vector>
 
 namespace bench {
 
@@ -32,12 +34,12 @@ void time_until(clock::time_point end, samples& us, F&& f) {
 
 /// Calls the functions in turn, each with the moment at which it shall return, until `total` is over:
 /// whatever else goes on in the machine hits them alike.
-template <class... Fs>
-void alternate(seconds total, Fs&&... fs) {
+inline void alternate(seconds total, const std::vector<std::function<void(clock::time_point)>>& fs) {
   const auto end = after(total);
-  const auto block = std::min(seconds{0.05}, total / (2 * sizeof...(fs)));
+  const auto block = std::min(seconds{0.05}, total / (2 * static_cast<double>(fs.size())));
   do
-    (fs(after(block)), ...);
+    for (auto& f : fs)
+      f(after(block));
   while (clock::now() < end);
 }
 
